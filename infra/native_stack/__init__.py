@@ -1,0 +1,1 @@
+"""Kafka, schema registry, Kafka Connect, MinIO and Dagster as plain processes, without containers."""

@@ -1,0 +1,29 @@
+"""The `mastodon-pipeline` command: what a person types, with or without Dagster."""
+
+import sys
+
+import click
+
+from mastodon_pipeline.listening.commands import listen
+from mastodon_pipeline.settings import SettingsError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mastodon-pipeline")
+def cli() -> None:
+    """Counts what happens on the Fediverse.
+
+    Start the native stack first (make up); without it only `listen` works, and only to print.
+    """
+
+
+cli.add_command(listen)
+
+
+def main() -> None:
+    """Runs the command; a person's mistake becomes one line on stderr and exit code 2."""
+    try:
+        cli()
+    except SettingsError as error:
+        click.echo(f"mastodon-pipeline: {error}", err=True)
+        sys.exit(2)

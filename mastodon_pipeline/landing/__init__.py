@@ -1,0 +1,1 @@
+"""Kafka to Parquet in object storage, by Kafka Connect."""

@@ -1,0 +1,5 @@
+"""What the landing stage offers to Dagster."""
+
+import dagster as dg
+
+definitions = dg.Definitions()

@@ -1,0 +1,1 @@
+"""Mastodon-API servers to Avro records in Kafka."""

@@ -1,0 +1,213 @@
+"""Every setting of the pipeline: environment variables, typed, in this one place.
+
+Values come from the environment, then from the files `.env` (yours) and `.data/stack.env`
+(written by the native stack: its addresses and MinIO's generated credentials), then from the
+defaults below, which match the native stack on its default ports. The same code points at a
+managed Kafka and S3 by settings alone.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+Feed = Literal["local", "public", "remote"]
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names it and says what to do."""
+
+
+def data_directory() -> Path:
+    """Where the native stack keeps its data, and Dagster its home: `MASTODON_PIPELINE_DATA` or `.data`."""
+    return Path(os.environ.get("MASTODON_PIPELINE_DATA") or REPOSITORY / ".data").resolve()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One Mastodon server to listen to."""
+
+    base_url: str
+    """Scheme, host and, where not the default, port: `https://mastodon.social`."""
+    feed: Feed = "local"
+    token_env: str = ""
+    """The environment variable that holds the access token; the token itself never stands here."""
+
+    @property
+    def token(self) -> str | None:
+        """The access token, or None: then the server's public timeline is polled."""
+        return os.environ.get(self.token_env) or None
+
+    @property
+    def name(self) -> str:
+        """The base URL without its scheme, as logs and the UI show it."""
+        return self.base_url.split("://", 1)[1]
+
+
+def parse_server(url: str, feed: str = "local", token_env: str = "") -> Server:
+    """A `Server` from what a person wrote: `mastodon.social` or `https://mastodon.social/`.
+
+    Without `token_env` the token is looked for in `MASTODON_TOKEN_<HOST>`, upper case, every
+    other character an underscore: `MASTODON_TOKEN_MASTODON_SOCIAL`.
+
+    Raises SettingsError for anything that is not the address of a server.
+    """
+    text = url.strip().rstrip("/")
+    parts = urlsplit(text if "://" in text else f"https://{text}")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
+        raise SettingsError(
+            f"{url!r} is not a server's address; write it like https://mastodon.social"
+        )
+    if feed not in ("local", "public", "remote"):
+        raise SettingsError(f"feed {feed!r} of {url} is none of local, public, remote")
+    host = parts.netloc.rpartition("@")[2].lower()
+    variable = token_env or "MASTODON_TOKEN_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
+    return Server(f"{parts.scheme}://{host}", feed, variable)  # type: ignore[arg-type]
+
+
+class Settings(BaseSettings):
+    """What the pipeline listens to and where its parts are.
+
+    Raises SettingsError through `load_settings`, which names the wrong variable.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    mastodon_servers: Annotated[tuple[str, ...], NoDecode] = ()
+    """Comma-separated addresses; each one's local feed is followed."""
+    mastodon_servers_file: Path | None = None
+    """TOML instead: `[[servers]]` tables with url, feed (local, public, remote), token_env."""
+    mastodon_allow_private_addresses: bool = False
+    """Follow http:// and loopback or private addresses: for the simulator and tests alone."""
+    mastodon_contact: str = ""
+    """Who runs this listener (a page or an address), for the User-Agent that server admins see."""
+
+    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    kafka_topic: str = "mastodon-topic"
+    kafka_security_protocol: str | None = None
+    kafka_sasl_mechanism: str | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_ca_location: Path | None = None
+    schema_registry_url: str = "http://127.0.0.1:8081/apis/ccompat/v7"
+    """The registry's Confluent API."""
+    connect_registry_url: str = "http://127.0.0.1:8081/apis/registry/v2"
+    """The registry as Kafka Connect's Avro converter reaches it (Apicurio's own API)."""
+
+    kafka_connect_url: str = "http://127.0.0.1:8083"
+    sink: Literal["iceberg", "s3"] = "iceberg"
+    iceberg_catalog_uri: str = Field(
+        default_factory=lambda: (
+            f"jdbc:sqlite:file:{data_directory()}/lake/catalog.db"
+            "?journal_mode=WAL&busy_timeout=15000"
+        )
+    )
+    """The Iceberg catalog as Kafka Connect reaches it."""
+
+    s3_endpoint: str = "http://127.0.0.1:9000"
+    connect_s3_endpoint: str | None = None
+    """The object store as Kafka Connect reaches it, where that differs from `s3_endpoint`."""
+    s3_bucket: str = "mastodon"
+    aws_region: str = "us-east-1"
+    aws_access_key_id: SecretStr | None = None
+    aws_secret_access_key: SecretStr | None = None
+
+    first_day: date = date(2026, 1, 1)
+    """The first day with usage tables; toots claimed to be older land, but are not counted."""
+
+    @field_validator("mastodon_servers", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        from pydantic_settings import DotEnvSettingsSource
+
+        # The later file wins, so a person's own .env stands above what the stack wrote.
+        files = (data_directory() / "stack.env", REPOSITORY / ".env")
+        return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=files)
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """Where bad records go, with the reason in their headers."""
+        return f"{self.kafka_topic}-dlq"
+
+    @property
+    def user_agent(self) -> str:
+        """What servers see of us: product, version, and the contact where one is set."""
+        contact = f" (+{self.mastodon_contact})" if self.mastodon_contact else ""
+        return f"mastodon_pipeline/{version('mastodon-pipeline')}{contact}"
+
+    def servers(self) -> tuple[Server, ...]:
+        """The configured servers, each once, in the order written.
+
+        Raises SettingsError where an address, a feed or the servers' file cannot be understood.
+        """
+        found = [parse_server(url) for url in self.mastodon_servers]
+        if self.mastodon_servers_file is not None:
+            found += _servers_in(self.mastodon_servers_file)
+        return tuple({server.base_url: server for server in found}.values())
+
+    def kafka_client_config(self) -> dict[str, str]:
+        """librdkafka's settings for reaching the broker, security included."""
+        values: Mapping[str, object] = {
+            "bootstrap.servers": self.kafka_bootstrap_servers,
+            "security.protocol": self.kafka_security_protocol,
+            "sasl.mechanism": self.kafka_sasl_mechanism,
+            "sasl.username": self.kafka_sasl_username,
+            "sasl.password": self.kafka_sasl_password
+            and self.kafka_sasl_password.get_secret_value(),
+            "ssl.ca.location": self.kafka_ssl_ca_location,
+        }
+        return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings as the environment and the settings files give them now.
+
+    Raises SettingsError that names each variable that is wrong.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("these settings are wrong: " + "; ".join(lines)) from None
+
+
+def _servers_in(path: Path) -> list[Server]:
+    try:
+        tables = tomllib.loads(path.read_text())["servers"]
+        return [
+            parse_server(t["url"], t.get("feed", "local"), t.get("token_env", "")) for t in tables
+        ]
+    except FileNotFoundError:
+        raise SettingsError(f"MASTODON_SERVERS_FILE names {path}, which does not exist") from None
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(
+            f"{path} is not a list of servers ({error}); write [[servers]] tables with a url each"
+        ) from None

@@ -1,0 +1,5 @@
+"""What the usage stage offers to Dagster."""
+
+import dagster as dg
+
+definitions = dg.Definitions()
