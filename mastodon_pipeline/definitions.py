@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from mastodon_pipeline.landing.definitions import definitions as landing
-from mastodon_pipeline.listening.definitions import definitions as listening
-from mastodon_pipeline.usage.definitions import definitions as usage
+from mastodon_pipeline.landing import definitions as landing
+from mastodon_pipeline.listening import definitions as listening
+from mastodon_pipeline.usage import definitions as usage
 
-defs = dg.Definitions.merge(listening, landing, usage)
+defs = dg.Definitions.merge(listening.definitions, landing.definitions, usage.definitions)
