@@ -34,7 +34,7 @@ class SettingsError(Exception):
 
 
 def data_directory() -> Path:
-    """Where the native stack keeps its data, and Dagster its home: `MASTODON_PIPELINE_DATA` or `.data`."""
+    """Where the stack keeps its data and Dagster its home: `MASTODON_PIPELINE_DATA` or `.data`."""
     return Path(os.environ.get("MASTODON_PIPELINE_DATA") or REPOSITORY / ".data").resolve()
 
 
@@ -67,15 +67,22 @@ def parse_server(url: str, feed: str = "local", token_env: str = "") -> Server:
 
     Raises SettingsError for anything that is not the address of a server.
     """
-    text = url.strip().rstrip("/")
-    parts = urlsplit(text if "://" in text else f"https://{text}")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
-        raise SettingsError(
-            f"{url!r} is not a server's address; write it like https://mastodon.social"
-        )
+    refusal = SettingsError(
+        f"{url!r} is not a server's address; write it like https://mastodon.social"
+    )
+    text = url.strip().removesuffix("/")
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        _ = parts.port  # checked on access
+    except ValueError:
+        raise refusal from None
+    host = parts.netloc.rpartition("@")[2].lower()
+    plain = host and not re.search(r"[\s\x00-\x1f\\]", host) and parts.hostname
+    extra = parts.path or parts.query or parts.fragment
+    if parts.scheme not in ("http", "https") or not plain or extra:
+        raise refusal
     if feed not in ("local", "public", "remote"):
         raise SettingsError(f"feed {feed!r} of {url} is none of local, public, remote")
-    host = parts.netloc.rpartition("@")[2].lower()
     variable = token_env or "MASTODON_TOKEN_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
     return Server(f"{parts.scheme}://{host}", feed, variable)  # type: ignore[arg-type]
 

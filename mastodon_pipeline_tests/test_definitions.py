@@ -1,0 +1,36 @@
+"""What Dagster loads is valid, by Dagster's own commands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mastodon_pipeline.settings import REPOSITORY
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["dagster", "definitions", "validate", "-w", "workspace.yaml"], ["dg", "check", "defs"]],
+    ids=["dagster definitions validate", "dg check defs"],
+)
+def test_definitions_are_valid_without_a_stack(command: list[str], tmp_path: Path) -> None:
+    """Both layouts load, with no Kafka, Connect or MinIO to be reached."""
+    (tmp_path / "dagster.yaml").touch()
+    outcome = subprocess.run(
+        [str(BIN / command[0]), *command[1:]],
+        cwd=REPOSITORY,
+        env=os.environ
+        | {
+            "DAGSTER_HOME": str(tmp_path),
+            "MASTODON_PIPELINE_DATA": str(tmp_path),
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
