@@ -103,9 +103,15 @@ class Settings(BaseSettings):
     """Follow http:// and loopback or private addresses: for the simulator and tests alone."""
     mastodon_contact: str = ""
     """Who runs this listener (a page or an address), for the User-Agent that server admins see."""
+    mastodon_poll_interval_seconds: float = Field(15.0, ge=0.2)
+    """Between two looks at a polled timeline; Mastodon caches anonymous answers for 15 s."""
 
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
     kafka_topic: str = "mastodon-topic"
+    kafka_topic_partitions: int = Field(4, ge=1)
+    """Partitions of the topic when it is first made."""
+    kafka_topic_retention_bytes: int = Field(2 * 1024**3, ge=-1)
+    """Per partition, bytes; -1 keeps everything. By size, since records carry post times."""
     kafka_security_protocol: str | None = None
     kafka_sasl_mechanism: str | None = None
     kafka_sasl_username: str | None = None
@@ -163,6 +169,11 @@ class Settings(BaseSettings):
     def dead_letter_topic(self) -> str:
         """Where bad records go, with the reason in their headers."""
         return f"{self.kafka_topic}-dlq"
+
+    @property
+    def positions_topic(self) -> str:
+        """How far each server has been read (compacted): where listeners go on after a restart."""
+        return f"{self.kafka_topic}-positions"
 
     @property
     def user_agent(self) -> str:
