@@ -1,0 +1,151 @@
+"""One event of one server as the record of `infra/avro/mastodon-topic-value.avsc`.
+
+**Who said "do not index me".** Mastodon's account has two marks. `noindex` is the author's wish
+that search engines stay away: their text is not kept, `mastodon_text` is '' (the counts remain,
+they name nobody's words). `indexable` is narrower, whether others may find their posts by
+full-text search; most authors never touched it and it is false by default, so it is recorded as
+a field for analysts to honour and blanks nothing. Servers tell `noindex` of their own accounts
+only: a remote author's wish is known where their home server is listened to.
+See: https://docs.joinmastodon.org/entities/Account/#noindex and #indexable
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from typing import Any, Literal
+
+from mastodon_pipeline.listening.statuses import Status
+from mastodon_pipeline.listening.text import plain_text, scrub
+
+TootEvent = Literal["update", "status.update", "delete"]
+Source = Literal["stream", "poll", "gap", "replay"]
+Record = dict[str, Any]
+
+FUTURE_TOLERANCE_MS = 5 * 60 * 1000
+"""How far, in milliseconds, a claimed post time may lie beyond our clock before it is clamped."""
+_INT_MAX = 2**31 - 1
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+@dataclass(frozen=True, slots=True)
+class ObservingServer:
+    """The server that told us of a toot."""
+
+    base_url: str
+    domain: str
+    """The domain in its accounts' addresses, which need not be the host of `base_url`."""
+
+
+def toot_record(
+    status: Status, event: TootEvent, observer: ObservingServer, source: Source, ingested_at: int
+) -> Record:
+    """The Avro record of a new or edited toot. `ingested_at`: UTC milliseconds, our clock."""
+    text = plain_text(status.content or "")
+    author = status.account
+    language = scrub(status.language or "")
+    tag_names = [scrub(tag.name) for tag in status.tags]
+    acct = scrub(author.acct)
+    return {
+        "event": event,
+        "uri": scrub(status.uri),
+        "status_id": scrub(str(status.id)),
+        "base_url": observer.base_url,
+        "server": home_server(acct, observer),
+        "created_at": min(milliseconds(status.created_at), ingested_at + FUTURE_TOLERANCE_MS),
+        "edited_at": milliseconds(status.edited_at) if status.edited_at else None,
+        "ingested_at": ingested_at,
+        "source": source,
+        "username": scrub(author.username),
+        "acct": acct,
+        "bot": bool(author.bot),
+        "app": scrub((status.application and status.application.name) or ""),
+        "url": scrub(status.url or ""),
+        "language": language,
+        "language_primary": language.replace("_", "-").partition("-")[0].strip().lower(),
+        "favourites": max(0, min(status.favourites_count or 0, _INT_MAX)),
+        "tags": len(tag_names),
+        "tag_names": tag_names,
+        "characters": len(text),
+        "words": len(text.split()),
+        "mentions": len(status.mentions),
+        "media": len(status.media_attachments),
+        "mastodon_text": "" if author.noindex else text,
+        "visibility": scrub(status.visibility or ""),
+        "sensitive": bool(status.sensitive),
+        "reply": status.in_reply_to_id is not None,
+        "indexable": author.indexable,
+    }
+
+
+def delete_record(
+    status_id: str, seen: "SeenToot | None", observer: ObservingServer, ingested_at: int
+) -> Record:
+    """The Avro record of a delete: the toot's uri and post time where `seen` knows them.
+
+    Unresolved, `uri` is '' and `created_at` is now: the id and the observing server still say
+    which toot it was, for whoever holds the record of its arrival.
+    """
+    return {
+        "event": "delete",
+        "uri": seen.uri if seen else "",
+        "status_id": scrub(status_id),
+        "base_url": observer.base_url,
+        "server": seen.server if seen else "",
+        "created_at": seen.created_at if seen else ingested_at,
+        "ingested_at": ingested_at,
+        "source": "stream",
+    }
+
+
+def record_key(record: Record) -> str:
+    """The Kafka key: the toot's uri, so that all events of a toot share a partition, in order."""
+    return record["uri"] or f"{record['base_url']}#{record['status_id']}"
+
+
+def home_server(acct: str, observer: ObservingServer) -> str:
+    """The author's own server: the domain of `acct`, or the observer's for its own accounts."""
+    return (acct.rpartition("@")[2] if "@" in acct else observer.domain).lower()
+
+
+def milliseconds(moment: datetime) -> int:
+    """UTC milliseconds since 1970; negative before. A time without a zone is taken as UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=_EPOCH.tzinfo)
+    passed = aware - _EPOCH
+    return passed.days * 86_400_000 + passed.seconds * 1000 + passed.microseconds // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SeenToot:
+    """What a later delete, which carries nothing but an id, must be told about its toot."""
+
+    uri: str
+    server: str
+    created_at: int
+    """UTC milliseconds."""
+
+
+class SeenToots:
+    """The latest toots by (observing server, id), in memory, bounded: the oldest are forgotten.
+
+    A delete that comes after its toot was forgotten, or after the listener restarted, stays
+    unresolved and travels with its id; nothing else is lost with this memory.
+    """
+
+    def __init__(self, limit: int = 200_000) -> None:
+        self._limit = limit
+        self._toots: OrderedDict[tuple[str, str], SeenToot] = OrderedDict()
+        self._lock = Lock()
+
+    def remember(self, record: Record) -> None:
+        """Keeps the record's uri and hour under its observing server and id."""
+        key = (record["base_url"], record["status_id"])
+        with self._lock:
+            self._toots[key] = SeenToot(record["uri"], record["server"], record["created_at"])
+            if len(self._toots) > self._limit:
+                self._toots.popitem(last=False)
+
+    def get(self, base_url: str, status_id: str) -> SeenToot | None:
+        """The toot behind an id, or None where it was never seen or is forgotten."""
+        with self._lock:
+            return self._toots.get((base_url, status_id))
