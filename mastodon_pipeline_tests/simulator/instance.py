@@ -1,0 +1,125 @@
+"""What a server tells of itself: `/api/v2/instance`, `/api/v1/instance` and its activity.
+
+See: https://docs.joinmastodon.org/entities/Instance/ and /methods/instance/#activity
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from mastodon_pipeline_tests.simulator.content import Author
+from mastodon_pipeline_tests.simulator.limits import Limits
+from mastodon_pipeline_tests.simulator.status import account
+
+Access = Literal["public", "authenticated", "disabled"]
+WEEKS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPolicy:
+    """Who may read what on one simulated server."""
+
+    domain: str
+    token: bool = True
+    """Whether a user's token exists for it; streaming is refused to everybody else."""
+    local_feed: Access = "public"
+    remote_feed: Access = "public"
+    closed: bool = False
+    """The whole API demands a user: 401 to anybody else, where a closed feed is 422."""
+    activity: bool = True
+    """False: `/api/v1/instance/activity` is switched off (404)."""
+    version: str = "4.5.3"
+    thump_seconds: float = 15.0
+    cache_seconds: float = 0.0
+    """How long anonymous answers are cached; Mastodon's 15 s only delay a test."""
+    limits: Limits = Limits()
+    """How often a client may ask."""
+
+
+def instance_v2(policy: ServerPolicy, base_url: str, contact: Author) -> dict[str, Any]:
+    """The Instance entity of Mastodon 4.5, with who may read the live feeds."""
+    topics = {"local": "public", "remote": "public"}
+    return {
+        "domain": policy.domain,
+        "title": policy.domain.partition(".")[0].title(),
+        "version": policy.version,
+        "source_url": "https://github.com/mastodon/mastodon",
+        "description": "A simulated server; nobody on it is real.",
+        "usage": {"users": {"active_month": 26}},
+        "thumbnail": {"url": f"https://files.{policy.domain}/thumbnail.png"},
+        "icon": [],
+        "languages": ["en"],
+        "configuration": {
+            "urls": {
+                "streaming": base_url.replace("http", "ws", 1),
+                "status": None,
+                "about": f"https://{policy.domain}/about",
+                "privacy_policy": f"https://{policy.domain}/privacy-policy",
+                "terms_of_service": None,
+            },
+            "vapid": {"public_key": ""},
+            "accounts": {"max_featured_tags": 10, "max_pinned_statuses": 5},
+            "statuses": {
+                "max_characters": 500,
+                "max_media_attachments": 4,
+                "characters_reserved_per_url": 23,
+            },
+            "media_attachments": {"supported_mime_types": ["image/png", "image/webp"]},
+            "polls": {"max_options": 4, "max_characters_per_option": 50},
+            "translation": {"enabled": False},
+            "timelines_access": {
+                "live_feeds": {"local": policy.local_feed, "remote": policy.remote_feed},
+                "hashtag_feeds": topics,
+                "trending_link_feeds": topics,
+            },
+            "limited_federation": False,
+        },
+        "registrations": {"enabled": False, "approval_required": True, "message": None},
+        "api_versions": {"mastodon": 7},
+        "contact": {
+            "email": f"postmaster@{policy.domain}",
+            "account": account(contact, policy.domain),
+        },
+        "rules": [],
+    }
+
+
+def instance_v1(policy: ServerPolicy, base_url: str, contact: Author) -> dict[str, Any]:
+    """The older V1::Instance entity, which Mastodon still answers."""
+    return {
+        "uri": policy.domain,
+        "title": policy.domain.partition(".")[0].title(),
+        "short_description": "A simulated server; nobody on it is real.",
+        "description": "",
+        "email": f"postmaster@{policy.domain}",
+        "version": policy.version,
+        "urls": {"streaming_api": base_url.replace("http", "ws", 1)},
+        "stats": {"user_count": 26, "status_count": 0, "domain_count": 2},
+        "thumbnail": None,
+        "languages": ["en"],
+        "registrations": False,
+        "approval_required": True,
+        "invites_enabled": False,
+        "configuration": {"statuses": {"max_characters": 500, "max_media_attachments": 4}},
+        "contact_account": account(contact, policy.domain),
+        "rules": [],
+    }
+
+
+def activity(created: list[int], now: datetime) -> list[dict[str, str]]:
+    """Weekly figures, newest week first, everything in strings.
+
+    `created` are the UTC milliseconds of all statuses by the server's own people, those that no
+    public feed shows included, as Mastodon counts them.
+    """
+    monday = (now - timedelta(days=now.weekday())).replace(
+        hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC
+    )
+    weeks = []
+    for back in range(WEEKS):
+        start = int((monday - timedelta(weeks=back)).timestamp())
+        statuses = sum(start <= at // 1000 < start + 7 * 86400 for at in created)
+        weeks.append(
+            {"week": str(start), "statuses": str(statuses), "logins": "0", "registrations": "0"}
+        )
+    return weeks

@@ -1,0 +1,123 @@
+"""One simulated Mastodon server: its state, and what happens to it.
+
+How it answers over HTTP is in `routes`.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from mastodon_pipeline_tests.simulator.content import Author, Body, Toot
+from mastodon_pipeline_tests.simulator.faults import MALFORMED, Faults, odd_status
+from mastodon_pipeline_tests.simulator.instance import ServerPolicy
+from mastodon_pipeline_tests.simulator.limits import Throttles
+from mastodon_pipeline_tests.simulator.streams import Streams, event_frame
+from mastodon_pipeline_tests.simulator.timeline import Timeline
+
+STREAMED_UP_TO = 6 * 3_600_000
+"""Remote toots older than this (ms) are listed but not streamed, as Mastodon does it."""
+
+
+@dataclass(slots=True)
+class Tokens:
+    """What `/oauth/token` and the operator gave out."""
+
+    user: str | None
+    """A user's token with `read:statuses`, or None where there is no user."""
+    apps: set[str] = field(default_factory=set)
+    """Application tokens: no user behind them, so neither streams nor closed feeds open."""
+    login_code: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    """What a user would copy from the page that asks for consent."""
+
+
+class SimulatedServer:
+    """State of one server; all methods are called in the event loop that serves it."""
+
+    def __init__(self, policy: ServerPolicy, people: list[Author], token: str | None) -> None:
+        self.policy = policy
+        self.domain = policy.domain
+        self.people = people
+        self.port = 0
+        self.tokens = Tokens(token if policy.token else None)
+        self.timeline = Timeline(policy.domain)
+        self.streams = Streams()
+        self.throttles = Throttles(policy.limits)
+        self.faults = Faults()
+        self.listened = asyncio.Event()
+        """Set once somebody listens: a stream opened, or a poll by a client without a token.
+
+        A poll with a token does not count: its client is about to open the stream.
+        """
+        self.served: Counter[str] = Counter()
+        """Requests answered: streams, polls, and events sent, to see who listens how."""
+        self.created: list[int] = []
+        """When each status by this server's people was created (UTC ms), hidden ones included."""
+        self._odd = 0
+
+    @property
+    def base_url(self) -> str:
+        """Where it is reached, always loopback."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def publish(self, toot: Toot, status_id: int, at: int) -> bool:
+        """The toot is published here, or a copy arrives, at `at` (UTC ms) by the plan's clock.
+
+        False where no public feed may show it: then nobody is told.
+        """
+        local = toot.server == self.domain
+        if local:
+            self.created.append(toot.created_at)
+        if not self.timeline.add(status_id, toot):
+            return False
+        toot.listed[self.domain] = status_id
+        if local or at - toot.created_at <= STREAMED_UP_TO:
+            self._stream("update", self.timeline.status(status_id), toot)
+        return True
+
+    def tell_edit(self, toot: Toot) -> None:
+        """The toot was rewritten; this server tells it if it lists it."""
+        if toot.listed.get(self.domain) is not None:
+            self._stream("status.update", self.timeline.status(toot.listed[self.domain]), toot)
+
+    def delete(self, toot: Toot) -> None:
+        """The toot is gone; all that is told is this server's own id of it."""
+        status_id = toot.listed.get(self.domain)
+        if status_id is not None and self.timeline.remove(status_id):
+            self._stream("delete", str(status_id).encode(), toot)
+
+    def inject(self, name: str) -> str | None:
+        """Sends a bad or odd `update` to every stream; the uri where it is a toot all the same.
+
+        Raises KeyError for a name that is neither in `MALFORMED` nor in `ODD`.
+        """
+        if name in MALFORMED:
+            self.streams.send_to_all(event_frame("update", MALFORMED[name]))
+            return None
+        self._odd += 1
+        uri, payload = odd_status(name, self.domain, int(time.time() * 1000) << 16 | self._odd)
+        self.streams.send_to_all(event_frame("update", payload))
+        return uri
+
+    def _stream(self, event: str, payload: bytes, toot: Toot) -> None:
+        local = toot.server == self.domain
+        if (self.policy.local_feed if local else self.policy.remote_feed) == "disabled":
+            return
+        if len(self.streams):
+            frame = event_frame(event, payload)
+            self.served["events"] += self.streams.send(frame, local, media=toot.media > 0)
+
+
+def edit(toot: Toot, body: Body, at: int, servers: dict[str, SimulatedServer]) -> None:
+    """The author rewrites the toot at `at` (UTC ms); every server that lists it says so."""
+    toot.edit(body, at)
+    for domain in toot.listed:
+        servers[domain].tell_edit(toot)
+
+
+def delete(toot: Toot, servers: dict[str, SimulatedServer]) -> None:
+    """The author deletes the toot; every server that lists it says so."""
+    toot.deleted = True
+    for domain in toot.listed:
+        servers[domain].delete(toot)
