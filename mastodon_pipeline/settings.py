@@ -124,6 +124,10 @@ class Settings(BaseSettings):
 
     kafka_connect_url: str = "http://127.0.0.1:8083"
     sink: Literal["iceberg", "s3"] = "iceberg"
+    connector_name: str = Field("mastodon-sink", pattern=r"^[A-Za-z0-9._-]+$")
+    """The sink connector's name in Kafka Connect; its consumer group is `connect-<name>`."""
+    iceberg_table: str = Field("mastodon.toots_raw", pattern=r"^\w+\.\w+$")
+    """The Iceberg sink's table: namespace.name."""
     iceberg_catalog_uri: str = Field(
         default_factory=lambda: (
             f"jdbc:sqlite:file:{data_directory()}/lake/catalog.db"
