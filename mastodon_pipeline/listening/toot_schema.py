@@ -19,7 +19,6 @@ from confluent_kafka.schema_registry import (
 )
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
-from httpx import HTTPError
 
 from mastodon_pipeline.settings import REPOSITORY, Settings, SettingsError
 
@@ -76,7 +75,8 @@ def register(settings: Settings, schema_text: str | None = None) -> int:
                 f"older records ({error.error_message}); give new fields a default"
             ) from None
         raise RegistryUnreachable(_unreachable(settings, error)) from None
-    except (HTTPError, OSError) as error:
+    except Exception as error:
+        # The client passes its HTTP library's errors through, which are not ours to import.
         raise RegistryUnreachable(_unreachable(settings, error)) from None
     return schema_id
 
