@@ -124,7 +124,12 @@ class Fediverse:
 
     async def serve(self, app: web.Application, port: int) -> int:
         """Serves an application on a loopback port (0: a free one) until `close`; the port."""
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=0.2,
+            handler_cancellation=True,  # a client that leaves is known at once
+        )
         await runner.setup()
         self._runners.append(runner)
         try:

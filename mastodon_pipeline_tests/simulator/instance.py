@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from mastodon_pipeline_tests.simulator.content import Author
-from mastodon_pipeline_tests.simulator.limits import Limits
+from mastodon_pipeline_tests.simulator.limits import MASTODON_LIMITS, Limits
 from mastodon_pipeline_tests.simulator.status import account
 
 Access = Literal["public", "authenticated", "disabled"]
@@ -32,7 +32,7 @@ class ServerPolicy:
     thump_seconds: float = 15.0
     cache_seconds: float = 0.0
     """How long anonymous answers are cached; Mastodon's 15 s only delay a test."""
-    limits: Limits = Limits()
+    limits: Limits = MASTODON_LIMITS
     """How often a client may ask."""
 
 

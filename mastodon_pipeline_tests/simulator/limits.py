@@ -48,6 +48,9 @@ class Limits(NamedTuple):
     """Tell the reset in epoch seconds, as servers other than Mastodon do."""
 
 
+MASTODON_LIMITS = Limits()
+
+
 @dataclass(slots=True)
 class Throttles:
     """A server's throttles at work."""

@@ -26,11 +26,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ApiError(Exception):
-    """An answer with this HTTP status and `{"error": message}`."""
+    """An answer with this HTTP status, `{"error": message}` and these headers."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status, self.message, self.headers = status, message, headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,9 @@ class _Routes:
                 headers = self._admit(request)
             response = await handler(request)
         except ApiError as error:
-            response = web.json_response({"error": error.message}, status=error.status)
+            response = web.json_response(
+                {"error": error.message}, status=error.status, headers=error.headers
+            )
         except web.HTTPException as error:
             response = web.json_response({"error": error.reason}, status=error.status)
         if not response.prepared:
@@ -104,7 +106,7 @@ class _Routes:
         client = asker.token or request.remote or ""
         admitted, headers = self._server.throttles.admit(client, asker.token is not None, paging)
         if not admitted:
-            raise web.HTTPTooManyRequests(reason="Too many requests", headers=headers)
+            raise ApiError(429, "Too many requests", headers)
         return headers
 
     def _asker(self, request: web.Request) -> _Asker:

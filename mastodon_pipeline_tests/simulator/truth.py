@@ -31,6 +31,8 @@ class TrueToot(msgspec.Struct, frozen=True):
     noindex: bool
     edited: bool
     deleted: bool
+    """Counts all the same; only a listener that was away from before the toot until after its
+    delete cannot know of it, since nothing lists it any more."""
     text: str
     """The plain text to be found in the end: '' where deleted, or the author said noindex."""
     texts: tuple[str, ...]
