@@ -26,6 +26,10 @@ class Author:
     server: str
     bot: bool = False
     noindex: bool = False
+    """Search engines are asked to stay away."""
+    indexable: bool = True
+    """May be found by Mastodon's own search; most authors never said so, and that alone is no
+    `noindex`."""
     language: str | None = "en"
     app: App | None = None
 
@@ -46,7 +50,8 @@ class Author:
 class Body:
     """A toot's content twice: Mastodon's HTML, and the plain text a reader of it should get.
 
-    Paragraphs are two newlines apart, `<br />` is one, links read as their whole address.
+    The text follows Mastodon's `PlainTextFormatter`: a newline between paragraphs and for
+    `<br />`, links read as their whole address.
     """
 
     html: str
@@ -133,7 +138,7 @@ class Writer:
         """The toot's content after a second thought."""
         more = self._rng.choice(words.SENTENCES[toot.language or "en"])
         return Body(
-            f"{toot.body.html}<p>{escape(more, quote=False)}</p>", f"{toot.body.text}\n\n{more}"
+            f"{toot.body.html}<p>{escape(more, quote=False)}</p>", f"{toot.body.text}\n{more}"
         )
 
     def _people(self, domain: str) -> list[Author]:
@@ -144,6 +149,7 @@ class Writer:
                 handle,
                 domain,
                 noindex=position < 2,
+                indexable=position >= 2 and rng.random() < 0.4,
                 language=_weighted(rng, words.LANGUAGES),
                 app=_weighted(rng, words.APPS),
             )
@@ -202,7 +208,7 @@ class Writer:
             html.append(" ".join(_hashtag(author.server, tag) for tag in tags))
             text.append(" ".join(f"#{tag}" for tag in tags))
         paragraphs = "".join(f"<p>{part}</p>" for part in html).replace("\n", "<br />")
-        return Body(paragraphs, "\n\n".join(text))
+        return Body(paragraphs, "\n".join(text))
 
 
 def _weighted(rng: random.Random, choices: Sequence[tuple[T, int]]) -> T:

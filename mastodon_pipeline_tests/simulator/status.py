@@ -84,7 +84,7 @@ def account(author: Author, observer: str) -> dict[str, Any]:
         "locked": False,
         "bot": author.bot,
         "discoverable": not author.noindex,
-        "indexable": not author.noindex,
+        "indexable": author.indexable,
         "group": False,
         "created_at": "2022-11-07T00:00:00.000Z",
         "note": "<p>Simulated: writes about harbours, bread and birds. Nobody real.</p>",

@@ -29,6 +29,7 @@ class TrueToot(msgspec.Struct, frozen=True):
     mentions: int
     media: int
     noindex: bool
+    indexable: bool
     edited: bool
     deleted: bool
     """Counts all the same; only a listener that was away from before the toot until after its
@@ -83,6 +84,7 @@ def _true(toot: Toot) -> TrueToot:
         mentions=len(toot.mentions),
         media=toot.media,
         noindex=author.noindex,
+        indexable=author.indexable,
         edited=toot.edited_at is not None,
         deleted=toot.deleted,
         text="" if gone else toot.body.text,
