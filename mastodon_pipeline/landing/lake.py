@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
@@ -86,7 +87,7 @@ class LakeResource(DuckDBResource):
     """
 
     database: str = ":memory:"
-    connection_config: dict[str, object] = dict(LAKE_CONFIG)
+    connection_config: dict[str, Any] = dict(LAKE_CONFIG)
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

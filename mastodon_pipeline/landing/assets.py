@@ -1,0 +1,149 @@
+"""`landed_toots`: the sink's files, which Kafka Connect writes and Dagster observes and checks."""
+
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from mastodon_pipeline.landing.completeness import Completeness, landing_completeness
+from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.landing.lake import LakeResource
+from mastodon_pipeline.landing.landed import LandedToots, landed_toots
+from mastodon_pipeline.landing.sink_progress import PartitionProgress, sink_progress
+from mastodon_pipeline.listening.topic_observation import TOPIC_ASSET
+from mastodon_pipeline.settings import SettingsError, load_settings
+
+__all__ = [
+    "LANDED_ASSET",
+    "landed_toots_check",
+    "landed_toots_complete",
+    "landed_toots_observation_schedule",
+    "landed_toots_spec",
+    "observe_landed_toots",
+]
+
+LANDED_ASSET = dg.AssetKey("landed_toots")
+_SHOWN = 20
+
+landed_toots_spec = dg.AssetSpec(
+    LANDED_ASSET,
+    deps=[TOPIC_ASSET],
+    group_name="ingestion",
+    kinds={"kafkaconnect", "parquet", "s3"},
+    owners=["team:mastodon-pipeline"],
+    description=(
+        "The topic's records as Parquet in the object store, in one folder for each UTC hour of"
+        " `created_at` (`topics/<topic>/created_at_hour=YYYY-MM-DD-HH/`), with their Kafka"
+        " coordinates `_partition`, `_offset` and `_ts`. Nothing missing, duplicates allowed."
+        " Written by Kafka Connect; observed here: files, rows, bytes, newest toot, sink lag."
+    ),
+)
+
+
+@dg.op(description="Counts what has landed, and notes it at the asset.", tags={"kind": "duckdb"})
+def observe_landed_toots_op(context: dg.OpExecutionContext, lake: LakeResource) -> None:
+    """One observation of `landed_toots`."""
+    try:
+        settings = load_settings()
+        progress = sink_progress(settings)
+        with lake.get_connection() as connection:
+            landed = landed_toots(settings, connection)
+    except (LandingError, SettingsError) as error:
+        raise dg.Failure(str(error)) from None
+    except duckdb.Error as error:
+        raise dg.Failure(f"the landed files cannot be read: {error}") from None
+    metadata = _observation(landed, progress)
+    context.log_event(dg.AssetObservation(LANDED_ASSET, metadata=metadata))
+
+
+@dg.job(executor_def=dg.in_process_executor, description="Observes the asset landed_toots.")
+def observe_landed_toots() -> None:
+    """One op: the observation."""
+    observe_landed_toots_op()
+
+
+landed_toots_observation_schedule = dg.ScheduleDefinition(
+    name="landed_toots_observation_schedule",
+    job=observe_landed_toots,
+    cron_schedule="1-59/10 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Observes the landed files every ten minutes.",
+)
+
+
+@dg.asset_check(
+    asset=LANDED_ASSET,
+    description=(
+        "Every offset that Kafka still holds and the sink has committed is in the Parquet, or in"
+        " the dead-letter topic, or holds no record that can land."
+    ),
+)
+def landed_toots_complete(lake: LakeResource) -> dg.AssetCheckResult:
+    """Fails loudly where a record is lost between Kafka and the object store."""
+    try:
+        with lake.get_connection() as connection:
+            found = landing_completeness(load_settings(), connection)
+    except (LandingError, SettingsError) as error:
+        raise dg.Failure(str(error)) from None
+    except duckdb.Error as error:
+        raise dg.Failure(f"the landed files cannot be read: {error}") from None
+    return _check_result(found)
+
+
+landed_toots_check = dg.define_asset_job(
+    "landed_toots_check",
+    selection=dg.AssetSelection.checks(landed_toots_complete),
+    executor_def=dg.in_process_executor,
+    description="Checks that every record of the topic has landed.",
+)
+
+landed_toots_check_schedule = dg.ScheduleDefinition(
+    name="landed_toots_check_schedule",
+    job=landed_toots_check,
+    cron_schedule="7 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Checks the landed toots for completeness every hour.",
+)
+
+
+def _observation(landed: LandedToots, progress: tuple[PartitionProgress, ...]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "files": landed.files,
+        "dagster/row_count": landed.rows,
+        "bytes": landed.bytes,
+        "hours": landed.hours,
+        "sink_lag": sum(place.lag for place in progress),
+        "sink_lag_by_partition": {str(place.partition): place.lag for place in progress},
+    }
+    if landed.newest_toot is not None:
+        metadata["newest_toot"] = dg.MetadataValue.timestamp(landed.newest_toot)
+    if landed.newest_file is not None:
+        metadata["newest_file"] = dg.MetadataValue.timestamp(landed.newest_file)
+    return metadata
+
+
+def _check_result(found: Completeness) -> dg.AssetCheckResult:
+    told = f"{found.missing} of {found.checked} committed records are not in the object store"
+    return dg.AssetCheckResult(
+        passed=found.complete,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=(
+            f"all {found.checked} committed offsets are accounted for" if found.complete else told
+        ),
+        metadata={
+            "missing": found.missing,
+            "missing_examples": [
+                f"partition {partition}, offset {offset}"
+                for partition, offset in found.examples[:_SHOWN]
+            ],
+            "checked": found.checked,
+            "landed": found.landed,
+            "dead_lettered": found.dead_lettered,
+            "cannot_land": found.cannot_land,
+            "in_flight": found.in_flight,
+            "end_offsets": {str(place.partition): place.end for place in found.partitions},
+            "committed_offsets": {
+                str(place.partition): place.committed for place in found.partitions
+            },
+        },
+    )

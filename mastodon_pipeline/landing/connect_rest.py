@@ -1,0 +1,210 @@
+"""A client of Kafka Connect's REST API, as much of it as the pipeline uses.
+
+See: https://kafka.apache.org/documentation/#connect_rest
+"""
+
+import time
+from types import TracebackType
+from typing import Self
+
+import httpx
+import msgspec
+
+from mastodon_pipeline.landing.errors import LandingError
+
+__all__ = [
+    "ConfigProblem",
+    "ConnectRefused",
+    "ConnectRest",
+    "ConnectUnreachable",
+    "ConnectorStatus",
+    "TaskStatus",
+]
+
+FIRST_WAIT_S = 0.2
+LONGEST_WAIT_S = 2.0
+
+
+class ConnectUnreachable(LandingError):
+    """Kafka Connect does not answer."""
+
+
+class ConnectRefused(LandingError):
+    """Kafka Connect answered with an error; `status` is its HTTP code."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _State(msgspec.Struct, frozen=True):
+    state: str
+    worker_id: str = ""
+    trace: str = ""
+
+
+class TaskStatus(_State, frozen=True):
+    """One task: its state (RUNNING, FAILED, UNASSIGNED, ...) and, where it failed, the trace."""
+
+    id: int = -1
+
+
+class ConnectorStatus(msgspec.Struct, frozen=True):
+    """A connector and its tasks."""
+
+    name: str
+    connector: _State
+    tasks: tuple[TaskStatus, ...] = ()
+
+    @property
+    def running(self) -> bool:
+        """The connector runs, it has tasks, and each of them runs."""
+        return (
+            self.connector.state == "RUNNING"
+            and bool(self.tasks)
+            and all(task.state == "RUNNING" for task in self.tasks)
+        )
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """What failed and why: `connector` or `task 0` to its Java stack trace."""
+        failed = {"connector": self.connector} if self.connector.state == "FAILED" else {}
+        failed |= {f"task {task.id}": task for task in self.tasks if task.state == "FAILED"}
+        return {name: state.trace for name, state in failed.items()}
+
+    @property
+    def summary(self) -> str:
+        """One line for people: `connector RUNNING, task 0 RUNNING, task 1 FAILED`."""
+        tasks = [f"task {task.id} {task.state}" for task in self.tasks] or ["no tasks yet"]
+        return ", ".join([f"connector {self.connector.state}", *tasks])
+
+
+class _Plugin(msgspec.Struct):
+    class_: str = msgspec.field(name="class")
+
+
+class _ValidatedValue(msgspec.Struct):
+    name: str
+    errors: tuple[str, ...] = ()
+
+
+class _ValidatedKey(msgspec.Struct):
+    value: _ValidatedValue
+
+
+class _Validation(msgspec.Struct):
+    configs: tuple[_ValidatedKey, ...] = ()
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+
+
+class ConfigProblem(msgspec.Struct, frozen=True):
+    """A key of a configuration and what Connect has against its value."""
+
+    key: str
+    message: str
+
+
+class ConnectRest:
+    """Kafka Connect at one address; use as a context manager.
+
+    A worker that is rebalancing answers 409: the call is repeated until `deadline_s` is over.
+    Every method raises ConnectUnreachable or ConnectRefused.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 10.0, deadline_s: float = 60.0) -> None:
+        self.url = url.rstrip("/")
+        self._deadline_s = deadline_s
+        self._http = httpx.Client(base_url=self.url, timeout=timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def plugins(self) -> frozenset[str]:
+        """The classes of the connectors that the worker can run."""
+        answer = self._send("GET", "/connector-plugins")
+        plugins = msgspec.json.decode(answer, type=tuple[_Plugin, ...])
+        return frozenset(plugin.class_ for plugin in plugins)
+
+    def validate(self, config: dict[str, str]) -> tuple[ConfigProblem, ...]:
+        """What Connect would object to in this configuration, which must hold `name`."""
+        path = f"/connector-plugins/{config['connector.class']}/config/validate"
+        validation = msgspec.json.decode(self._send("PUT", path, config), type=_Validation)
+        return tuple(
+            ConfigProblem(key.value.name, error)
+            for key in validation.configs
+            for error in key.value.errors
+        )
+
+    def config(self, name: str) -> dict[str, str] | None:
+        """What a connector runs with, or None where there is no such connector."""
+        answer = self._find("GET", f"/connectors/{name}/config")
+        return None if answer is None else msgspec.json.decode(answer, type=dict[str, str])
+
+    def put_config(self, name: str, config: dict[str, str]) -> None:
+        """Creates the connector, or gives the running one this configuration."""
+        self._send("PUT", f"/connectors/{name}/config", config)
+
+    def status(self, name: str) -> ConnectorStatus | None:
+        """The connector's state and its tasks', or None where there is no such connector."""
+        answer = self._find("GET", f"/connectors/{name}/status")
+        return None if answer is None else msgspec.json.decode(answer, type=ConnectorStatus)
+
+    def restart(self, name: str, *, only_failed: bool = True) -> None:
+        """Restarts the connector and its tasks: those that failed, or all of them."""
+        only = "true" if only_failed else "false"
+        self._send("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed={only}")
+
+    def delete(self, name: str) -> bool:
+        """Removes a connector, and says whether there was one.
+
+        Its consumer group's offsets stay, so a connector made again goes on where it was.
+        """
+        return self._find("DELETE", f"/connectors/{name}") is not None
+
+    def _find(self, method: str, path: str) -> bytes | None:
+        try:
+            return self._send(method, path)
+        except ConnectRefused as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
+
+    def _send(self, method: str, path: str, body: dict[str, str] | None = None) -> bytes:
+        give_up = time.monotonic() + self._deadline_s
+        wait = FIRST_WAIT_S
+        while True:
+            try:
+                answer = self._http.request(method, path, json=body)
+            except httpx.HTTPError as error:
+                raise ConnectUnreachable(
+                    f"Kafka Connect at {self.url} does not answer ({error or type(error).__name__}"
+                    "): start the native stack with `make up`, or set KAFKA_CONNECT_URL"
+                ) from None
+            if answer.is_success:
+                return answer.content
+            rebalancing = answer.status_code == httpx.codes.CONFLICT
+            if not rebalancing or time.monotonic() + wait > give_up:
+                raise ConnectRefused(answer.status_code, self._refusal(answer))
+            time.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT_S)
+
+    def _refusal(self, answer: httpx.Response) -> str:
+        """Connect's own words, on one line."""
+        try:
+            words = msgspec.json.decode(answer.content, type=_Error).message
+        except msgspec.DecodeError:
+            words = answer.text
+        request = f"{answer.request.method} {answer.request.url.path}"
+        said = " ".join(words.split())[:500] or answer.reason_phrase
+        return f"Kafka Connect at {self.url} refuses {request} ({answer.status_code}): {said}"

@@ -1,0 +1,52 @@
+"""The job that puts the sink connector's configuration in force."""
+
+import dagster as dg
+from pydantic import Field
+
+from mastodon_pipeline.landing import connector
+from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.settings import SettingsError, load_settings
+
+__all__ = ["ApplyConfig", "apply_connector_config", "kafka_connect_config"]
+
+
+class ApplyConfig(dg.Config):
+    """What to do beyond putting the config; the config itself comes from the settings."""
+
+    restart_tasks: bool = Field(
+        default=False, description="Restart the running tasks too, for a sink that stands still"
+    )
+
+
+@dg.op(
+    description=(
+        "Makes the Kafka Connect sink run with the reviewed config of infra/connect/: ensures the"
+        " bucket and the topics, validates, puts, restarts what failed, waits for RUNNING."
+    ),
+    tags={"kind": "kafka"},
+)
+def apply_connector_config(context: dg.OpExecutionContext, config: ApplyConfig) -> None:
+    """Shows the applied config (it holds no secret) and the tasks' states as metadata."""
+    try:
+        applied = connector.apply_connector_config(
+            load_settings(), context.log.info, restart_tasks=config.restart_tasks
+        )
+    except (LandingError, SettingsError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    context.add_output_metadata(
+        {
+            "connector": applied.config["name"],
+            "state": applied.status.summary,
+            "changed": ", ".join(applied.changed) or "nothing",
+            "config": dg.MetadataValue.json(applied.config),
+        }
+    )
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Puts the sink connector's config in force. Doing it again changes nothing.",
+)
+def kafka_connect_config() -> None:
+    """One op: the config."""
+    apply_connector_config()

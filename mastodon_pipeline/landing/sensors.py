@@ -1,0 +1,67 @@
+"""`connector_supervisor`: keeps the sink configured, running and getting on."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from mastodon_pipeline.landing.health import connector_health
+from mastodon_pipeline.landing.jobs import kafka_connect_config
+from mastodon_pipeline.landing.supervision import SupervisorMemory, decide
+from mastodon_pipeline.settings import SettingsError, load_settings
+
+__all__ = ["connector_supervisor"]
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+REPAIR_TAKES_AT_MOST = timedelta(minutes=10)
+"""An unfinished run that is older was cut off with its machine: nothing will end it."""
+
+
+@dg.sensor(
+    job=kafka_connect_config,
+    minimum_interval_seconds=20,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Runs kafka_connect_config where the sink connector is missing, drifted from its reviewed"
+        " config, failed, or RUNNING without progress while records wait. One repair at a time,"
+        " with growing pauses. A paused connector is left alone."
+    ),
+)
+def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Looks (in less than 10 s), decides, and tells what it wanted, saw and did."""
+    memory = SupervisorMemory.from_cursor(context.cursor)
+    try:
+        settings = load_settings()
+        health = connector_health(settings, memory.watermark, time.time())
+    except SettingsError as error:
+        return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
+    decision = decide(health, memory, _repair_in_progress(context.instance), time.time())
+    wanted = f"wanted: {settings.sink} sink {settings.connector_name} running as reviewed"
+    explanation = f"{wanted}; {decision.explanation}"
+    context.log.info(explanation)
+    if not decision.repair:
+        return dg.SensorResult(skip_reason=explanation, cursor=decision.memory.to_cursor())
+    request = dg.RunRequest(
+        # A run key is used once for ever, so it holds the time.
+        run_key=f"{settings.connector_name}-{health.state}-{decision.memory.asked_at:.3f}",
+        run_config=dg.RunConfig(
+            {"apply_connector_config": {"config": {"restart_tasks": decision.restart_tasks}}}
+        ),
+        tags={"mastodon_pipeline/reason": str(health.state)},
+    )
+    return dg.SensorResult(run_requests=[request], cursor=decision.memory.to_cursor())
+
+
+def _repair_in_progress(instance: dg.DagsterInstance) -> bool:
+    unfinished = dg.RunsFilter(
+        job_name=kafka_connect_config.name,
+        statuses=_UNFINISHED,
+        created_after=datetime.now(UTC) - REPAIR_TAKES_AT_MOST,
+    )
+    return bool(instance.get_run_records(unfinished, limit=1))
