@@ -1,0 +1,111 @@
+"""The sink's configuration is the reviewed file with the settings filled in, and no secret."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from mastodon_pipeline.landing.connector_config import connector_config
+from mastodon_pipeline.settings import SettingsError, load_settings
+
+Sink = Literal["iceberg", "s3"]
+SINKS: list[Sink] = ["iceberg", "s3"]
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_every_setting_reaches_the_config(sink: Sink) -> None:
+    """Topic, dead letters, bucket, addresses and names are the settings'."""
+    config = connector_config(
+        load_settings(
+            sink=sink,
+            kafka_topic="other-topic",
+            s3_bucket="other-bucket",
+            connector_name="other-sink",
+            connect_registry_url="http://registry:8080/apis/registry/v2",
+            s3_endpoint="http://127.0.0.1:9000",
+            connect_s3_endpoint="http://minio:9000",
+            iceberg_catalog_uri="jdbc:postgresql://db/lake",
+            iceberg_table="other.raw",
+            aws_region="eu-central-1",
+        )
+    )
+    assert config["name"] == "other-sink"
+    assert config["topics"] == "other-topic"
+    assert config["errors.deadletterqueue.topic.name"] == "other-topic-dlq"
+    registry = config["value.converter.apicurio.registry.url"]
+    assert registry == "http://registry:8080/apis/registry/v2"
+    if sink == "iceberg":
+        assert config["iceberg.tables"] == "other.raw"
+        assert config["iceberg.catalog.uri"] == "jdbc:postgresql://db/lake"
+        assert config["iceberg.catalog.s3.endpoint"] == "http://minio:9000"
+        assert config["iceberg.catalog.client.region"] == "eu-central-1"
+        data_path = config["iceberg.tables.auto-create-props.write.data.path"]
+        assert data_path == "s3://other-bucket/topics/other-topic"
+    else:
+        assert config["aws.s3.bucket.name"] == "other-bucket"
+        assert config["aws.s3.endpoint"] == "http://minio:9000"
+        assert config["aws.s3.region"] == "eu-central-1"
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_no_placeholder_is_left(sink: Sink) -> None:
+    """`@{...}` never reaches Connect; its own `$Value` and `{{topic}}` do, untouched."""
+    config = connector_config(load_settings(sink=sink))
+    assert not [key for key, value in config.items() if "@{" in value]
+    assert config["transforms.off.type"].endswith("InsertField$Value")
+    if sink == "s3":
+        assert config["file.name.template"].startswith("topics/{{topic}}/created_at_hour={{")
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_no_secret_is_in_the_config(sink: Sink) -> None:
+    """Connect's REST API gives the whole config to anyone who asks: the keys are not in it."""
+    text = json.dumps(
+        connector_config(
+            load_settings(
+                sink=sink,
+                aws_access_key_id="the-access-key",
+                aws_secret_access_key="the-secret-key",
+                kafka_sasl_password="the-password",
+            )
+        )
+    )
+    for secret in ("the-access-key", "the-secret-key", "the-password"):
+        assert secret not in text
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_both_sinks_add_the_kafka_coordinates_and_drop_tombstones(sink: Sink) -> None:
+    """Readers dedupe on `_partition` and `_offset`, and a null value fails a Parquet sink."""
+    config = connector_config(load_settings(sink=sink))
+    assert config["transforms"].split(",")[0] == "tombstones"
+    inserted = {value for key, value in config.items() if key.endswith(".field")}
+    assert inserted == {"_partition", "_offset", "_ts"}
+    assert config["errors.tolerance"] == "all"
+    assert config["errors.deadletterqueue.context.headers.enable"] == "true"
+
+
+def write_sink(directory: Path, config: object) -> Path:
+    (directory / "iceberg-sink.json").write_text(json.dumps(config))
+    return directory
+
+
+def test_an_unknown_placeholder_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """A template that asks for what no setting gives is refused, with the key and the name."""
+    directory = write_sink(tmp_path, {"topics": "@{topik}"})
+    with pytest.raises(SettingsError, match=r"topics has the placeholder 'topik'"):
+        connector_config(load_settings(), directory)
+
+
+def test_a_stray_delimiter_is_an_error(tmp_path: Path) -> None:
+    """Half a placeholder is a mistake in the file, not a value."""
+    directory = write_sink(tmp_path, {"topics": "@{topic"})
+    with pytest.raises(SettingsError, match="topics"):
+        connector_config(load_settings(), directory)
+
+
+def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """The path stands in the message."""
+    with pytest.raises(SettingsError, match=r"iceberg-sink\.json"):
+        connector_config(load_settings(), tmp_path)

@@ -1,0 +1,118 @@
+"""When the sink is repaired, and what the supervisor's ticks say."""
+
+from itertools import pairwise
+
+import dagster as dg
+import pytest
+
+from mastodon_pipeline.landing.connector_config import connector_config
+from mastodon_pipeline.landing.health import Health, SinkState, Watermark
+from mastodon_pipeline.landing.jobs import kafka_connect_config
+from mastodon_pipeline.landing.sensors import connector_supervisor
+from mastodon_pipeline.landing.supervision import SupervisorMemory, decide
+from mastodon_pipeline.settings import Settings
+from mastodon_pipeline_tests.landing.conftest import ScriptedConnect
+
+MISSING = Health(SinkState.MISSING, "no connector", None)
+HEALTHY = Health(SinkState.HEALTHY, "all well", Watermark(5, 100.0))
+
+
+def test_repairs_come_ever_more_patiently() -> None:
+    """At once, after 30 s, after 60 s more, and never later than 10 min after the last."""
+    memory = SupervisorMemory()
+    asked = []
+    for now in range(1_000, 5_000):
+        decision = decide(MISSING, memory, repair_in_progress=False, now=now)
+        memory = decision.memory
+        if decision.repair:
+            asked.append(now)
+    gaps = [later - earlier for earlier, later in pairwise(asked)]
+    assert asked[0] == 1_000
+    assert gaps == [30, 60, 120, 240, 480, 600, 600, 600, 600, 600]
+
+
+def test_a_healthy_sink_clears_the_patience() -> None:
+    """The next trouble is repaired at once."""
+    tired = SupervisorMemory(attempts=6, asked_at=1_000)
+    rested = decide(HEALTHY, tired, repair_in_progress=False, now=1_010).memory
+    assert rested.watermark == HEALTHY.watermark
+    assert decide(MISSING, rested, repair_in_progress=False, now=1_011).repair
+
+
+def test_one_repair_at_a_time() -> None:
+    """While one is in progress none is asked for, and the tick says so."""
+    decision = decide(MISSING, SupervisorMemory(), repair_in_progress=True, now=1_000)
+    assert not decision.repair
+    assert "in progress" in decision.explanation
+
+
+def test_a_standstill_restarts_the_running_tasks() -> None:
+    """And the watermark is forgotten, so the repaired sink has its whole time to move."""
+    stuck = Health(SinkState.STANDING_STILL, "stuck", Watermark(5, 100.0))
+    decision = decide(stuck, SupervisorMemory(), repair_in_progress=False, now=1_000)
+    assert decision.repair
+    assert decision.restart_tasks
+    assert decision.memory.watermark is None
+
+
+def test_a_pause_is_somebodys_wish() -> None:
+    """Nothing is done about it."""
+    paused = Health(SinkState.PAUSED, "paused", None)
+    assert not decide(paused, SupervisorMemory(), repair_in_progress=False, now=1_000).repair
+
+
+def test_the_memory_survives_as_a_cursor() -> None:
+    """And a cursor that cannot be read is an empty memory."""
+    memory = SupervisorMemory(Watermark(5, 100.0), 2, 1_000.5)
+    assert SupervisorMemory.from_cursor(memory.to_cursor()) == memory
+    assert SupervisorMemory.from_cursor("what is this") == SupervisorMemory()
+    assert SupervisorMemory.from_cursor(None) == SupervisorMemory()
+
+
+@pytest.fixture
+def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sensor reads the settings from the environment."""
+    for name in ("kafka_connect_url", "kafka_bootstrap_servers", "s3_endpoint"):
+        monkeypatch.setenv(name.upper(), getattr(settings, name))
+
+
+def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
+    result = connector_supervisor(dg.build_sensor_context(instance=instance, cursor=cursor))
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+@pytest.mark.usefixtures("environment", "connect")
+def test_a_missing_connector_gets_one_run() -> None:
+    """A second tick sees the run in progress; the run key is never used again."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(instance)
+        assert first.run_requests is not None
+        assert [request.run_key is not None for request in first.run_requests] == [True]
+        instance.create_run_for_job(kafka_connect_config, status=dg.DagsterRunStatus.STARTED)
+        second = tick(instance, SupervisorMemory().to_cursor())
+    assert not second.run_requests
+    assert "a repair is in progress" in str(second.skip_reason)
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_tick_tells_wanted_saw_and_did(connect: ScriptedConnect, settings: Settings) -> None:
+    """A drifted connector's keys are in the request's tick; nothing secret is."""
+    connect.runs(connector_config(settings) | {"tasks.max": "9"})
+    with dg.DagsterInstance.ephemeral() as instance:
+        requested = tick(instance)
+        waiting = tick(instance, requested.cursor)
+    assert requested.run_requests
+    reason = str(waiting.skip_reason)
+    assert "wanted: iceberg sink mastodon-sink running as reviewed" in reason
+    assert "saw: drifted, mastodon-sink runs with other tasks.max" in reason
+    assert "Did: nothing, repaired 1 times in vain" in reason
+
+
+def test_a_stack_that_is_down_is_explained_not_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tick names the command that mends it."""
+    monkeypatch.setenv("KAFKA_CONNECT_URL", "http://127.0.0.1:1")
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = tick(instance)
+    assert not result.run_requests
+    assert "make up" in str(result.skip_reason)
