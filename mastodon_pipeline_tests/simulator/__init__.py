@@ -1,0 +1,27 @@
+"""A simulated Fediverse: Mastodon servers on loopback, and the truth of what they published.
+
+The demo's source and the tests' opponent. As a program it is
+`python -m mastodon_pipeline_tests.simulator`; in a test it is a context manager:
+
+    with Simulator(Options(toots=500, speed=float("inf"))) as simulator:
+        ...  # listen to simulator.environment["MASTODON_SERVERS"]
+        simulator.wait_until_done()
+        assert counted == simulator.toots_per_server_per_hour()
+"""
+
+from mastodon_pipeline_tests.simulator.fediverse import Options, default_servers
+from mastodon_pipeline_tests.simulator.instance import ServerPolicy
+from mastodon_pipeline_tests.simulator.limits import Limits, Rate
+from mastodon_pipeline_tests.simulator.simulator import Simulator
+from mastodon_pipeline_tests.simulator.truth import ServerHour, TrueToot
+
+__all__ = [
+    "Limits",
+    "Options",
+    "Rate",
+    "ServerHour",
+    "ServerPolicy",
+    "Simulator",
+    "TrueToot",
+    "default_servers",
+]

@@ -5,7 +5,7 @@ it, and it remembers which servers listed it under which id.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Literal, TypeVar
@@ -106,10 +106,12 @@ class Writer:
     Numbers are kept by server, so that a toot's `uri` does not depend on other servers.
     """
 
-    def __init__(self, domains: Sequence[str], rng: random.Random, number_from: int = 1) -> None:
+    def __init__(
+        self, authors: Mapping[str, Sequence[Author]], rng: random.Random, number_from: int = 1
+    ) -> None:
         self._rng = rng
-        self.authors = {domain: self._people(domain) for domain in domains}
-        self._numbers = dict.fromkeys(domains, number_from)
+        self.authors = authors
+        self._numbers = dict.fromkeys(authors, number_from)
         self._everybody = [author for people in self.authors.values() for author in people]
 
     def toot(self, server: str, at: int) -> Toot:
@@ -141,8 +143,13 @@ class Writer:
             f"{toot.body.html}<p>{escape(more, quote=False)}</p>", f"{toot.body.text}\n{more}"
         )
 
-    def _people(self, domain: str) -> list[Author]:
-        rng = self._rng
+    @classmethod
+    def with_new_authors(cls, domains: Sequence[str], rng: random.Random) -> "Writer":
+        """A writer for people who are drawn from `rng`, too."""
+        return cls({domain: cls._people(domain, rng) for domain in domains}, rng)
+
+    @staticmethod
+    def _people(domain: str, rng: random.Random) -> list[Author]:
         handles = rng.sample(words.HANDLES, AUTHORS_A_SERVER - 2)
         people = [
             Author(

@@ -90,11 +90,11 @@ class Fediverse:
             domains, options.toots, options.hours, options.seed, end, no_deletes=untold
         )
         self._live_rng = random.Random(f"{options.seed} live")
-        self._live = Writer(domains, self._live_rng, number_from=_LIVE_NUMBERS_FROM)
+        self._live = Writer(self.plan.authors, self._live_rng, number_from=_LIVE_NUMBERS_FROM)
         self.live_toots: list[Toot] = []
         self.live_rate = options.live_rate
         self.servers = [
-            SimulatedServer(policy, self._live.authors[policy.domain], None)
+            SimulatedServer(policy, self.plan.authors[policy.domain], None)
             for policy in options.servers
         ]
         self.by_domain = {server.domain: server for server in self.servers}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mastodon_pipeline_tests.simulator.content import Body, Toot, Writer
+from mastodon_pipeline_tests.simulator.content import Author, Body, Toot, Writer
 
 MINUTE, HOUR = 60_000, 3_600_000  # milliseconds
 
@@ -64,6 +64,8 @@ class Plan:
     end: int
     """The window, UTC milliseconds."""
     ids: Mapping[str, StatusIds]
+    authors: Mapping[str, Sequence[Author]]
+    """Who lives on each server."""
 
 
 def build_plan(
@@ -81,7 +83,7 @@ def build_plan(
     cannot learn of a delete, and what it counts would depend on the moment it looked.
     """
     rng = random.Random(f"{seed}")
-    writer = Writer(domains, rng)
+    writer = Writer.with_new_authors(domains, rng)
     ids = {domain: StatusIds() for domain in domains}
     start = end - int(hours * HOUR)
     happenings: list[Happening] = []
@@ -96,7 +98,7 @@ def build_plan(
             happenings.append(Happening(at, "publish", hidden, server))
     happenings.sort(key=lambda happening: happening.at)
     return Plan(
-        tuple(_with_ids(rng, happenings, ids)), tuple(public), start=start, end=end, ids=ids
+        tuple(_with_ids(rng, happenings, ids)), tuple(public), start, end, ids, writer.authors
     )
 
 

@@ -7,6 +7,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mastodon_pipeline_tests.simulator.content import Author, Body, Toot
@@ -35,7 +36,7 @@ class Tokens:
 class SimulatedServer:
     """State of one server; all methods are called in the event loop that serves it."""
 
-    def __init__(self, policy: ServerPolicy, people: list[Author], token: str | None) -> None:
+    def __init__(self, policy: ServerPolicy, people: Sequence[Author], token: str | None) -> None:
         self.policy = policy
         self.domain = policy.domain
         self.people = people

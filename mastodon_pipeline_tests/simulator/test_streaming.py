@@ -170,6 +170,17 @@ def test_the_same_seed_gives_the_same_truth() -> None:
     assert truth(1) != truth(2)
 
 
+def test_live_toots_are_by_the_same_people() -> None:
+    """Who asked for noindex in the plan did so afterwards, too; live toots are in the truth."""
+    options = Options(toots=200, speed=FAST, start="now", live_rate=500)
+    with Simulator(options) as simulator:
+        simulator.wait_until(lambda: simulator.fediverse.status()["published"] >= 400)
+        truth = simulator.truth()
+        marks = {(toot.server, toot.username, toot.noindex, toot.bot) for toot in truth}
+        assert len(marks) == len({(toot.server, toot.username) for toot in truth})
+        assert len({toot.uri for toot in truth}) == len(truth)
+
+
 def test_publication_waits_for_a_listener_at_every_server() -> None:
     """A stream where there is a token, a poll that is not refused where there is none."""
     options = Options(servers=default_servers(2), toots=20, speed=FAST)
