@@ -1,0 +1,119 @@
+"""The command: `python -m infra.native_stack`."""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from infra.native_stack import ProgramStatus, Stack, StackError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli() -> None:
+    """Kafka, the schema registry, Kafka Connect and MinIO as processes of this machine.
+
+    Everything listens on 127.0.0.1. Data, logs and MinIO's generated credentials are under .data,
+    or MASTODON_PIPELINE_DATA; downloads under ~/.cache/mastodon-pipeline, or
+    MASTODON_PIPELINE_CACHE. Each port has a variable: KAFKA_PORT (9092), KAFKA_CONTROLLER_PORT
+    (9093), REGISTRY_PORT (8081), REGISTRY_MANAGEMENT_PORT (8090), CONNECT_PORT (8083), MINIO_PORT
+    (9000), MINIO_CONSOLE_PORT (9001), DAGSTER_PORT (3000).
+    """
+
+
+@cli.command()
+def fetch() -> None:
+    """Download and build all that is needed, about 5 minutes the first time; `up` does it too."""
+    Stack(say=click.echo).fetch()
+
+
+@cli.command()
+@click.option("--with-dagster", is_flag=True, help="Also Dagster's webserver and daemon.")
+@click.option("--restart", is_flag=True, help="Restart what is running already.")
+def up(with_dagster: bool, restart: bool) -> None:
+    """Start what is not running, and return when all of it is ready.
+
+    Whatever dies later is started again. Running it twice changes nothing, except that a program
+    whose configuration or environment has changed is restarted.
+    """
+    Stack(say=click.echo).up(with_dagster=with_dagster, restart=restart)
+
+
+@cli.command()
+def down() -> None:
+    """Stop everything; the data stays."""
+    Stack(say=click.echo).down()
+
+
+@cli.command()
+def status() -> None:
+    """Show what runs, where, with how much memory; exit code 0 only if all of it is healthy."""
+    stack = Stack(say=click.echo)
+    programs = stack.status()
+    if not programs:
+        click.echo(f"the stack of {stack.data} is not running: make up, or make demo")
+        sys.exit(1)
+    click.echo(f"{'program':<18} {'state':<14} {'pid':>7} {'MB':>6}  address and log")
+    for program in programs:
+        click.echo(_line(program))
+    click.echo(f"memory in all: {stack.memory_bytes() / 1e6:.0f} MB")
+    click.echo(f"credentials:   {stack.env_file} (yours alone to read)")
+    click.echo(f"data:          {stack.data}")
+    sys.exit(0 if all(program.state == "ready" for program in programs) else 1)
+
+
+@cli.command()
+def clean() -> None:
+    """Stop everything and wipe the data directory: toots, tables, history, credentials."""
+    Stack(say=click.echo).clean()
+
+
+@cli.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on showing what is added; Ctrl-C ends it.")
+@click.option("-n", "--lines", default=40, show_default=True, help="Lines of each log.")
+@click.argument("program", required=False)
+def logs(program: str | None, follow: bool, lines: int) -> None:
+    """Show the ends of the logs, or of one PROGRAM's."""
+    directory = Stack(say=click.echo).supervisor.logs
+    files = sorted(directory.glob(f"{program or '*'}.log"))
+    if not files:
+        there = ", ".join(sorted(path.stem for path in directory.glob("*.log"))) or "none yet"
+        raise StackError(f"there is no log of {program or 'any program'}; there are: {there}")
+    tail = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)]
+    os.execvp(tail[0], tail)
+
+
+def _line(program: ProgramStatus) -> str:
+    where = f"{program.address} {program.log}".strip()
+    return (
+        f"{program.name:<18} {program.state:<14} {program.pid or '-':>7} "
+        f"{program.memory_bytes / 1e6:>6.0f}  {where}"
+    )
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Runs the command; a person's mistake becomes one line on stderr and exit code 2."""
+    # Ctrl-C also for a shell's background jobs, which ignore it; and an ended terminal or a
+    # SIGTERM clean up just the same.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        cli(standalone_mode=False)
+    except StackError as error:
+        click.echo(f"native stack: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; running it again continues", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Where the parts of a stack are reached, and the file that tells the pipeline."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.native_stack.ports import LOOPBACK, Ports
+
+_HEADER = """\
+# Written by the native stack at its start, read by mastodon_pipeline/settings.py.
+# MinIO's credentials were generated on the first start; keep this file to yourself.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where each part is reached; the fields are the settings' names."""
+
+    kafka_bootstrap_servers: str
+    schema_registry_url: str
+    connect_registry_url: str
+    kafka_connect_url: str
+    s3_endpoint: str
+    dagster_url: str
+    aws_region: str = "us-east-1"
+
+    @classmethod
+    def of(cls, ports: Ports) -> "Addresses":
+        """The addresses that belong to these ports."""
+        registry = f"http://{LOOPBACK}:{ports.registry_port}/apis"
+        return cls(
+            kafka_bootstrap_servers=f"{LOOPBACK}:{ports.kafka_port}",
+            schema_registry_url=f"{registry}/ccompat/v7",
+            connect_registry_url=f"{registry}/registry/v2",
+            kafka_connect_url=f"http://{LOOPBACK}:{ports.connect_port}",
+            s3_endpoint=f"http://{LOOPBACK}:{ports.minio_port}",
+            dagster_url=f"http://{LOOPBACK}:{ports.dagster_port}",
+        )
+
+
+def stack_variables(addresses: Addresses, ports: Ports, kept: Mapping[str, str]) -> dict[str, str]:
+    """The stack's environment: addresses, ports, and MinIO's credentials.
+
+    The credentials are taken from `kept`, a former environment of the same stack, and made up
+    where it has none.
+    """
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": addresses.kafka_bootstrap_servers,
+        "SCHEMA_REGISTRY_URL": addresses.schema_registry_url,
+        "CONNECT_REGISTRY_URL": addresses.connect_registry_url,
+        "KAFKA_CONNECT_URL": addresses.kafka_connect_url,
+        "S3_ENDPOINT": addresses.s3_endpoint,
+        "DAGSTER_URL": addresses.dagster_url,
+        "AWS_REGION": addresses.aws_region,
+        "AWS_ACCESS_KEY_ID": kept.get("AWS_ACCESS_KEY_ID") or f"stack{secrets.token_hex(8)}",
+        "AWS_SECRET_ACCESS_KEY": kept.get("AWS_SECRET_ACCESS_KEY") or secrets.token_hex(24),
+        **{name: str(port) for name, port in ports.variables()},
+    }
+
+
+def write_secretly(path: Path, text: str, mode: int = 0o600) -> None:
+    """Writes a file that only its owner may read, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    partial.rename(path)
+
+
+def write_stack_env(path: Path, variables: Mapping[str, str]) -> None:
+    """Writes `stack.env`, mode 0600."""
+    lines = "".join(f"{name}={value}\n" for name, value in variables.items())
+    write_secretly(path, _HEADER + lines)
+
+
+def is_stack_env(path: Path) -> bool:
+    """Whether the file is one that a native stack wrote."""
+    try:
+        return path.read_text().startswith(_HEADER.splitlines()[0])
+    except (OSError, UnicodeDecodeError):
+        return False

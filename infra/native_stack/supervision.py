@@ -1,0 +1,279 @@
+"""supervisord (the `supervisor` package) as the keeper of the stack's processes.
+
+It runs in a session of its own, is reached over a Unix socket that only its owner may open, and
+restarts what dies. One script a program, readable by its owner alone, carries the program's
+environment, so that no secret stands in supervisord's configuration or on a command line.
+"""
+
+import configparser
+import contextlib
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault, ServerProxy
+
+import psutil
+from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
+
+from infra.native_stack.addresses import write_secretly
+from infra.native_stack.errors import StackError
+from infra.native_stack.program import Program
+
+MARKER = "MASTODON_PIPELINE_STACK"
+"""The environment variable, holding its data directory, by which a stack knows its processes."""
+# What every program gets of the caller's environment; the rest comes with the program.
+_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+# A Unix socket's path fits in 108 bytes.
+_LONGEST_SOCKET = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What supervisord says of a program."""
+
+    name: str
+    state: str
+    """STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED or FATAL."""
+    pid: int
+    """0 where it does not run."""
+    problem: str
+    """Why it could not be started, or ''."""
+
+
+class Supervisor:
+    """The supervisord of one data directory, running or not."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.directory = data / "supervisor"
+        self.logs = data / "logs"
+        self.log = self.logs / "supervisord.log"
+        self.socket = _socket_path(self.directory)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def log_of(self, name: str) -> Path:
+        """A program's log: its standard output and error, rotated."""
+        return self.logs / f"{name}.log"
+
+    def running(self) -> bool:
+        """Whether it answers."""
+        try:
+            return bool(self._call("getState"))
+        except (OSError, Fault):
+            return False
+
+    def start(self) -> None:
+        """Starts it with no programs and waits until it answers.
+
+        Raises StackError where it does not within 15 s.
+        """
+        programs = self.directory / "programs"
+        for directory in (self.directory, programs, self.logs):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in programs.iterdir():
+            left.unlink()
+        self.socket.unlink(missing_ok=True)
+        configuration = self.directory / "supervisord.conf"
+        write_secretly(configuration, self._configuration())
+        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        environment[MARKER] = str(self.data)
+        with (self.logs / "supervisord.out").open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
+                env=environment,
+                cwd=self.data,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 15
+        while not self.running():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                said = (self.logs / "supervisord.out").read_text(errors="replace").strip()
+                last = said.splitlines()[-1] if said else "it said nothing"
+                raise StackError(f"the process manager did not start: {last} (see {self.log})")
+            time.sleep(0.05)
+
+    def knows(self, programs: Iterable[Program]) -> set[str]:
+        """Writes the programs' scripts, and takes them into supervisord, none started yet.
+
+        A program that changed since is stopped and replaced. Returns the names of those that
+        were there already, unchanged.
+        """
+        known = {process.name for process in self.processes()}
+        unchanged = set()
+        for program in programs:
+            if not self._write(program) and program.name in known:
+                unchanged.add(program.name)
+        (_added, changed, _removed), *_ = self._call("reloadConfig")
+        for name in changed:
+            self.stop(name)
+            self._call("removeProcessGroup", name)
+        for program in programs:
+            if program.name not in unchanged:
+                with contextlib.suppress(Fault):  # ALREADY_ADDED: only its script changed
+                    self._call("addProcessGroup", program.name)
+        return unchanged
+
+    def forgets(self, name: str) -> None:
+        """Stops a program and takes it out."""
+        self.stop(name)
+        with contextlib.suppress(Fault):
+            self._call("removeProcessGroup", name)
+        for path in (self.directory / "programs").glob(f"{name}.*"):
+            path.unlink()
+
+    def begin(self, name: str) -> None:
+        """Starts a program and does not wait."""
+        try:
+            self._call("startProcess", name, False)
+        except Fault as fault:
+            if "ALREADY_STARTED" not in fault.faultString:
+                raise StackError(f"{name} cannot be started: {fault.faultString}") from None
+
+    def stop(self, name: str) -> None:
+        """Stops a program and waits until it is gone, killed if it takes too long."""
+        with contextlib.suppress(Fault):  # NOT_RUNNING
+            self._call("stopProcess", name, True)
+
+    def processes(self) -> list[Process]:
+        """All programs, in the order they were taken in; empty where supervisord does not run."""
+        try:
+            answer = self._call("getAllProcessInfo")
+        except (OSError, Fault):
+            return []
+        return [
+            Process(one["name"], one["statename"], one["pid"], one["spawnerr"]) for one in answer
+        ]
+
+    def shutdown(self) -> None:
+        """Stops supervisord and whatever still runs under it."""
+        with contextlib.suppress(OSError, Fault):
+            self._call("shutdown")
+        deadline = time.monotonic() + 90
+        while self.running() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=10)
+        end_processes(self.data, patience=10)
+        self.socket.unlink(missing_ok=True)
+
+    def _call(self, method: str, *arguments: str | bool) -> Any:
+        transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        with ServerProxy("http://127.0.0.1", transport=transport) as server:
+            return getattr(server.supervisor, method)(*arguments)
+
+    def _write(self, program: Program) -> bool:
+        """Whether the program is new or has changed."""
+        programs = self.directory / "programs"
+        script = programs / f"{program.name}.sh"
+        text = program.script()
+        changed = not script.exists() or script.read_text() != text
+        write_secretly(script, text, mode=0o700)
+        section = configparser.ConfigParser(interpolation=None)
+        section[f"program:{program.name}"] = {
+            "command": _quoted("/bin/sh", str(script)),
+            # supervisord sees by this that the script has changed.
+            "environment": f'SCRIPT_SHA256="{hashlib.sha256(text.encode()).hexdigest()}"',
+            "autostart": "false",
+            "autorestart": "true",
+            "startsecs": "1",
+            # With a pause that grows by a second each time: about 3.5 minutes, then FATAL.
+            "startretries": "20",
+            "stopwaitsecs": str(program.stop_seconds),
+            "stopasgroup": "true",
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+            "stdout_logfile": _escaped(str(self.log_of(program.name))),
+            "stdout_logfile_maxbytes": "20MB",
+            "stdout_logfile_backups": "3",
+        }
+        with (programs / f"{program.name}.conf").open("w") as file:
+            section.write(file)
+        return changed
+
+    def _configuration(self) -> str:
+        return f"""\
+[unix_http_server]
+file={_escaped(str(self.socket))}
+chmod=0700
+
+[supervisord]
+nodaemon=true
+silent=true
+logfile={_escaped(str(self.log))}
+logfile_maxbytes=5MB
+logfile_backups=2
+pidfile={_escaped(str(self.directory / "supervisord.pid"))}
+umask=077
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+
+[include]
+files={_escaped(str(self.directory / "programs"))}/*.conf
+"""
+
+
+def marked_processes(data: Path) -> list[psutil.Process]:
+    """The processes that the stack of this data directory started, supervisord included."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARKER) == str(data) and process.pid != os.getpid():
+                found.append(process)
+    return found
+
+
+def stack_of(process: psutil.Process) -> str | None:
+    """The data directory of the stack that a process belongs to, or None."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get(MARKER)
+    return None
+
+
+def end_processes(data: Path, patience: float) -> int:
+    """Ends what a killed supervisord left behind; returns how many there were.
+
+    They get SIGTERM, and `patience` seconds later SIGKILL.
+    """
+    left = marked_processes(data)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(left, timeout=patience)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)
+    return len(left)
+
+
+def _socket_path(directory: Path) -> Path:
+    path = directory / "supervisor.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET:
+        return path
+    short = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    place = Path(tempfile.gettempdir()) / f"mastodon-pipeline-{os.getuid()}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    if place.stat().st_uid != os.getuid():
+        raise StackError(f"{place} belongs to somebody else: set TMPDIR to a directory of yours")
+    return place / f"{short}.sock"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _quoted(*words: str) -> str:
+    return _escaped(shlex.join(words))
