@@ -16,7 +16,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # NewTopic la
 
 from mastodon_pipeline.settings import Settings, SettingsError
 
-_DEADLINE = 15.0
 _SEGMENT_BYTES = 128 * 1024**2
 _FOREVER_MS = str(2**63 - 1)
 
@@ -30,10 +29,11 @@ def admin_client(settings: Settings) -> AdminClient:
     return AdminClient({**settings.kafka_client_config(), "log_level": 0})
 
 
-def ensure_topics(settings: Settings) -> tuple[str, ...]:
+def ensure_topics(settings: Settings, deadline_seconds: float = 15.0) -> tuple[str, ...]:
     """Makes the toots', dead-letter and positions topics; returns the names of those it made.
 
-    Existing topics stay as they are. Raises KafkaUnreachable.
+    Existing topics stay as they are. Raises KafkaUnreachable where the broker does not answer
+    within `deadline_seconds`.
     """
     admin = admin_client(settings)
     wanted = [
@@ -59,12 +59,12 @@ def ensure_topics(settings: Settings) -> tuple[str, ...]:
         NewTopic(settings.positions_topic, num_partitions=1, config={"cleanup.policy": "compact"}),
     ]
     try:
-        existing = admin.list_topics(timeout=_DEADLINE).topics
+        existing = admin.list_topics(timeout=deadline_seconds).topics
         missing = [topic for topic in wanted if topic.topic not in existing]
         made = []
-        for name, future in admin.create_topics(missing, request_timeout=_DEADLINE).items():
+        for name, future in admin.create_topics(missing, request_timeout=deadline_seconds).items():
             try:
-                future.result(_DEADLINE)
+                future.result(deadline_seconds)
                 made.append(name)
             except KafkaException as error:
                 # Another listener may have been a moment faster.

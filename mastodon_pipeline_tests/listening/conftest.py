@@ -1,0 +1,41 @@
+"""A listener that runs beside the test, against the simulated Fediverse."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from mastodon_pipeline.listening.backoff import Backoff
+from mastodon_pipeline.listening.listener import Listener
+from mastodon_pipeline.listening.positions import PositionStore
+from mastodon_pipeline.listening.toot_sink import TootSink
+from mastodon_pipeline.settings import Settings
+from mastodon_pipeline_tests.simulator.simulator import Simulator
+
+
+def simulator_settings(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings for listening to the simulator; its tokens go into the environment."""
+    for name, value in simulator.environment.items():
+        monkeypatch.setenv(name, value)
+    return Settings(mastodon_poll_interval_seconds=0.2)
+
+
+@contextmanager
+def listening(settings: Settings, sink: TootSink, positions: PositionStore) -> Iterator[Listener]:
+    """A running listener, stopped at the end; reconnects within tenths of a second."""
+    listener = Listener(
+        settings.servers(),
+        settings,
+        sink,
+        positions,
+        backoff=lambda: Backoff(first=0.1, longest=0.5),
+    )
+    thread = threading.Thread(target=listener.run, kwargs={"beat_seconds": 0.1})
+    thread.start()
+    try:
+        yield listener
+    finally:
+        listener.stop()
+        thread.join(15)
+        assert not thread.is_alive(), "the listener did not stop within 15 s"

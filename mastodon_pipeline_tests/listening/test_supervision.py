@@ -1,0 +1,128 @@
+"""The supervisor's rules, one a test."""
+
+import pytest
+
+from mastodon_pipeline.listening.supervision import (
+    RunState,
+    SeenRun,
+    decide,
+    servers_hash,
+)
+from mastodon_pipeline.settings import parse_server
+
+NOW = 1_000_000.0
+
+
+def run(
+    state: RunState,
+    *,
+    run_id: str = "run-one-of-many",
+    began: float = -600.0,
+    ended: float | None = None,
+    beaten: float | None = None,
+) -> SeenRun:
+    """A run; times in seconds from now."""
+    return SeenRun(
+        run_id=run_id,
+        state=state,
+        created_at=NOW + began,
+        started_at=NOW + began,
+        ended_at=None if ended is None else NOW + ended,
+        beaten_at=None if beaten is None else NOW + beaten,
+    )
+
+
+def failures(count: int, ended: float) -> list[SeenRun]:
+    return [
+        run("failed", run_id=f"failure-{n}", began=ended - 100.0 * n - 5, ended=ended - 100.0 * n)
+        for n in range(count)
+    ]
+
+
+def test_the_first_listener_is_started() -> None:
+    """Nothing has ever run."""
+    assert decide([], NOW, None).start
+
+
+@pytest.mark.parametrize("state", ["waiting", "starting", "started", "stopping"])
+def test_one_that_is_on_its_way_is_enough(state: RunState) -> None:
+    """Never twice at once."""
+    decision = decide([run(state, began=-20, beaten=-3)], NOW, None)
+    assert not decision.start
+    assert state in decision.explanation
+
+
+def test_a_lost_heartbeat_is_marked_and_replaced() -> None:
+    """After a power cut the run would stay STARTED for ever."""
+    decision = decide([run("started", beaten=-46)], NOW, None)
+    assert decision.start
+    assert decision.failed == (("run-one-of-many", "no heartbeat for 46 s"),)
+
+
+def test_a_listener_that_has_just_started_has_time_to_beat() -> None:
+    """Its start counts as a sign of life."""
+    assert not decide([run("started", began=-30)], NOW, None).failed
+    assert decide([run("started", began=-46)], NOW, None).failed
+
+
+def test_one_that_never_starts_is_replaced() -> None:
+    """Its process died before it could say so."""
+    assert decide([run("starting", began=-181)], NOW, None).start
+
+
+def test_a_lost_one_beside_a_living_one_is_only_marked() -> None:
+    """The living one goes on alone."""
+    lost = run("started", run_id="lost", beaten=-300)
+    decision = decide([run("started", run_id="living", beaten=-1), lost], NOW, None)
+    assert not decision.start
+    assert [run_id for run_id, _ in decision.failed] == ["lost"]
+
+
+def test_one_that_had_listened_well_is_replaced_at_once() -> None:
+    """An accident, not a habit."""
+    assert decide([run("failed", ended=-1)], NOW, None).start
+
+
+@pytest.mark.parametrize(("count", "wait"), [(1, 4.0), (2, 8.0), (4, 32.0), (12, 300.0)])
+def test_failing_again_and_again_waits_longer(count: int, wait: float) -> None:
+    """2·2^n seconds after the n-th failure in a row, five minutes at most."""
+    assert not decide(failures(count, ended=-wait + 1), NOW, None).start
+    assert decide(failures(count, ended=-wait - 1), NOW, None).start
+
+
+def test_terminate_means_stay_down() -> None:
+    """And the tick says how to listen again."""
+    decision = decide([run("canceled", ended=-900)], NOW, sensor_started_at=NOW - 2000)
+    assert not decision.start
+    assert "switch this sensor off and on" in decision.explanation
+
+
+def test_until_the_sensor_is_switched_on_again() -> None:
+    """Later than the Terminate."""
+    assert decide([run("canceled", ended=-900)], NOW, sensor_started_at=NOW - 10).start
+
+
+def test_or_the_job_is_launched_by_hand() -> None:
+    """From then on it is kept running again."""
+    by_hand = run("failed", run_id="by-hand", began=-300, ended=-5)
+    assert decide([by_hand, run("canceled", run_id="before", ended=-900)], NOW, None).start
+
+
+def test_a_terminate_that_nobody_answered_is_finished() -> None:
+    """The process was gone already; it stays down."""
+    decision = decide([run("stopping", beaten=-60)], NOW, None)
+    assert decision.canceled
+    assert not decision.start
+
+
+def test_one_that_made_way_for_a_new_list_is_followed_by_the_next() -> None:
+    """It ended well, by itself."""
+    assert decide([run("ended", ended=-1)], NOW, None).start
+
+
+def test_the_servers_hash_is_of_the_set() -> None:
+    """Order does not matter; feeds and token variables do."""
+    a, b = parse_server("a.example"), parse_server("b.example")
+    assert servers_hash([a, b]) == servers_hash([b, a])
+    assert servers_hash([a]) != servers_hash([parse_server("a.example", "public")])
+    assert servers_hash([a]) != servers_hash([parse_server("a.example", "local", "OTHER")])
