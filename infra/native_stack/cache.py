@@ -73,8 +73,8 @@ def require_space(directory: Path, wanted: int) -> None:
     free = shutil.disk_usage(place).free
     if free < wanted:
         raise StackError(
-            f"{place} has {free / 1e9:.1f} GB free and {wanted / 1e9:.1f} GB are needed: make room, "
-            "or set MASTODON_PIPELINE_CACHE to a directory on a larger disk"
+            f"{place} has {free / 1e9:.1f} GB free, and {wanted / 1e9:.1f} GB are needed: "
+            "make room, or set MASTODON_PIPELINE_CACHE to a directory on a larger disk"
         )
 
 

@@ -79,7 +79,7 @@ def _fetch_all(cache: Path, say: Callable[[str], None]) -> Artifacts:
     with ThreadPoolExecutor(2) as pool:
         tasks: list[Future[None]] = [pool.submit(minio), pool.submit(jars)]
         try:
-            while not wait(tasks, timeout=1, return_when=FIRST_EXCEPTION).not_done == set():
+            while wait(tasks, timeout=1, return_when=FIRST_EXCEPTION).not_done:
                 if any(task.done() and task.exception() for task in tasks):
                     break
                 progress.shows()

@@ -49,7 +49,7 @@ def jars_directory(cache: Path, pom: Path) -> Path:
 
 
 def fetch_jars(cache: Path, pom: Path, stop: threading.Event) -> Path:
-    """The directory with a pom's artifacts in its folder `jars`, downloaded where they are not there.
+    """The directory with a pom's artifacts in its folder `jars`, downloaded where need be.
 
     Maven checks every checksum (`-C`), keeps what it has downloaded in the cache and so continues
     after an interruption.

@@ -65,8 +65,11 @@ def build_minio(cache: Path, stop: threading.Event) -> Path:
     def fill(partial: Path) -> None:
         run_tool(
             "MinIO",
-            [go, "install", "-v", "-trimpath", "-ldflags=-s -w"]
-            + [f"github.com/minio/minio@{MINIO_VERSION}"],
+            [
+                str(go),
+                *("install", "-v", "-trimpath", "-ldflags=-s -w"),
+                f"github.com/minio/minio@{MINIO_VERSION}",
+            ],
             {**environment, "GOBIN": str(partial)},
             build_log(cache),
             stop,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import requests
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from infra.native_stack.errors import StackError
 

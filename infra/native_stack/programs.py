@@ -14,6 +14,7 @@ from infra.native_stack.fetch import INFRA, Artifacts
 from infra.native_stack.maven import java_home
 from infra.native_stack.ports import LOOPBACK, Ports
 from infra.native_stack.probes import (
+    Probe,
     dagster_daemons_healthy,
     ensure_backward_compatibility,
     ensure_topic,
@@ -31,8 +32,11 @@ CONTROL_TOPIC = "control-iceberg"
 _JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
 # Those that say nothing of a program's behaviour, only of the terminal it was started from.
 _TERMINAL_VARIABLES = frozenset(
-    "_ SHLVL PWD OLDPWD TERM COLORTERM WINDOWID COLUMNS LINES MAKEFLAGS MAKELEVEL MFLAGS "
-    "MAKE_TERMERR MAKE_TERMOUT PYTEST_CURRENT_TEST PYTEST_VERSION".split()
+    [
+        *("_", "SHLVL", "PWD", "OLDPWD", "TERM", "COLORTERM", "WINDOWID", "COLUMNS", "LINES"),
+        *("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKE_TERMERR", "MAKE_TERMOUT"),
+        *("PYTEST_CURRENT_TEST", "PYTEST_VERSION"),
+    ]
 )
 
 
@@ -46,6 +50,20 @@ class Installation:
     artifacts: Artifacts
     access_key: str
     secret_key: str
+
+
+def probes(ports: Ports) -> dict[str, Probe]:
+    """How to see, of each program of the stack and of Dagster, whether it answers."""
+    addresses = Addresses.of(ports)
+    return {
+        "kafka": kafka_serves(LOOPBACK, ports.kafka_port),
+        "minio": http_ok(f"{addresses.s3_endpoint}/minio/health/ready"),
+        "registry": http_ok(f"{addresses.schema_registry_url}/subjects"),
+        # Not `/`, which answers before connectors can be put.
+        "connect": http_ok(f"{addresses.kafka_connect_url}/health"),
+        "dagster-webserver": http_ok(f"{addresses.dagster_url}/server_info"),
+        "dagster-daemon": dagster_daemons_healthy(addresses.dagster_url),
+    }
 
 
 def stack_programs(stack: Installation) -> list[Program]:
@@ -77,7 +95,7 @@ def dagster_programs(
             *("-h", LOOPBACK, "-p", str(port)),
             *workspace,
         ),
-        ready=http_ok(f"{url}/server_info"),
+        ready=probes(stack.ports)["dagster-webserver"],
         directory=REPOSITORY,
         environment=variables,
         address=url,
@@ -88,7 +106,7 @@ def dagster_programs(
     daemon = Program(
         name="dagster-daemon",
         command=(str(programs / "dagster-daemon"), "run", *workspace),
-        ready=dagster_daemons_healthy(url),
+        ready=probes(stack.ports)["dagster-daemon"],
         directory=REPOSITORY,
         environment=variables,
         after=after,
@@ -134,7 +152,7 @@ def _kafka(stack: Installation) -> Program:
         name="kafka",
         command=_java("-Xms96m", "-Xmx256m", *classes, "kafka.Kafka", str(properties)),
         first=(directory / "log" / "meta.properties", format_storage),
-        ready=kafka_serves(LOOPBACK, ports.kafka_port),
+        ready=probes(ports)["kafka"],
         directory=directory,
         address=stack.addresses.kafka_bootstrap_servers,
         ports=(ports.kafka_port, ports.kafka_controller_port),
@@ -154,7 +172,7 @@ def _minio(stack: Installation) -> Program:
             *("--address", f"{LOOPBACK}:{ports.minio_port}"),
             *("--console-address", f"{LOOPBACK}:{ports.minio_console_port}"),
         ),
-        ready=http_ok(f"{stack.addresses.s3_endpoint}/minio/health/ready"),
+        ready=probes(ports)["minio"],
         directory=directory,
         environment={
             "MINIO_ROOT_USER": stack.access_key,
@@ -178,7 +196,7 @@ def _registry(stack: Installation) -> Program:
             *("-Xms64m", "-Xmx192m", "-jar", f"{stack.artifacts.registry}/quarkus-run.jar"),
             log4j=False,
         ),
-        ready=http_ok(f"{stack.addresses.schema_registry_url}/subjects"),
+        ready=probes(ports)["registry"],
         directory=directory,
         environment={
             **read_variables(INFRA / "registry" / "registry.env"),
@@ -213,8 +231,7 @@ def _connect(stack: Installation) -> Program:
             *("-Xms128m", "-Xmx768m", "-cp", f"{stack.artifacts.kafka}/*"),
             *("org.apache.kafka.connect.cli.ConnectDistributed", str(properties)),
         ),
-        # Not `/`, which answers before connectors can be put.
-        ready=http_ok(f"{stack.addresses.kafka_connect_url}/health"),
+        ready=probes(stack.ports)["connect"],
         directory=directory,
         # The sink finds these by itself, so no connector's config holds a secret.
         environment={

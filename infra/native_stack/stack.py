@@ -24,9 +24,20 @@ from infra.native_stack.errors import StackError
 from infra.native_stack.fetch import fetch
 from infra.native_stack.ports import Ports, holder, in_use
 from infra.native_stack.program import Program
-from infra.native_stack.programs import Installation, dagster_programs, stack_programs
+from infra.native_stack.programs import (
+    Installation,
+    dagster_programs,
+    probes,
+    stack_programs,
+)
 from infra.native_stack.starting import start_in_order
-from infra.native_stack.supervision import Supervisor, end_processes, marked_processes, stack_of
+from infra.native_stack.supervision import (
+    Process,
+    Supervisor,
+    end_processes,
+    marked_processes,
+    stack_of,
+)
 from mastodon_pipeline.settings import data_directory
 
 
@@ -135,13 +146,7 @@ class Stack:
 
     def status(self) -> list[ProgramStatus]:
         """Every program the stack was started with; empty where it is not running."""
-        with contextlib.suppress(StackError):
-            known = {program.name: program for program in self._described()}
-            return [
-                self._status_of(process.name, process.state, process.pid, known.get(process.name))
-                for process in self.supervisor.processes()
-            ]
-        return []
+        return [self._status_of(process) for process in self.supervisor.processes()]
 
     def memory_bytes(self) -> int:
         """Resident memory of everything the stack started, process manager included."""
@@ -237,29 +242,23 @@ class Stack:
         values = dotenv_values(self.env_file, interpolate=False) if self.env_file.exists() else {}
         return {name: value for name, value in values.items() if value is not None}
 
-    def _described(self) -> list[Program]:
-        artifacts = fetch(self.cache, self._say)
-        kept = self._kept()
-        stack = Installation(
-            self.data,
-            self.ports,
-            self.addresses,
-            artifacts,
-            kept.get("AWS_ACCESS_KEY_ID", ""),
-            kept.get("AWS_SECRET_ACCESS_KEY", ""),
-        )
-        return [*stack_programs(stack), *dagster_programs(stack, self.environment, ())]
-
-    def _status_of(self, name: str, state: str, pid: int, program: Program | None) -> ProgramStatus:
+    def _status_of(self, process: Process) -> ProgramStatus:
+        state, memory = process.state, 0
         if state == "RUNNING":
-            state = "ready" if program is None or program.ready() else "not answering"
-        memory = 0
+            probe = probes(self.ports).get(process.name, lambda: True)
+            state = "ready" if probe() else "not answering"
         with contextlib.suppress(psutil.Error):
-            if pid:
-                process = psutil.Process(pid)
-                memory = sum(map(_memory, [process, *process.children(recursive=True)]))
-        address = program.address if program else ""
-        return ProgramStatus(name, state, pid, memory, address, self.supervisor.log_of(name))
+            if process.pid:
+                parent = psutil.Process(process.pid)
+                memory = sum(map(_memory, [parent, *parent.children(recursive=True)]))
+        return ProgramStatus(
+            name=process.name,
+            state=state,
+            pid=process.pid,
+            memory_bytes=memory,
+            address=process.address,
+            log=self.supervisor.log_of(process.name),
+        )
 
 
 def _memory(process: psutil.Process) -> int:

@@ -8,6 +8,7 @@ environment, so that no secret stands in supervisord's configuration or on a com
 import configparser
 import contextlib
 import hashlib
+import json
 import os
 import shlex
 import subprocess
@@ -46,6 +47,7 @@ class Process:
     """0 where it does not run."""
     problem: str
     """Why it could not be started, or ''."""
+    address: str
 
 
 class Supervisor:
@@ -78,8 +80,8 @@ class Supervisor:
         programs = self.directory / "programs"
         for directory in (self.directory, programs, self.logs):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in programs.iterdir():
-            left.unlink()
+        for left in [*programs.iterdir(), self.directory / "order.json"]:
+            left.unlink(missing_ok=True)
         self.socket.unlink(missing_ok=True)
         configuration = self.directory / "supervisord.conf"
         write_secretly(configuration, self._configuration())
@@ -110,6 +112,9 @@ class Supervisor:
         were there already, unchanged.
         """
         known = {process.name for process in self.processes()}
+        # Not the order that supervisord keeps (by name): what is started last is stopped first.
+        order = self._order() | {program.name: program.address for program in programs}
+        write_secretly(self.directory / "order.json", json.dumps(order))
         unchanged = set()
         for program in programs:
             if not self._write(program) and program.name in known:
@@ -146,14 +151,23 @@ class Supervisor:
             self._call("stopProcess", name, True)
 
     def processes(self) -> list[Process]:
-        """All programs, in the order they were taken in; empty where supervisord does not run."""
+        """All programs, in the order they are started in; empty where supervisord does not run."""
         try:
             answer = self._call("getAllProcessInfo")
         except (OSError, Fault):
             return []
-        return [
-            Process(one["name"], one["statename"], one["pid"], one["spawnerr"]) for one in answer
+        order = self._order()
+        found = [
+            Process(
+                name=one["name"],
+                state=one["statename"],
+                pid=one["pid"],
+                problem=one["spawnerr"],
+                address=order.get(one["name"], ""),
+            )
+            for one in answer
         ]
+        return sorted(found, key=lambda process: [*order, process.name].index(process.name))
 
     def shutdown(self) -> None:
         """Stops supervisord and whatever still runs under it."""
@@ -172,6 +186,13 @@ class Supervisor:
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")
         with ServerProxy("http://127.0.0.1", transport=transport) as server:
             return getattr(server.supervisor, method)(*arguments)
+
+    def _order(self) -> dict[str, str]:
+        """The programs' addresses by their names, in starting order."""
+        try:
+            return dict(json.loads((self.directory / "order.json").read_text()))
+        except FileNotFoundError:
+            return {}
 
     def _write(self, program: Program) -> bool:
         """Whether the program is new or has changed."""
