@@ -8,6 +8,7 @@ from types import FrameType
 import click
 
 from infra.native_stack import ProgramStatus, Stack, StackError
+from infra.native_stack.simulated import is_simulated
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,7 +38,13 @@ def up(with_dagster: bool, restart: bool) -> None:
     Whatever dies later is started again. Running it twice changes nothing, except that a program
     whose configuration or environment has changed is restarted.
     """
-    Stack(say=click.echo).up(with_dagster=with_dagster, restart=restart)
+    stack = Stack(say=click.echo)
+    if with_dagster and is_simulated(stack.data):
+        raise StackError(
+            f"{stack.data} holds a demo's simulated toots; real ones never go beside them: "
+            "wipe it first (make clean)"
+        )
+    stack.up(with_dagster=with_dagster, restart=restart)
 
 
 @cli.command()
@@ -96,14 +103,14 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> None:
-    """Runs the command; a person's mistake becomes one line on stderr and exit code 2."""
+def run_command(command: click.Command) -> None:
+    """Runs a command; a person's mistake becomes one line on stderr and exit code 2."""
     # Ctrl-C also for a shell's background jobs, which ignore it; and an ended terminal or a
     # SIGTERM clean up just the same.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        cli(standalone_mode=False)
+        command(standalone_mode=False)
     except StackError as error:
         click.echo(f"native stack: {error}", err=True)
         sys.exit(2)
@@ -113,6 +120,11 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; running it again continues", err=True)
         sys.exit(130)
+
+
+def main() -> None:
+    """Runs `python -m infra.native_stack`."""
+    run_command(cli)
 
 
 if __name__ == "__main__":
