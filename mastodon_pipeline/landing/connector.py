@@ -35,7 +35,9 @@ __all__ = ["AppliedConnector", "apply_connector_config", "drifted_keys", "root_c
 
 READY_WITHIN_S = 120.0
 RUNNING_WITHIN_S = 120.0
+STARTS = 3
 SETTLED_S = 3.0
+KAFKA_WITHIN_S = 15.0
 POLL_S = 0.5
 PROGRESS_EVERY_S = 5.0
 
@@ -75,8 +77,7 @@ def apply_connector_config(
     wanted = connector_config(settings)
     if ensure_bucket(settings):
         log(f"made the bucket {settings.s3_bucket}")
-    made = ensure_topics(settings) + _ensure_control_topic(settings)
-    if made:
+    if made := _ensure_topics(settings):
         log(f"made the topics {', '.join(made)}")
     _wait_for_registry(settings, log)
     with ConnectRest(settings.kafka_connect_url) as connect:
@@ -86,12 +87,13 @@ def apply_connector_config(
         before = connect.status(name)
         changed = drifted_keys(wanted, connect.config(name))
         if changed:
-            log(f"putting the config of {name}: {', '.join(changed)}")
+            what = f"changing {', '.join(changed)}" if before else "there is none yet"
+            log(f"putting the config of {name}: {what}")
             connect.put_config(name, wanted)
         elif restart_tasks or (before is not None and before.failures):
             log(f"restarting {name}: {before.summary if before else 'no status'}")
             connect.restart(name, only_failed=not restart_tasks)
-        status = _wait_for_running(connect, name, log)
+        status = _start(connect, name, log)
     return AppliedConnector(wanted, changed, status)
 
 
@@ -111,18 +113,21 @@ def root_cause(trace: str) -> str:
     return " <- ".join(dict.fromkeys(told)) or "no trace was given"
 
 
-def _ensure_control_topic(settings: Settings) -> tuple[str, ...]:
-    if settings.sink != "iceberg":
-        return ()
-    topic = NewTopic(CONTROL_TOPIC, num_partitions=1)
+def _ensure_topics(settings: Settings) -> tuple[str, ...]:
+    admin = admin_client(settings)  # kept: its end would cancel what it was asked for
+    made: tuple[str, ...] = ()
     try:
-        for future in admin_client(settings).create_topics([topic], request_timeout=15).values():
-            future.result(15)
+        existing = admin.list_topics(timeout=KAFKA_WITHIN_S).topics.keys()
+        if not {settings.kafka_topic, settings.dead_letter_topic} <= existing:
+            made += ensure_topics(settings)
+        if settings.sink == "iceberg" and CONTROL_TOPIC not in existing:
+            topic = NewTopic(CONTROL_TOPIC, num_partitions=1)
+            admin.create_topics([topic])[CONTROL_TOPIC].result(KAFKA_WITHIN_S)
+            made += (CONTROL_TOPIC,)
     except KafkaException as error:
-        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
-            return ()
-        raise unreachable(settings, error) from None
-    return (CONTROL_TOPIC,)
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # made between two calls
+            raise unreachable(settings, error) from None
+    return made
 
 
 def _wait_for_registry(settings: Settings, log: Log) -> None:
@@ -175,36 +180,49 @@ def _validate(connect: ConnectRest, config: dict[str, str]) -> None:
         )
 
 
-def _wait_for_running(connect: ConnectRest, name: str, log: Log) -> ConnectorStatus:
+def _start(connect: ConnectRest, name: str, log: Log) -> ConnectorStatus:
+    """Waits until the connector runs; what fails at its start is started again, a few times.
+
+    Two tasks that meet an empty catalog both make its tables, and the slower one fails at that;
+    started again it finds them made.
+    """
+    for starts_left in reversed(range(STARTS)):
+        status = _wait_for_outcome(connect, name, log)
+        if status.running:
+            log(f"{name}: {status.summary}")
+            return status
+        part, trace = next(iter(status.failures.items()))
+        failure = f"{name}: {part} failed: {root_cause(trace)}"
+        if starts_left:
+            log(f"{failure}. Starting it again")
+            connect.restart(name)
+    raise LandingError(f"{failure}. {_hint(trace)}")
+
+
+def _wait_for_outcome(connect: ConnectRest, name: str, log: Log) -> ConnectorStatus:
+    """The status once everything runs, or something failed, and has stayed so for a while.
+
+    Right after a change Connect still tells of the tasks before it.
+    """
     status: ConnectorStatus | None = None
-    running_since: float | None = None
+    since = time.monotonic()
 
     def settled() -> bool:
-        # Right after a change Connect still tells the old tasks' state, so once is not enough.
-        nonlocal status, running_since
-        status = connect.status(name)
-        if status is not None and status.failures:
-            return True
-        if status is None or not status.running:
-            running_since = None
+        nonlocal status, since
+        before, status = status, connect.status(name)
+        if status is None or status != before:
+            since = time.monotonic()
             return False
-        running_since = running_since or time.monotonic()
-        return time.monotonic() - running_since >= SETTLED_S
+        return (status.running or bool(status.failures)) and time.monotonic() - since >= SETTLED_S
 
     def waiting() -> str:
         return f"waiting for {name}: {status.summary if status else 'not known yet'}"
 
-    in_time = _wait(settled, RUNNING_WITHIN_S, log, waiting)
-    if status is not None and status.failures:
-        part, trace = next(iter(status.failures.items()))
-        raise LandingError(f"{name}: {part} failed: {root_cause(trace)}. {_hint(trace)}")
-    if not in_time or status is None:
+    if not _wait(settled, RUNNING_WITHIN_S, log, waiting) or status is None:
         raise LandingError(
             f"{name} does not run after {RUNNING_WITHIN_S:.0f} s"
-            f" ({status.summary if status else 'Kafka Connect has no status of it'})."
-            f" {_hint('')}"
+            f" ({status.summary if status else 'Kafka Connect has no status of it'}). {_hint('')}"
         )
-    log(f"{name}: {status.summary}")
     return status
 
 
