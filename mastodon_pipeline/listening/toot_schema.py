@@ -60,14 +60,14 @@ def register(settings: Settings, schema_text: str | None = None) -> int:
     """
     subject = value_subject(settings)
     schema = Schema(schema_text or SCHEMA_FILE.read_text(), "AVRO")
-    client = registry_client(settings)
     backward = ServerConfig(compatibility=ConfigCompatibilityLevel.BACKWARD)
     try:
-        # Set first where the subject exists already, so that no change slips in before the rule.
-        if subject in client.get_subjects():
+        with registry_client(settings) as client:
+            # The rule comes first where the subject exists, so that no change slips in before it.
+            if subject in client.get_subjects():
+                client.set_config(subject, backward)
+            schema_id: int = client.register_schema(subject, schema)
             client.set_config(subject, backward)
-        schema_id = client.register_schema(subject, schema)
-        client.set_config(subject, backward)
     except SchemaRegistryError as error:
         if error.http_status_code == 409:
             raise BreakingSchema(

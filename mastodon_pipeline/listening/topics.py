@@ -61,6 +61,8 @@ def ensure_topics(settings: Settings, deadline_seconds: float = 15.0) -> tuple[s
     try:
         existing = admin.list_topics(timeout=deadline_seconds).topics
         missing = [topic for topic in wanted if topic.topic not in existing]
+        if not missing:
+            return ()
         made = []
         for name, future in admin.create_topics(missing, request_timeout=deadline_seconds).items():
             try:
