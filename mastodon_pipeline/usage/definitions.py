@@ -2,4 +2,18 @@
 
 import dagster as dg
 
-definitions = dg.Definitions()
+from mastodon_pipeline.usage import assets, jobs, schedules, sensors
+from mastodon_pipeline.usage.lake import LakeSource
+
+definitions = dg.Definitions(
+    assets=[
+        assets.toots,
+        assets.toots_per_server_per_hour,
+        assets.daily_usage,
+        assets.toots_per_server_chart,
+    ],
+    jobs=[jobs.refresh_hourly_usage, jobs.refresh_daily_usage],
+    schedules=[schedules.daily_usage_schedule],
+    sensors=[sensors.landed_toots_sensor],
+    resources={"lake_source": LakeSource()},
+)

@@ -1,0 +1,24 @@
+"""The runs that keep the tables current.
+
+In-process: a run of the default executor starts a process a step, which costs 2 s and twice the
+memory, for queries that take milliseconds.
+"""
+
+import dagster as dg
+
+from mastodon_pipeline.usage import assets
+
+__all__ = ["refresh_daily_usage", "refresh_hourly_usage"]
+
+refresh_hourly_usage = dg.define_asset_job(
+    "refresh_hourly_usage",
+    [assets.toots, assets.toots_per_server_per_hour],
+    description="Builds the hourly tables of a range of hours.",
+    executor_def=dg.in_process_executor,
+)
+refresh_daily_usage = dg.define_asset_job(
+    "refresh_daily_usage",
+    [assets.daily_usage, assets.toots_per_server_chart],
+    description="Builds the daily tables and charts of a range of days.",
+    executor_def=dg.in_process_executor,
+)

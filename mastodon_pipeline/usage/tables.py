@@ -1,0 +1,127 @@
+"""Builds the usage tables: one function a table, one query each, one file a partition.
+
+Building again changes nothing but what newly landed files change, so any of it may be repeated,
+interrupted or run twice at once: an object is replaced whole, and readers see the old or the new.
+
+What a count means: *public top-level toots that a configured server listed while it was listened
+to*. Mastodon's public feeds leave out replies to others, boosts and unlisted posts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from mastodon_pipeline.usage.lake import Lake, fingerprint
+from mastodon_pipeline.usage.sql import query
+
+__all__ = [
+    "BuiltTable",
+    "UsageError",
+    "build_daily_usage",
+    "build_toots",
+    "build_toots_per_server",
+    "first_rows",
+]
+
+
+class UsageError(Exception):
+    """One line that says why a table cannot be built, and the command that mends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltTable:
+    """One partition's file, as it now stands in the lake."""
+
+    path: str
+    rows: int
+    input_files: int
+    kept: bool = False
+    """Left as it was, since its input is gone."""
+
+
+def build_toots(lake: Lake, hour: datetime) -> BuiltTable:
+    """The hour's landed records as one row a toot. `hour`: the start of the hour, UTC.
+
+    An hour in which nothing landed gets a table without rows. But where the table has toots and
+    the landed files are gone (they may be removed one day, the table is what remains), it is kept.
+
+    A delete whose toot the listener could not name any more lands in the hour of its arrival, and
+    is applied only if the toot was posted in that hour.
+    """
+    landed = lake.parquet_files(lake.layout.landed_hour(hour))
+    path = lake.layout.toots(hour)
+    if not landed and lake.parquet_files(path):
+        return BuiltTable(path, _count(lake, path), 0, kept=True)
+    values = {
+        "raw_files": [lake.empty_record, *(file.path for file in landed)],
+        "built_from": fingerprint(landed),
+    }
+    return BuiltTable(path, _write(lake, "toots", path, values), len(landed))
+
+
+def build_toots_per_server(lake: Lake, hour: datetime) -> BuiltTable:
+    """The hour's toots counted by home server. `hour`: the start of the hour, UTC.
+
+    Raises UsageError where the hour's `toots` have not been built.
+    """
+    source = lake.layout.toots(hour)
+    if not lake.parquet_files(source):
+        raise UsageError(
+            f"the toots of {hour:%Y-%m-%d %H:%M} UTC have not been built; materialise them too:"
+            f" --select toots,toots_per_server_per_hour --partition {hour:%Y-%m-%d-%H:%M}"
+        )
+    path = lake.layout.toots_per_server(hour)
+    values = {
+        "toots_file": source,
+        "hour_start": hour,
+        # Handed on: it says which landed files the counts stand on.
+        "built_from": lake.built_from([source]).get(source, ""),
+    }
+    return BuiltTable(path, _write(lake, "toots_per_server_per_hour", path, values), 1)
+
+
+def build_daily_usage(lake: Lake, day: date) -> BuiltTable:
+    """The UTC day's row, from those of its hours whose toots have been built."""
+    toots = lake.parquet_files(lake.layout.toots_day(day))
+    path = lake.layout.daily_usage(day)
+    values = {
+        "toots_files": [lake.empty_record, *(file.path for file in toots)],
+        "day": day,
+        "built_from": fingerprint(toots),
+    }
+    return BuiltTable(path, _write(lake, "daily_usage", path, values), len(toots))
+
+
+def first_rows(lake: Lake, path: str, without: tuple[str, ...] = (), limit: int = 10) -> str:
+    """A file's first rows as a Markdown table, without some of its columns."""
+    rows = lake.connection.read_parquet(path, hive_partitioning=False).limit(limit)
+    shown = [name for name in rows.columns if name not in without]
+    table = rows.select(*shown)
+    lines = [
+        shown,
+        ["---"] * len(shown),
+        *([_cell(value) for value in row] for row in table.fetchall()),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _write(lake: Lake, table: str, path: str, values: Mapping[str, object]) -> int:
+    if "://" not in path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    row = lake.connection.execute(query(table), {**values, "path": path}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _count(lake: Lake, path: str) -> int:
+    row = lake.connection.read_parquet(path).count("*").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    text = "" if value is None else str(value)
+    return text.replace("|", r"\|").replace("\n", " ")

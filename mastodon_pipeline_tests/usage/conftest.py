@@ -1,0 +1,16 @@
+"""What the usage stage's tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mastodon_pipeline.usage.lake import Lake
+from mastodon_pipeline_tests.usage.local_lake import local_lake
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    """An empty lake in a local directory."""
+    with local_lake(tmp_path) as opened:
+        yield opened
