@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dagster as dg
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack in its __all__
+    ListOffsetsResultInfo,
+    OffsetSpec,
+)
 
-from mastodon_pipeline.listening.topics import unreachable
+from mastodon_pipeline.listening.topics import admin_client, unreachable
 from mastodon_pipeline.settings import Settings
 
 TOPIC_ASSET = dg.AssetKey("mastodon_topic")
@@ -22,7 +26,7 @@ class TopicObservation:
     records: int
     """Held now: end offsets less what retention has removed."""
     newest_record_at: int | None
-    """UTC milliseconds, the Kafka timestamp (post time) of the last record of any partition."""
+    """UTC milliseconds, the latest Kafka timestamp (post time); None for an empty topic."""
     observed_at: float
     """Seconds since 1970, UTC."""
 
@@ -33,50 +37,29 @@ class TopicObservation:
 
 
 def observe_topic(settings: Settings, deadline_seconds: float = 20.0) -> TopicObservation:
-    """Asks the broker, for `deadline_seconds` at most. Raises KafkaUnreachable."""
-    deadline = time.monotonic() + deadline_seconds
-    consumer = Consumer(
-        {
-            **settings.kafka_client_config(),
-            "group.id": "mastodon-topic-observation",
-            "enable.auto.commit": False,
-            "log_level": 2,
-        }
-    )
+    """Asks the broker, `deadline_seconds` a question at most. Raises KafkaUnreachable."""
+    admin = admin_client(settings)
+    topic = settings.kafka_topic
     try:
-        topics = consumer.list_topics(settings.kafka_topic, timeout=deadline_seconds).topics
-        bounds = {
-            number: consumer.get_watermark_offsets(
-                TopicPartition(settings.kafka_topic, number),
-                timeout=max(1.0, deadline - time.monotonic()),
-            )
-            for number in topics[settings.kafka_topic].partitions
-        }
-        return TopicObservation(
-            end_offsets={number: high for number, (_, high) in bounds.items()},
-            records=sum(high - low for low, high in bounds.values()),
-            newest_record_at=_newest(consumer, settings.kafka_topic, bounds, deadline),
-            observed_at=time.time(),
+        partitions = admin.list_topics(topic, timeout=deadline_seconds).topics[topic].partitions
+
+        def ask(spec: OffsetSpec) -> dict[int, ListOffsetsResultInfo]:
+            questions = {TopicPartition(topic, number): spec for number in partitions}
+            answers = admin.list_offsets(questions, request_timeout=deadline_seconds)
+            return {p.partition: answer.result(deadline_seconds) for p, answer in answers.items()}
+
+        first, end, newest = (
+            ask(OffsetSpec.earliest()),  # type: ignore[no-untyped-call]
+            ask(OffsetSpec.latest()),  # type: ignore[no-untyped-call]
+            ask(OffsetSpec.max_timestamp()),  # type: ignore[no-untyped-call]
         )
     except KafkaException as error:
         raise unreachable(settings, error) from None
-    finally:
-        consumer.close()
-
-
-def _newest(
-    consumer: Consumer, topic: str, bounds: Mapping[int, tuple[int, int]], deadline: float
-) -> int | None:
-    last = [TopicPartition(topic, n, high - 1) for n, (low, high) in bounds.items() if high > low]
-    if not last:
-        return None
-    consumer.assign(last)
-    awaited = {partition.partition for partition in last}
-    newest: int | None = None
-    while awaited and time.monotonic() < deadline:
-        message = consumer.poll(0.5)
-        if message is None or message.error():
-            continue
-        awaited.discard(message.partition())
-        newest = max(newest or 0, message.timestamp()[1])
-    return newest
+    ends = {number: answer.offset for number, answer in end.items()}
+    times = [answer.timestamp for answer in newest.values() if answer.timestamp > 0]
+    return TopicObservation(
+        end_offsets=ends,
+        records=sum(ends[number] - answer.offset for number, answer in first.items()),
+        newest_record_at=max(times, default=None),
+        observed_at=time.time(),
+    )

@@ -213,8 +213,6 @@ def a_process(environment: dict[str, str], *arguments: str) -> Iterator["subproc
     with subprocess.Popen(
         [sys.executable, *arguments],
         env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
         text=True,
     ) as process:
         try:
@@ -262,7 +260,7 @@ def test_a_listener_run_listens_and_makes_way(
 ) -> None:
     """The job in a process of its own: records, heartbeat, and an end by itself when replaced."""
     with Simulator(Options(servers=(STREAMING,), toots=0, start="control")) as simulator:
-        job = ["-m", "dagster", "job", "execute", "-m", "mastodon_pipeline.definitions"]
+        job = ["-m", "dagster", "job", "execute", "-m", "mastodon_pipeline.listening.definitions"]
         with a_process(simulator.environment, *job, "-j", "mastodon_listener") as process:
             streams = simulator.servers[0].streams
             simulator.wait_until(lambda: len(streams) > 0, 60)
@@ -287,7 +285,7 @@ def test_a_listener_run_that_is_told_to_end_by_a_signal_is_restarted(
     with Simulator(Options(servers=(STREAMING,), toots=0, start="control")) as simulator:
         for name, value in simulator.environment.items():
             monkeypatch.setenv(name, value)
-        job = ["-m", "dagster", "job", "execute", "-m", "mastodon_pipeline.definitions"]
+        job = ["-m", "dagster", "job", "execute", "-m", "mastodon_pipeline.listening.definitions"]
         with a_process({}, *job, "-j", "mastodon_listener") as process:
             streams = simulator.servers[0].streams
             simulator.wait_until(lambda: len(streams) > 0, 60)
