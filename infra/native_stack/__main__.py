@@ -59,7 +59,13 @@ def status() -> None:
     stack = Stack(say=click.echo)
     programs = stack.status()
     if not programs:
-        click.echo(f"the stack of {stack.data} is not running: make up, or make demo")
+        left = stack.left_behind()
+        click.echo(
+            f"the process manager of {stack.data} is gone, {left} processes are not: make up, or "
+            "make down to end them"
+            if left
+            else f"the stack of {stack.data} is not running: make up, or make demo"
+        )
         sys.exit(1)
     click.echo(f"{'program':<18} {'state':<14} {'pid':>7} {'MB':>6}  address and log")
     for program in programs:

@@ -73,17 +73,5 @@ def ensure_topic(bootstrap_servers: str, topic: str, partitions: int = 1) -> Non
             raise StackError(f"Kafka did not create topic {topic}: {error}") from None
 
 
-def ensure_backward_compatibility(registry_url: str) -> None:
-    """Makes the registry refuse a schema that cannot read its predecessor's records.
-
-    Its own default is to accept anything. Raises StackError where the registry refuses.
-    """
-    body = {"compatibility": "BACKWARD"}
-    try:
-        requests.put(f"{registry_url}/config", json=body, timeout=20).raise_for_status()
-    except requests.RequestException as error:
-        raise StackError(f"the registry did not take its compatibility rule: {error}") from None
-
-
 def _admin(bootstrap_servers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap_servers}, logger=_SILENT)

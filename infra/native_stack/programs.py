@@ -16,7 +16,6 @@ from infra.native_stack.ports import LOOPBACK, Ports
 from infra.native_stack.probes import (
     Probe,
     dagster_daemons_healthy,
-    ensure_backward_compatibility,
     ensure_topic,
     http_ok,
     kafka_serves,
@@ -24,6 +23,7 @@ from infra.native_stack.probes import (
 from infra.native_stack.program import Program
 
 REPOSITORY = INFRA.parent
+LOG4J = INFRA / "kafka" / "log4j2.properties"
 CONTROL_TOPIC = "control-iceberg"
 """Where the Iceberg sink's tasks and their coordinator agree on commits."""
 
@@ -98,6 +98,7 @@ def dagster_programs(
         ready=probes(stack.ports)["dagster-webserver"],
         directory=REPOSITORY,
         environment=variables,
+        reads=(home / "dagster.yaml",),
         address=url,
         ports=(port,),
         after=after,
@@ -109,6 +110,7 @@ def dagster_programs(
         ready=probes(stack.ports)["dagster-daemon"],
         directory=REPOSITORY,
         environment=variables,
+        reads=(home / "dagster.yaml",),
         after=after,
         # Its runs get the signal too: a listener hands over what it holds, then ends.
         stop_seconds=60,
@@ -117,11 +119,10 @@ def dagster_programs(
 
 
 def _java(*arguments: str, log4j: bool = True) -> tuple[str, ...]:
-    logging = INFRA / "kafka" / "log4j2.properties"
     return (
         str(java_home() / "bin" / "java"),
         *_JAVA_OPTIONS,
-        *([f"-Dlog4j2.configurationFile={logging}"] if log4j else []),
+        *([f"-Dlog4j2.configurationFile={LOG4J}"] if log4j else []),
         *arguments,
     )
 
@@ -154,6 +155,7 @@ def _kafka(stack: Installation) -> Program:
         first=(directory / "log" / "meta.properties", format_storage),
         ready=probes(ports)["kafka"],
         directory=directory,
+        reads=(properties, LOG4J),
         address=stack.addresses.kafka_bootstrap_servers,
         ports=(ports.kafka_port, ports.kafka_controller_port),
         prepare=lambda: ensure_topic(stack.addresses.kafka_bootstrap_servers, CONTROL_TOPIC),
@@ -209,7 +211,6 @@ def _registry(stack: Installation) -> Program:
         },
         address=stack.addresses.schema_registry_url,
         ports=(ports.registry_port, ports.registry_management_port),
-        prepare=lambda: ensure_backward_compatibility(stack.addresses.schema_registry_url),
     )
 
 
@@ -239,6 +240,7 @@ def _connect(stack: Installation) -> Program:
             "AWS_SECRET_ACCESS_KEY": stack.secret_key,
             "AWS_REGION": stack.addresses.aws_region,
         },
+        reads=(properties, LOG4J),
         address=stack.addresses.kafka_connect_url,
         ports=(stack.ports.connect_port,),
         # It reads schemas and writes objects from its first second on.

@@ -148,6 +148,10 @@ class Stack:
         """Every program the stack was started with; empty where it is not running."""
         return [self._status_of(process) for process in self.supervisor.processes()]
 
+    def left_behind(self) -> int:
+        """How many processes of this stack run although its process manager is gone."""
+        return 0 if self.supervisor.running() else len(marked_processes(self.data))
+
     def memory_bytes(self) -> int:
         """Resident memory of everything the stack started, process manager included."""
         return sum(_memory(process) for process in marked_processes(self.data))
@@ -172,13 +176,14 @@ class Stack:
     def _start(self, programs: list[Program], restart: bool) -> None:
         began = time.monotonic()
         fresh = not self.supervisor.running()
+        before = {process.name for process in self.supervisor.processes()}
         if fresh:
             if count := end_processes(self.data, patience=10):
                 self._say(f"ended {count} processes that a killed process manager left behind")
             self._require_free_ports(programs)
-            self.supervisor.start()
-        before = {process.name for process in self.supervisor.processes()}
         try:
+            if fresh:
+                self.supervisor.start()
             unchanged = self.supervisor.knows(programs)
             states = {process.name: process.state for process in self.supervisor.processes()}
             if restart:
