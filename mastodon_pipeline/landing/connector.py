@@ -65,16 +65,21 @@ class AppliedConnector:
 
 
 def apply_connector_config(
-    settings: Settings, log: Log, *, restart_tasks: bool = False
+    settings: Settings,
+    log: Log,
+    *,
+    wanted: dict[str, str] | None = None,
+    restart_tasks: bool = False,
 ) -> AppliedConnector:
     """Makes the sink run with the wanted configuration; doing it again changes nothing.
 
-    Failed tasks are restarted, with `restart_tasks` the running ones too. Takes up to some
-    minutes where the stack is still starting, and logs what it waits for.
+    `wanted` is the reviewed configuration unless given. Failed tasks are restarted, with
+    `restart_tasks` the running ones too. Takes up to some minutes where the stack is still
+    starting, and logs what it waits for.
 
     Raises LandingError or SettingsError that says what is wrong and what mends it.
     """
-    wanted = connector_config(settings)
+    wanted = wanted or connector_config(settings)
     if ensure_bucket(settings):
         log(f"made the bucket {settings.s3_bucket}")
     if made := _ensure_topics(settings):
