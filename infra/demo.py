@@ -13,7 +13,6 @@ import time
 import webbrowser
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -74,7 +73,7 @@ class SimulatedFediverse:
         }
 
     def program(self, environment: Mapping[str, str]) -> Program:
-        """The simulator as a program of the stack; it publishes once all servers are listened to."""
+        """The simulator as a program of the stack; it publishes once all are listened to."""
         return Program(
             name="simulator",
             command=(
@@ -117,7 +116,7 @@ class SimulatedFediverse:
 def counted() -> dict[ServerHour, int]:
     """What the pipeline counted, read from `toots_per_server_per_hour` in the bucket."""
     settings = load_settings()
-    tables = f"s3://{settings.s3_bucket}/usage/toots_per_server_per_hour/*/*/*.parquet"
+    tables = f"s3://{settings.s3_bucket}/usage/toots_per_server_per_hour/**/*.parquet"
     with connect_lake(settings) as lake:
         try:
             rows = lake.execute(COUNTED, {"tables": tables}).fetchall()
