@@ -202,7 +202,9 @@ def _registry(stack: Installation) -> Program:
         directory=directory,
         environment={
             **read_variables(INFRA / "registry" / "registry.env"),
-            "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{directory}/registry",
+            # Without the delay of half a second in which a killed registry would lose a schema
+            # that listeners already write with.
+            "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{directory}/registry;WRITE_DELAY=0",
             "QUARKUS_HTTP_HOST": LOOPBACK,
             "QUARKUS_HTTP_PORT": str(ports.registry_port),
             # Unset, it would listen on MinIO's port of every network interface.

@@ -147,7 +147,7 @@ class Supervisor:
 
     def stop(self, name: str) -> None:
         """Stops a program and waits until it is gone, killed if it takes too long."""
-        with contextlib.suppress(Fault):  # NOT_RUNNING
+        with contextlib.suppress(Fault, OSError):  # NOT_RUNNING, or supervisord does not run
             self._call("stopProcess", name, True)
 
     def processes(self) -> list[Process]:
@@ -171,8 +171,11 @@ class Supervisor:
 
     def shutdown(self) -> None:
         """Stops supervisord and whatever still runs under it."""
-        with contextlib.suppress(OSError, Fault):
+        try:
             self._call("shutdown")
+        except (OSError, Fault):
+            if self._process is not None:  # interrupted before it could listen
+                self._process.terminate()
         deadline = time.monotonic() + 90
         while self.running() and time.monotonic() < deadline:
             time.sleep(0.1)
