@@ -126,6 +126,9 @@ class Settings(BaseSettings):
     sink: Literal["iceberg", "s3"] = "iceberg"
     connector_name: str = Field("mastodon-sink", pattern=r"^[A-Za-z0-9._-]+$")
     """The sink connector's name in Kafka Connect; its consumer group is `connect-<name>`."""
+    sink_tasks: int = Field(1, ge=1)
+    """The sink connector's tasks. Each writes files of its own, and the cost of a query follows
+    the files: more only where one task cannot keep up."""
     iceberg_table: str = Field("mastodon.toots_raw", pattern=r"^\w+\.\w+$")
     """The Iceberg sink's table: namespace.name."""
     iceberg_catalog_uri: str = Field(

@@ -188,8 +188,8 @@ def _validate(connect: ConnectRest, config: dict[str, str]) -> None:
 def _start(connect: ConnectRest, name: str, log: Log) -> ConnectorStatus:
     """Waits until the connector runs; what fails at its start is started again, a few times.
 
-    Two tasks that meet an empty catalog both make its tables, and the slower one fails at that;
-    started again it finds them made.
+    Where SINK_TASKS is more than one, tasks that meet an empty catalog both make its tables, and
+    the slower one fails at that; started again it finds them made.
     """
     for starts_left in reversed(range(STARTS)):
         status = _wait_for_outcome(connect, name, log)

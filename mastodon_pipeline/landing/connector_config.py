@@ -40,6 +40,7 @@ def connector_config(settings: Settings, directory: Path = CONFIG_DIRECTORY) -> 
     except (OSError, ValueError) as error:
         raise SettingsError(f"the sink's config {path} cannot be read: {error}") from None
     values = {
+        "tasks": str(settings.sink_tasks),
         "topic": settings.kafka_topic,
         "dead_letter_topic": settings.dead_letter_topic,
         "control_topic": CONTROL_TOPIC,

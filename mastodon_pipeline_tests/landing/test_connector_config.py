@@ -28,10 +28,12 @@ def test_every_setting_reaches_the_config(sink: Sink) -> None:
             iceberg_catalog_uri="jdbc:postgresql://db/lake",
             iceberg_table="other.raw",
             aws_region="eu-central-1",
+            sink_tasks=3,
         )
     )
     assert config["name"] == "other-sink"
     assert config["topics"] == "other-topic"
+    assert config["tasks.max"] == "3"
     assert config["errors.deadletterqueue.topic.name"] == "other-topic-dlq"
     registry = config["value.converter.apicurio.registry.url"]
     assert registry == "http://registry:8080/apis/registry/v2"
