@@ -1,5 +1,6 @@
 """A lake in a local directory, and records to put into it: the pipeline's own queries read it."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -91,9 +92,10 @@ def write_parquet(
     names = [name for name in _DEFAULTS if name not in without]
     columns = ", ".join(f'"{name}" {_TYPES.get(name, "VARCHAR")}' for name in names)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE landing ({columns})")
-    places = ", ".join("?" for _ in names)
-    for one in records:
-        connection.execute(f"INSERT INTO landing VALUES ({places})", [one[name] for name in names])
+    if records:
+        row = f"({', '.join('?' for _ in names)})"
+        values = [one[name] for one in records for name in names]
+        connection.execute(f"INSERT INTO landing VALUES {', '.join([row] * len(records))}", values)
     if "://" not in path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     connection.table("landing").write_parquet(path, compression="zstd")
@@ -154,7 +156,7 @@ def _files(prefix: str) -> list[StoredFile]:
     return [
         StoredFile(
             str(path),
-            f"{path.stat().st_mtime_ns}-{path.stat().st_size}",
+            hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
             datetime.fromtimestamp(path.stat().st_mtime, UTC),
         )
         for path in found

@@ -1,0 +1,164 @@
+"""The usage tables in a real object store: written, read back, checked, and built again."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from infra.native_stack import Stack
+from mastodon_pipeline.landing.bucket import ensure_bucket, s3_client
+from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
+from mastodon_pipeline.usage.definitions import definitions
+from mastodon_pipeline.usage.freshness import Cursor, look
+from mastodon_pipeline.usage.lake import Lake, open_lake
+from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START
+from mastodon_pipeline_tests.usage.local_lake import (
+    DAY,
+    HOUR,
+    delete,
+    in_order,
+    land,
+    record,
+    rows,
+)
+
+KEY = "2026-11-24-15:00"
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def bucket(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings for a bucket of this test's own, which is gone afterwards."""
+    monkeypatch.setenv("S3_BUCKET", f"usage-test-{os.getpid()}")
+    settings = load_settings()
+    ensure_bucket(settings)
+    yield settings
+    with closing(s3_client(settings)) as s3:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=settings.s3_bucket)
+        for page in pages:
+            for found in page.get("Contents", []):
+                s3.delete_object(Bucket=settings.s3_bucket, Key=found["Key"])
+        s3.delete_bucket(Bucket=settings.s3_bucket)
+
+
+@pytest.fixture
+def lake(bucket: Settings) -> Iterator[Lake]:
+    """The lake in that bucket, with an hour's records landed by two files."""
+    with open_lake(bucket) as opened:
+        land(opened, *in_order(record(), record()), name="one")
+        land(
+            opened,
+            record(uri="b", status_id="2", server="two.example", _offset=7),
+            delete(uri="b", status_id="2", _offset=8),
+            name="two",
+        )
+        yield opened
+
+
+def execute(instance: dg.DagsterInstance, job: str, **how: Any) -> Any:
+    """Runs a job as the daemon would, with the settings' own bucket."""
+    return definitions.resolve_job_def(job).execute_in_process(instance=instance, **how)
+
+
+def test_the_tables_are_objects_in_the_layout_that_readers_rely_on(
+    lake: Lake, instance: dg.DagsterInstance
+) -> None:
+    """Hour, day, chart; and one file an hour of toots."""
+    assert execute(instance, "refresh_hourly_usage", partition_key=KEY).success
+    assert execute(instance, "refresh_daily_usage", partition_key="2026-11-24").success
+    root = lake.layout.root
+    written = [file.path.removeprefix(root) for file in lake.list_files(f"{root}/")]
+    assert [path for path in written if not path.startswith("/topics/")] == [
+        "/charts/toots_per_server/day=2026-11-24.png",
+        "/toots/day=2026-11-24/hour=15/toots.parquet",
+        "/usage/daily_usage/day=2026-11-24/daily_usage.parquet",
+        "/usage/toots_per_server_per_hour/day=2026-11-24/15.parquet",
+    ]
+    counts = rows(lake, lake.layout.toots_per_server(HOUR))
+    assert [(row["server"], row["toots"]) for row in counts] == [
+        ("one.example", 1),
+        ("two.example", 1),
+    ]
+    assert rows(lake, lake.layout.daily_usage(DAY))[0]["toots"] == 2
+    codecs = lake.connection.execute(
+        "SELECT DISTINCT compression FROM parquet_metadata($file)",
+        {"file": lake.layout.toots(HOUR)},
+    ).fetchall()
+    assert codecs == [("ZSTD",)]
+
+
+def test_anybody_can_read_the_tables_by_a_glob(lake: Lake, instance: dg.DagsterInstance) -> None:
+    """The table's own hour is not hidden behind a folder's name."""
+    assert execute(instance, "refresh_hourly_usage", partition_key=KEY).success
+    pattern = f"{lake.layout.root}/usage/toots_per_server_per_hour/*/*.parquet"
+    found = lake.connection.execute("FROM read_parquet($files)", {"files": pattern}).fetchall()
+    assert {row[0] for row in found} == {HOUR}
+
+
+def test_building_again_changes_no_byte(lake: Lake, instance: dg.DagsterInstance) -> None:
+    """Etags, which are sums over the content, stay."""
+
+    def etags() -> dict[str, str]:
+        assert execute(instance, "refresh_hourly_usage", partition_key=KEY).success
+        assert execute(instance, "refresh_daily_usage", partition_key="2026-11-24").success
+        return {file.path: file.etag for file in lake.list_files(f"{lake.layout.root}/")}
+
+    assert etags() == etags()
+
+
+def test_checks_and_freshness_follow_the_bucket(lake: Lake, instance: dg.DagsterInstance) -> None:
+    """Fresh after a run, stale after a late file, and a planted copy fails its check."""
+    now = HOUR + timedelta(minutes=30)
+    execute(instance, "refresh_hourly_usage", partition_key=KEY)
+    execute(instance, "refresh_daily_usage", partition_key="2026-11-24")
+    found = look(lake, Cursor(), now, DAY)
+    assert (found.stale_hours, found.stale_days) == ((), ())
+    after = HOUR + timedelta(hours=1)
+    land(lake, record(created_at=after))
+    assert look(lake, Cursor(), after, DAY).stale_hours == (after,)
+    outcome = execute(
+        instance,
+        "refresh_hourly_usage",
+        tags={RANGE_START: KEY, RANGE_END: "2026-11-24-16:00"},
+    )
+    passed = {one.check_name: one.passed for one in outcome.get_asset_check_evaluations()}
+    assert passed == {"no_duplicate_toots": False, "hour_equals_recount": True}
+
+
+def test_a_table_is_materialised_from_the_shell(lake: Lake, tmp_path: Path) -> None:
+    """As CI would: `dagster asset materialize --select ... --partition ... -w workspace.yaml`."""
+    (tmp_path / "dagster.yaml").touch()
+    outcome = subprocess.run(
+        [
+            *(str(BIN / "dagster"), "asset", "materialize", "-w", "workspace.yaml"),
+            *("--select", "toots,toots_per_server_per_hour", "--partition", KEY),
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    secret = load_settings().aws_secret_access_key
+    assert secret
+    assert secret.get_secret_value() not in outcome.stdout + outcome.stderr
+    assert len(rows(lake, lake.layout.toots_per_server(HOUR))) == 2
+
+
+def test_an_object_store_that_is_down_is_one_line(
+    bucket: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the address and what to do."""
+    monkeypatch.setenv("S3_ENDPOINT", "http://127.0.0.1:9")
+    message = "127.0.0.1:9 does not answer: start it with `make up`"
+    with pytest.raises(LandingError, match=message), open_lake(load_settings()) as lake:
+        look(lake, Cursor(), datetime.now(UTC), DAY)

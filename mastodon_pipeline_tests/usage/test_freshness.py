@@ -1,0 +1,152 @@
+"""What is stale is told from the lake alone, and nothing stale is ever forgotten."""
+
+import os
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from mastodon_pipeline.usage.freshness import HOUR as ONE_HOUR
+from mastodon_pipeline.usage.freshness import Cursor, contiguous, look
+from mastodon_pipeline.usage.lake import Lake
+from mastodon_pipeline.usage.tables import build_daily_usage, build_toots, build_toots_per_server
+from mastodon_pipeline_tests.usage.local_lake import DAY, HOUR, land, record
+
+NOW = HOUR + timedelta(minutes=30)
+SOON = NOW + timedelta(minutes=1)
+FIRST_DAY = date(2026, 1, 1)
+LATE = HOUR - timedelta(hours=30)
+
+
+def refresh(lake: Lake, *hours: datetime) -> None:
+    """Builds the hourly tables, as a run does."""
+    for hour in hours:
+        build_toots(lake, hour)
+        build_toots_per_server(lake, hour)
+
+
+def age(lake: Lake, hour: datetime, by: timedelta) -> None:
+    """Makes the hour's landed files so much older than NOW, by the store's clock."""
+    then = (NOW - by).timestamp()
+    for file in lake.parquet_files(lake.layout.landed_hour(hour)):
+        os.utime(file.path, (then, then))
+
+
+def test_an_hour_that_was_never_built_is_stale(lake: Lake) -> None:
+    """At the first look at a lake, everything that landed is; the day waits for its toots."""
+    land(lake, record(), record(uri="b", created_at=LATE))
+    found = look(lake, Cursor(), NOW, FIRST_DAY)
+    assert (found.stale_hours, found.stale_days) == ((LATE, HOUR), ())
+
+
+def test_a_built_hour_is_fresh_and_its_day_is_due(lake: Lake) -> None:
+    """The day follows its hours."""
+    land(lake, record())
+    refresh(lake, HOUR)
+    found = look(lake, Cursor(), NOW, FIRST_DAY)
+    assert (found.stale_hours, found.stale_days) == ((), (DAY,))
+    build_daily_usage(lake, DAY)
+    found = look(lake, found.cursor, NOW, FIRST_DAY)
+    assert (found.stale_hours, found.stale_days) == ((), ())
+
+
+def test_a_new_file_makes_its_hour_stale_and_no_other(lake: Lake) -> None:
+    """Also the late one, in an hour of the day before."""
+    land(lake, record(), record(uri="b", created_at=LATE))
+    refresh(lake, HOUR, LATE)
+    cursor = look(lake, Cursor(), NOW, FIRST_DAY).cursor
+    land(lake, record(uri="c", created_at=LATE), name="late")
+    assert look(lake, cursor, SOON, FIRST_DAY).stale_hours == (LATE,)
+
+
+def test_an_hour_stays_stale_until_it_is_built(lake: Lake) -> None:
+    """A run that was asked for and failed leaves it as it was, however many looks pass."""
+    land(lake, record(), record(uri="b", created_at=LATE))
+    age(lake, LATE, timedelta(days=1))
+    refresh(lake, HOUR)
+    build_daily_usage(lake, DAY)
+    cursor = Cursor()
+    for minutes in range(3):
+        found = look(lake, cursor, NOW + timedelta(minutes=minutes), FIRST_DAY)
+        assert found.stale_hours == (LATE,)
+        cursor = found.cursor
+
+
+def test_half_a_refresh_is_none(lake: Lake) -> None:
+    """`toots` built anew, and the run killed before the counts: the counts say so."""
+    land(lake, record())
+    refresh(lake, HOUR)
+    land(lake, record(uri="b", status_id="2"), name="b")
+    build_toots(lake, HOUR)
+    assert look(lake, Cursor(), NOW, FIRST_DAY).stale_hours == (HOUR,)
+
+
+def test_fresh_hours_behind_the_horizon_are_not_opened_again(lake: Lake) -> None:
+    """A look costs what changed lately: their tables may even be gone."""
+    land(lake, record(), record(uri="b", created_at=LATE))
+    age(lake, LATE, timedelta(days=1))
+    age(lake, HOUR, timedelta(0))
+    refresh(lake, HOUR, LATE)
+    build_daily_usage(lake, DAY)
+    build_daily_usage(lake, LATE.date())
+    cursor = look(lake, Cursor(), NOW, FIRST_DAY).cursor
+    assert cursor.horizon > NOW - timedelta(hours=1)
+    Path(lake.layout.toots_per_server(LATE)).unlink()
+    found = look(lake, cursor, SOON, FIRST_DAY)
+    assert (found.stale_hours, found.cursor.swept_at) == ((), SOON)
+
+
+def test_the_horizon_waits_for_a_stale_day(lake: Lake) -> None:
+    """Its hours are long fresh; the day is still to be built."""
+    land(lake, record(), record(uri="b", created_at=LATE))
+    age(lake, LATE, timedelta(days=1))
+    refresh(lake, HOUR, LATE)
+    build_daily_usage(lake, DAY)
+    cursor = look(lake, Cursor(), NOW, FIRST_DAY).cursor
+    assert look(lake, cursor, SOON, FIRST_DAY).stale_days == (LATE.date(),)
+
+
+def test_between_sweeps_only_the_running_hours_are_listed(lake: Lake) -> None:
+    """A late toot waits for the next sweep, which is due once it costs little enough."""
+    cursor = Cursor(swept_at=NOW, sweep_seconds=6.0)
+    land(lake, record(), record(uri="b", created_at=LATE))
+    soon = look(lake, cursor, NOW + timedelta(seconds=10), FIRST_DAY)
+    assert soon.stale_hours == (HOUR,)
+    assert soon.cursor == cursor
+    later = look(lake, cursor, NOW + timedelta(seconds=120), FIRST_DAY)
+    assert later.stale_hours == (LATE, HOUR)
+    assert later.cursor.swept_at == NOW + timedelta(seconds=120)
+
+
+def test_hours_without_a_partition_are_ignored_and_said_so(lake: Lake) -> None:
+    """Wild clocks do not create hours, nor do folders that name none."""
+    wild = NOW.replace(year=2031)
+    old = datetime(2019, 5, 1, 3, tzinfo=UTC)
+    land(lake, record(), record(uri="b", created_at=wild), record(uri="c", created_at=old))
+    nowhere = Path(lake.layout.landed(), "created_at_hour=null", "a.parquet")
+    nowhere.parent.mkdir()
+    nowhere.write_bytes(b"")
+    found = look(lake, Cursor(), NOW, FIRST_DAY)
+    assert found.stale_hours == (HOUR,)
+    assert found.ignored == (
+        "1 files from before FIRST_DAY 2026-01-01",
+        "1 files from hours to come (wild clocks)",
+        "1 files in no hour's folder",
+    )
+
+
+def test_the_cursor_survives_being_written_down() -> None:
+    """Compact, whatever the history; one that nobody understands means looking at everything."""
+    cursor = Cursor(horizon=NOW, swept_at=HOUR, sweep_seconds=0.25)
+    assert Cursor.parse(str(cursor)) == cursor
+    assert len(str(cursor)) < 150
+    assert Cursor.parse("of an older version") == Cursor.parse(None) == Cursor()
+
+
+def test_contiguous_hours_are_one_range() -> None:
+    """And hours between ranges are not in any."""
+    after = [HOUR + n * ONE_HOUR for n in (0, 1, 2, 5, 7, 8)]
+    assert contiguous(after, ONE_HOUR) == [
+        (after[0], after[2]),
+        (after[3], after[3]),
+        (after[4], after[5]),
+    ]
+    assert contiguous([], ONE_HOUR) == []
