@@ -31,6 +31,7 @@ BEAT_SECONDS = 5.0
 FENCE_SECONDS = 10.0
 OBSERVE_SECONDS = 30.0
 """The event log gets one observation of `mastodon_topic` a run in so many seconds, at most."""
+_log = logging.getLogger(__name__)
 
 
 class FollowedServer(dg.Config):
@@ -98,20 +99,29 @@ class _Supervised:
         self, context: dg.OpExecutionContext, group: str, servers: str, listener: Listener
     ) -> None:
         self.disowned = False
+        self._stopping = False
         self._context = context
         self._group = group
         self._servers = servers
         self._listener = listener
         self._do = [
-            _Every(BEAT_SECONDS, self._heartbeat),
+            # The fence first: a run that was replaced while it hung must not beat once more.
             _Every(FENCE_SECONDS, self._fence),
+            _Every(BEAT_SECONDS, self._heartbeat),
             _Every(OBSERVE_SECONDS, self._observe, at_once=False),
         ]
 
     def beat(self) -> None:
         """Called by the listener's main thread twice a second."""
         for duty in self._do:
-            duty.when_due()
+            if self._stopping:
+                return
+            try:
+                duty.when_due()
+            except Exception as error:
+                # Dagster's storage may be busy or away for a moment; listening goes on. If it
+                # stays away the heartbeat grows stale, and that is the supervisor's business.
+                _log.warning("Dagster's storage: %s: %s", type(error).__name__, error)
 
     def _heartbeat(self) -> None:
         beat(self._context.instance, self._group, self._context.run_id)
@@ -125,8 +135,9 @@ class _Supervised:
             if why is None:
                 return
             reason = why
-        self._context.log.warning(f"stopping: {reason}")
+        self._stopping = True
         self._listener.stop()
+        self._context.log.warning(f"stopping: {reason}")
 
     def _observe(self) -> None:
         statistics = self._listener.statistics
@@ -154,8 +165,8 @@ class _Every:
 
     def when_due(self) -> None:
         if time.monotonic() >= self._due:
-            self._do()
             self._due = time.monotonic() + self._seconds
+            self._do()
 
 
 _COLUMNS = dg.TableSchema(

@@ -35,7 +35,11 @@ def listener_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     if not servers:
         want(context.instance, DEFAULT_GROUP, "")
         return dg.SkipReason("wanted: no servers. Set MASTODON_SERVERS, or MASTODON_SERVERS_FILE")
-    return supervise(context.instance, DEFAULT_GROUP, servers, context.last_sensor_start_time)
+    result, explanation = supervise(
+        context.instance, DEFAULT_GROUP, servers, context.last_sensor_start_time
+    )
+    context.log.info(explanation)
+    return result
 
 
 def supervise(
@@ -43,8 +47,8 @@ def supervise(
     group: str,
     servers: tuple[Server, ...],
     sensor_started_at: float | None,
-) -> dg.SensorResult | dg.SkipReason:
-    """Makes one group's runs equal to what is wanted, as far as one step can."""
+) -> tuple[dg.SensorResult | dg.SkipReason, str]:
+    """Makes one group's runs equal to what is wanted, as far as one step can; and says why."""
     wanted = servers_hash(servers)
     want(instance, group, wanted)
     decision = decide(seen_runs(instance, group), time.time(), sensor_started_at)
@@ -58,12 +62,8 @@ def supervise(
         f"wanted: group {group}, {len(servers)} servers ({wanted[:8]}). {decision.explanation}"
     )
     if not decision.start:
-        return dg.SkipReason(explanation)
-    return dg.SensorResult(
-        # A run key is used once for ever, so it holds the time.
-        run_requests=[_request(group, servers, wanted)],
-        cursor=explanation,
-    )
+        return dg.SkipReason(explanation), explanation
+    return dg.SensorResult(run_requests=[_request(group, servers, wanted)]), explanation
 
 
 def _request(group: str, servers: tuple[Server, ...], wanted: str) -> dg.RunRequest:
@@ -72,6 +72,7 @@ def _request(group: str, servers: tuple[Server, ...], wanted: str) -> dg.RunRequ
         for server in servers
     ]
     return dg.RunRequest(
+        # Dagster skips a used run key for ever, so it holds the time.
         run_key=f"{group}-{wanted}-{time.time():.3f}",
         run_config={
             "ops": {"listen_to_servers": {"config": {"group": group, "servers": followed}}}

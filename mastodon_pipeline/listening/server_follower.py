@@ -10,7 +10,6 @@ deletes on polled servers: a timeline shows neither.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
 
@@ -64,9 +63,8 @@ PARKED_SECONDS = 3600.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class _Parked(Exception):
-    reason: str
+    """This server refuses us, for the reason given; trying again soon would change nothing."""
 
 
 class ServerFollower:
@@ -105,8 +103,8 @@ class ServerFollower:
                 self._follow()
                 wait = self._waiting("the stream ended")
             except _Parked as parked:
-                self.statistics.now("parked", parked.reason)
-                _log.warning("%s is parked: %s", self.server.name, parked.reason)
+                self.statistics.now("parked", str(parked))
+                _log.warning("%s is parked: %s", self.server.name, parked)
                 self._stream_refusal = None
                 wait = PARKED_SECONDS
             except DeliveryFailed:

@@ -54,15 +54,15 @@ def test_one_that_is_on_its_way_is_enough(state: RunState) -> None:
 
 def test_a_lost_heartbeat_is_marked_and_replaced() -> None:
     """After a power cut the run would stay STARTED for ever."""
-    decision = decide([run("started", beaten=-46)], NOW, None)
+    decision = decide([run("started", beaten=-31)], NOW, None)
     assert decision.start
-    assert decision.failed == (("run-one-of-many", "no heartbeat for 46 s"),)
+    assert decision.failed == (("run-one-of-many", "no heartbeat for 31 s"),)
 
 
 def test_a_listener_that_has_just_started_has_time_to_beat() -> None:
     """Its start counts as a sign of life."""
-    assert not decide([run("started", began=-30)], NOW, None).failed
-    assert decide([run("started", began=-46)], NOW, None).failed
+    assert not decide([run("started", began=-29)], NOW, None).failed
+    assert decide([run("started", began=-31)], NOW, None).failed
 
 
 def test_one_that_never_starts_is_replaced() -> None:
