@@ -5,11 +5,13 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from infra.native_stack.errors import StackError
+from infra.native_stack.interruption import Check
 
 _RECORD = ".complete.json"
 
@@ -55,15 +57,24 @@ def store(directory: Path, fill: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Holds an exclusive lock on a file; calls `waiting` once where another process has it."""
+def locked(path: Path, waiting: Callable[[], None], check: Check) -> Iterator[None]:
+    """Holds an exclusive lock on a file; calls `waiting` once where another process has it.
+
+    Raises KeyboardInterrupt where `check` does while it waits.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    waiting()
+                told = True
+                check()
+                time.sleep(0.2)
         yield
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.native_stack.cache import complete, locked, require_space
+from infra.native_stack.interruption import Check
 from infra.native_stack.maven import fetch_jars, jars_directory
 from infra.native_stack.minio import build_log, build_minio, find_minio, minio_directory
 from infra.native_stack.progress import Progress, megabytes
@@ -32,20 +33,28 @@ class Artifacts:
     """MinIO's program."""
 
 
-def fetch(cache: Path, say: Callable[[str], None], needed_bytes: int = NEEDED_BYTES) -> Artifacts:
+def fetch(
+    cache: Path,
+    say: Callable[[str], None],
+    check: Check,
+    needed_bytes: int = NEEDED_BYTES,
+) -> Artifacts:
     """Brings everything that is not in the cache yet; quick where it is all there.
 
-    Ctrl-C stops the downloads and the build; the next call continues where they stopped.
+    Where `check` raises KeyboardInterrupt, the downloads and the build are stopped; the next call
+    continues where they stopped.
     Raises StackError, one line, where something cannot be fetched or built.
     """
     if found := _cached(cache):
         return found
-    with locked(cache / "lock", lambda: say("waiting for another download into the same cache")):
+    with locked(
+        cache / "lock", lambda: say("waiting for another download into the same cache"), check
+    ):
         if found := _cached(cache):  # the other process brought it meanwhile
             return found
         require_space(cache, needed_bytes)
         say(f"fetching what the stack is made of into {cache} (once for this user)")
-        return _fetch_all(cache, say)
+        return _fetch_all(cache, say, check)
 
 
 def _cached(cache: Path) -> Artifacts | None:
@@ -56,7 +65,7 @@ def _cached(cache: Path) -> Artifacts | None:
     return Artifacts(kafka / "jars", connect, registry / "jars", minio)
 
 
-def _fetch_all(cache: Path, say: Callable[[str], None]) -> Artifacts:
+def _fetch_all(cache: Path, say: Callable[[str], None], check: Check) -> Artifacts:
     stop = threading.Event()
     began = time.monotonic()
     progress = Progress(say)
@@ -83,6 +92,7 @@ def _fetch_all(cache: Path, say: Callable[[str], None]) -> Artifacts:
                 if any(task.done() and task.exception() for task in tasks):
                     break
                 progress.shows()
+                check()
         finally:
             # On a failure or Ctrl-C: the pool's end waits until both tools are gone.
             stop.set()

@@ -22,7 +22,14 @@ from infra.native_stack.addresses import (
 from infra.native_stack.cache import cache_directory, locked
 from infra.native_stack.errors import StackError
 from infra.native_stack.fetch import fetch
+from infra.native_stack.interruption import Check, deferred
 from infra.native_stack.ports import Ports, holder, in_use
+from infra.native_stack.processes import (
+    end_processes,
+    marked_processes,
+    memory_bytes,
+    stack_of,
+)
 from infra.native_stack.program import Program
 from infra.native_stack.programs import (
     Installation,
@@ -34,9 +41,6 @@ from infra.native_stack.starting import start_in_order
 from infra.native_stack.supervision import (
     Process,
     Supervisor,
-    end_processes,
-    marked_processes,
-    stack_of,
 )
 from mastodon_pipeline.settings import data_directory
 
@@ -95,7 +99,8 @@ class Stack:
 
     def fetch(self) -> None:
         """Brings all that the stack is made of; see `fetch.fetch`."""
-        fetch(self.cache, self._say)
+        with deferred() as check:
+            fetch(self.cache, self._say, check)
 
     def up(
         self, with_dagster: bool = False, extra: Sequence[Program] = (), restart: bool = False
@@ -103,14 +108,22 @@ class Stack:
         """Starts what is not running yet, in order, and returns when all of it is ready.
 
         Does nothing for a program that runs already, unless its configuration or environment has
-        changed, or `restart` is set: then it is restarted. `extra` programs are started after the
-        stack, before Dagster where they are named in nobody's `after`.
+        changed, or `restart` is set: then it is restarted. `extra` programs start as soon as those
+        in their `after` are ready; Dagster comes after all of them.
 
-        When it fails or is interrupted, it stops again what it started. Raises StackError.
+        When it fails or is interrupted (Ctrl-C, SIGTERM, SIGHUP: KeyboardInterrupt), it stops
+        again what it started. Raises StackError.
         """
-        artifacts = fetch(self.cache, self._say)
+        with deferred() as check:
+            self._up(with_dagster, extra, restart, check)
+
+    def _up(
+        self, with_dagster: bool, extra: Sequence[Program], restart: bool, check: Check
+    ) -> None:
+        artifacts = fetch(self.cache, self._say, check)
         self._prepare_data()
-        with locked(self.data / "up.lock", lambda: self._say("waiting for another `up` of it")):
+        waits = "waiting for another `up` of the same stack"
+        with locked(self.data / "up.lock", lambda: self._say(waits), check):
             variables = stack_variables(self.addresses, self.ports, self._kept())
             write_stack_env(self.env_file, variables)
             stack = Installation(
@@ -125,7 +138,7 @@ class Stack:
             if with_dagster:
                 after = tuple(program.name for program in programs)
                 programs += dagster_programs(stack, self.environment, after)
-            self._start(programs, restart)
+            self._start(programs, restart, check)
 
     def down(self) -> None:
         """Stops everything in the reverse of its starting order; the data stays.
@@ -154,7 +167,7 @@ class Stack:
 
     def memory_bytes(self) -> int:
         """Resident memory of everything the stack started, process manager included."""
-        return sum(_memory(process) for process in marked_processes(self.data))
+        return sum(memory_bytes(process) for process in marked_processes(self.data))
 
     def clean(self) -> None:
         """Stops the stack and removes its data directory.
@@ -173,7 +186,7 @@ class Stack:
         shutil.rmtree(self.data)
         self._say(f"wiped {self.data}: toots, tables, schemas, Dagster's history, credentials")
 
-    def _start(self, programs: list[Program], restart: bool) -> None:
+    def _start(self, programs: list[Program], restart: bool, check: Check) -> None:
         began = time.monotonic()
         fresh = not self.supervisor.running()
         before = {process.name for process in self.supervisor.processes()}
@@ -192,7 +205,7 @@ class Stack:
             for program in reversed(todo):
                 self.supervisor.stop(program.name)
             self._require_free_ports(todo)
-            start_in_order(self.supervisor, programs, {p.name for p in todo}, self._say)
+            start_in_order(self.supervisor, programs, {p.name for p in todo}, self._say, check)
         except BaseException:
             self._say("stopping what was started")
             with _undisturbed():
@@ -255,7 +268,7 @@ class Stack:
         with contextlib.suppress(psutil.Error):
             if process.pid:
                 parent = psutil.Process(process.pid)
-                memory = sum(map(_memory, [parent, *parent.children(recursive=True)]))
+                memory = sum(map(memory_bytes, [parent, *parent.children(recursive=True)]))
         return ProgramStatus(
             name=process.name,
             state=state,
@@ -264,12 +277,6 @@ class Stack:
             address=process.address,
             log=self.supervisor.log_of(process.name),
         )
-
-
-def _memory(process: psutil.Process) -> int:
-    with contextlib.suppress(psutil.Error):
-        return int(process.memory_info().rss)
-    return 0
 
 
 @contextlib.contextmanager

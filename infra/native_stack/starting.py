@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from infra.native_stack.errors import StackError
+from infra.native_stack.interruption import Check
 from infra.native_stack.program import Program
 from infra.native_stack.supervision import Process, Supervisor
 
@@ -23,11 +24,12 @@ def start_in_order(
     programs: Sequence[Program],
     todo: set[str],
     say: Callable[[str], None],
+    check: Check,
 ) -> None:
     """Starts the programs named in `todo`, each once all that it comes after are ready.
 
     Returns when every one of `programs` is ready. Raises StackError, with the end of its log,
-    where a program dies or is not ready in its time.
+    where a program dies or is not ready in its time, and KeyboardInterrupt where `check` does.
     """
     began = time.monotonic()
     waiting = [program for program in programs if program.name in todo]
@@ -57,6 +59,7 @@ def start_in_order(
                     + _log_end(supervisor, name)
                 )
         time.sleep(0.1)
+        check()
 
 
 def _may_start(program: Program, ready: set[str], programs: Sequence[Program]) -> bool:

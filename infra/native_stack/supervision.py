@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
-import psutil
 from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
 
 from infra.native_stack.addresses import write_secretly
 from infra.native_stack.errors import StackError
+from infra.native_stack.processes import MARKER, end_processes
 from infra.native_stack.program import Program
 
-MARKER = "MASTODON_PIPELINE_STACK"
-"""The environment variable, holding its data directory, by which a stack knows its processes."""
 # What every program gets of the caller's environment; the rest comes with the program.
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 # A Unix socket's path fits in 108 bytes.
@@ -247,40 +245,6 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [include]
 files={_escaped(str(self.directory / "programs"))}/*.conf
 """
-
-
-def marked_processes(data: Path) -> list[psutil.Process]:
-    """The processes that the stack of this data directory started, supervisord included."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARKER) == str(data) and process.pid != os.getpid():
-                found.append(process)
-    return found
-
-
-def stack_of(process: psutil.Process) -> str | None:
-    """The data directory of the stack that a process belongs to, or None."""
-    with contextlib.suppress(psutil.Error, OSError):
-        return process.environ().get(MARKER)
-    return None
-
-
-def end_processes(data: Path, patience: float) -> int:
-    """Ends what a killed supervisord left behind; returns how many there were.
-
-    They get SIGTERM, and `patience` seconds later SIGKILL.
-    """
-    left = marked_processes(data)
-    for process in left:
-        with contextlib.suppress(psutil.Error):
-            process.terminate()
-    _, alive = psutil.wait_procs(left, timeout=patience)
-    for process in alive:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(alive, timeout=5)
-    return len(left)
 
 
 def _socket_path(directory: Path) -> Path:

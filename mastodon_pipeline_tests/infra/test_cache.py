@@ -81,10 +81,24 @@ def test_the_lock_is_free_again_afterwards(tmp_path: Path) -> None:
     """Two checkouts may fetch one after the other, and neither waits when it need not."""
     waits: list[str] = []
     for _ in range(2):
-        with locked(tmp_path / "lock", lambda: waits.append("waited")):
+        with locked(tmp_path / "lock", lambda: waits.append("waited"), lambda: None):
             pass
 
     assert waits == []
+
+
+def test_waiting_for_the_lock_can_be_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C while another checkout downloads."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with (
+        locked(tmp_path / "lock", lambda: None, lambda: None),
+        pytest.raises(KeyboardInterrupt),
+        locked(tmp_path / "lock", lambda: None, interrupted),
+    ):
+        pass
 
 
 def test_the_cache_is_the_users_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import requests
 from confluent_kafka.admin import AdminClient
 
 from infra.native_stack import Ports, Program, Stack, StackError
-from infra.native_stack.supervision import marked_processes
+from infra.native_stack.processes import marked_processes
 
 pytestmark = pytest.mark.integration
 
