@@ -72,7 +72,10 @@ def listen_to_servers(context: dg.OpExecutionContext, config: ListenerConfig) ->
         raise dg.Failure(str(error), allow_retries=False) from None
     context.log.info(f"listening to {', '.join(server.name for server in servers)}")
     supervised = _Supervised(context, config.group, servers_hash(servers), listener)
-    listener.run(supervised.beat)
+    try:
+        listener.run(supervised.beat)
+    finally:
+        supervised.print_statistics()
     if supervised.disowned:
         # Ending well would turn the run, which was marked failed, into a success.
         raise dg.Failure("this run was marked as ended while it still listened; it has stopped")
@@ -123,6 +126,11 @@ class _Supervised:
                 # stays away the heartbeat grows stale, and that is the supervisor's business.
                 _log.warning("Dagster's storage: %s: %s", type(error).__name__, error)
 
+    def print_statistics(self) -> None:
+        """A line a server, to the run's compute log."""
+        for server in self._listener.statistics:
+            print(server.line(), flush=True)
+
     def _heartbeat(self) -> None:
         beat(self._context.instance, self._group, self._context.run_id)
 
@@ -140,9 +148,8 @@ class _Supervised:
         self._context.log.warning(f"stopping: {reason}")
 
     def _observe(self) -> None:
+        self.print_statistics()
         statistics = self._listener.statistics
-        for server in statistics:
-            print(server.line(), flush=True)
         self._context.log_event(
             dg.AssetObservation(
                 TOPIC_ASSET,

@@ -4,7 +4,6 @@ One thread follows one server and none disturbs another; the calling thread lets
 in, saves positions and beats. Stopping takes seconds, whatever the threads are waiting for.
 """
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,7 +22,6 @@ SAVE_POSITIONS_SECONDS = 2.0
 """How often positions are saved: a killed listener reads about that much twice."""
 _STOP_SECONDS = 5.0
 _FLUSH_SECONDS = 10.0
-_log = logging.getLogger(__name__)
 
 
 class Listener:
@@ -102,8 +100,6 @@ class Listener:
         finally:
             self._save_positions()
             self._positions.flush()
-        for statistics in self.statistics:
-            _log.info("%s", statistics.line())
 
     def _save_positions(self) -> None:
         for follower in self._followers:

@@ -1,4 +1,4 @@
-"""The sensor, the job and the fence against a real Dagster instance (its SQLite storage)."""
+"""The sensor, the job and the fence against a real Dagster instance (SQLite, in memory)."""
 
 import time
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ TAGS = {GROUP_TAG: DEFAULT_GROUP}
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
 
