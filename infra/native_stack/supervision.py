@@ -80,6 +80,10 @@ class Supervisor:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in [*programs.iterdir(), self.directory / "order.json"]:
             left.unlink(missing_ok=True)
+        place = self.socket.parent
+        place.mkdir(mode=0o700, exist_ok=True)
+        if place.stat().st_uid != os.getuid():
+            raise StackError(f"{place} is somebody else's: set TMPDIR to a directory of yours")
         self.socket.unlink(missing_ok=True)
         configuration = self.directory / "supervisord.conf"
         write_secretly(configuration, self._configuration())
@@ -253,9 +257,6 @@ def _socket_path(directory: Path) -> Path:
         return path
     short = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     place = Path(tempfile.gettempdir()) / f"mastodon-pipeline-{os.getuid()}"
-    place.mkdir(mode=0o700, exist_ok=True)
-    if place.stat().st_uid != os.getuid():
-        raise StackError(f"{place} belongs to somebody else: set TMPDIR to a directory of yours")
     return place / f"{short}.sock"
 
 

@@ -237,3 +237,19 @@ def test_status_of_nothing_and_clean_of_something_else(
     assert clean.returncode == 2
     assert b"not ours to wipe" in clean.stderr
     assert (data / "thesis.txt").exists()
+
+
+def test_a_deep_data_directory_can_be_used(
+    command_environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A checkout's path may be longer than a Unix socket's may: the process manager starts."""
+    deep = tmp_path.joinpath(*["directory"] * 12)
+    stack = Stack(data=deep, ports=Ports.from_environment(command_environment))
+    deep.mkdir(parents=True)
+
+    stack.supervisor.start()
+    try:
+        assert stack.supervisor.running()
+    finally:
+        stack.supervisor.shutdown()
+    assert not stack.supervisor.socket.exists()
