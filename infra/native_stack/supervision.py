@@ -186,6 +186,9 @@ class Supervisor:
                 self._process.wait(timeout=10)
         end_processes(self.data, patience=10)
         self.socket.unlink(missing_ok=True)
+        if self.socket.parent != self.directory:
+            with contextlib.suppress(OSError):  # another stack's socket is there too
+                self.socket.parent.rmdir()
 
     def _call(self, method: str, *arguments: str | bool) -> Any:
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")
