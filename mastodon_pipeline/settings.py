@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -26,6 +27,8 @@ from pydantic_settings import (
 )
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+OWN_FILE = REPOSITORY / ".env"
+"""A person's own settings and tokens, ignored by git."""
 Feed = Literal["local", "public", "remote"]
 
 
@@ -50,8 +53,12 @@ class Server:
 
     @property
     def token(self) -> str | None:
-        """The access token, or None: then the server's public timeline is polled."""
-        return os.environ.get(self.token_env) or None
+        """The access token, or None: then the server's public timeline is polled.
+
+        From the environment, else from the file `.env`.
+        """
+        found = os.environ.get(self.token_env) or dotenv_values(OWN_FILE).get(self.token_env)
+        return found or None
 
     @property
     def name(self) -> str:
@@ -169,7 +176,7 @@ class Settings(BaseSettings):
         from pydantic_settings import DotEnvSettingsSource
 
         # The later file wins, so a person's own .env stands above what the stack wrote.
-        files = (data_directory() / "stack.env", REPOSITORY / ".env")
+        files = (data_directory() / "stack.env", OWN_FILE)
         return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=files)
 
     @property

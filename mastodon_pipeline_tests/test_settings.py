@@ -17,7 +17,7 @@ from mastodon_pipeline.settings import (
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No variable of the caller's and no settings file of the checkout's reaches a test."""
+    """No variable of the caller's and no stack of the checkout's reaches a test."""
     import os
 
     for name in [n for n in os.environ if n.startswith(("MASTODON_", "KAFKA_", "S3_", "AWS_"))]:
