@@ -119,20 +119,19 @@ def root_cause(trace: str) -> str:
 
 
 def _ensure_topics(settings: Settings) -> tuple[str, ...]:
+    made = ensure_topics(settings)
+    if settings.sink != "iceberg":
+        return made
     admin = admin_client(settings)  # kept: its end would cancel what it was asked for
-    made: tuple[str, ...] = ()
     try:
-        existing = admin.list_topics(timeout=KAFKA_WITHIN_S).topics.keys()
-        if not {settings.kafka_topic, settings.dead_letter_topic} <= existing:
-            made += ensure_topics(settings)
-        if settings.sink == "iceberg" and CONTROL_TOPIC not in existing:
-            topic = NewTopic(CONTROL_TOPIC, num_partitions=1)
-            admin.create_topics([topic])[CONTROL_TOPIC].result(KAFKA_WITHIN_S)
-            made += (CONTROL_TOPIC,)
+        if CONTROL_TOPIC in admin.list_topics(timeout=KAFKA_WITHIN_S).topics:
+            return made
+        topic = NewTopic(CONTROL_TOPIC, num_partitions=1)
+        admin.create_topics([topic])[CONTROL_TOPIC].result(KAFKA_WITHIN_S)
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # made between two calls
             raise unreachable(settings, error) from None
-    return made
+    return (*made, CONTROL_TOPIC)
 
 
 def _wait_for_registry(settings: Settings, log: Log) -> None:
