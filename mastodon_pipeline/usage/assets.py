@@ -171,7 +171,10 @@ def _build(
     unshown: tuple[str, ...] = (),
 ) -> None:
     for partition in partitions:
-        built = build(lake, partition)
+        try:
+            built = build(lake, partition)
+        except tables.UsageError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
         if built.kept:
             context.log.info(f"{built.path} is kept: the landed files it was made from are gone")
         metadata: dict[str, Any] = {

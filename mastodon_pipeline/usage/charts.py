@@ -1,7 +1,7 @@
 """Draws the usage tables, with seaborn.
 
-A picture is small (a phone's width is enough), opaque and light, so that it also reads in the UI's
-dark mode, and in colours that the colour-blind tell apart.
+A picture is small enough for a phone and for the UI's dialog, opaque and light, so that it also
+reads in dark mode, and in colours that the colour-blind tell apart.
 
 See: https://seaborn.pydata.org/generated/seaborn.histplot.html
 """
@@ -53,7 +53,7 @@ def draw_toots_per_server(rows: "pd.DataFrame", day: date) -> bytes:
 
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         # A figure of its own, not pyplot's: nothing is kept once it is drawn.
-        figure = Figure(figsize=(7, 4.6), dpi=120, layout="constrained", facecolor="white")
+        figure = Figure(figsize=(6, 4.2), dpi=120, layout="constrained", facecolor="white")
         canvas = FigureCanvasAgg(figure)
         axes = figure.subplots()
         if order:
@@ -76,7 +76,7 @@ def draw_toots_per_server(rows: "pd.DataFrame", day: date) -> bytes:
             sns.move_legend(
                 axes,
                 "upper center",
-                bbox_to_anchor=(0.5, -0.17),
+                bbox_to_anchor=(0.5, -0.2),
                 ncol=2,
                 frameon=False,
                 title=None,

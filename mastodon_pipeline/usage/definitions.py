@@ -16,4 +16,6 @@ definitions = dg.Definitions(
     schedules=[schedules.daily_usage_schedule],
     sensors=[sensors.landed_toots_sensor],
     resources={"lake_source": LakeSource()},
+    # For assets materialised by hand as well, see jobs.py; it becomes the whole project's default.
+    executor=dg.in_process_executor,
 )

@@ -117,6 +117,24 @@ def test_a_planted_error_fails_the_check_in_the_ui(
     assert "toots 1, recounted 2" in (found.description or "")
 
 
+def test_counts_without_toots_fail_at_once_and_say_what_to_do(
+    lake: Lake, instance: dg.DagsterInstance
+) -> None:
+    """No retry mends it."""
+    outcome = dg.materialize(
+        [assets.toots_per_server_per_hour],
+        partition_key=KEY,
+        instance=instance,
+        resources={"lake_source": LocalLakeSource(Path(lake.layout.root))},
+        raise_on_error=False,
+    )
+    assert not outcome.success
+    (failure,) = outcome.get_step_failure_events()
+    assert "materialise them too" in str(failure.step_failure_data.error)
+    retried = [one for one in outcome.all_events if one.event_type_value == "STEP_UP_FOR_RETRY"]
+    assert retried == []
+
+
 def test_the_running_hour_and_day_are_partitions() -> None:
     """The tables are current; both begin with FIRST_DAY, in UTC."""
     now = datetime(2026, 11, 24, 15, 30, tzinfo=UTC)

@@ -134,11 +134,11 @@ def test_checks_and_freshness_follow_the_bucket(lake: Lake, instance: dg.Dagster
 
 
 def test_a_table_is_materialised_from_the_shell(lake: Lake, tmp_path: Path) -> None:
-    """As CI would: `dagster asset materialize --select ... --partition ... -w workspace.yaml`."""
+    """As CI would: `dagster asset materialize -m mastodon_pipeline.definitions --select ...`."""
     (tmp_path / "dagster.yaml").touch()
     outcome = subprocess.run(
         [
-            *(str(BIN / "dagster"), "asset", "materialize", "-w", "workspace.yaml"),
+            *(str(BIN / "dagster"), "asset", "materialize", "-m", "mastodon_pipeline.definitions"),
             *("--select", "toots,toots_per_server_per_hour", "--partition", KEY),
         ],
         cwd=REPOSITORY,
