@@ -66,7 +66,7 @@ class Freshness:
 
 
 def look(lake: Lake, cursor: Cursor, now: datetime, first_day: date) -> Freshness:
-    """What is stale at `now` (UTC). Tables begin with `first_day`, and end with the next hour."""
+    """What is stale at `now` (UTC), from `first_day` to the hour of `now`."""
     swept = now >= cursor.swept_at + timedelta(seconds=SWEEP_SHARE * cursor.sweep_seconds)
     started = monotonic()
     this_hour = now.replace(minute=0, second=0, microsecond=0)
@@ -85,14 +85,16 @@ def look(lake: Lake, cursor: Cursor, now: datetime, first_day: date) -> Freshnes
         for hour, files in by_hour.items()
         if max(file.modified for file in files) >= cursor.horizon
     }
-    stale_hours = _stale_hours(lake, recent)
+    # The next hour's partition begins with the hour; until then its toots, of clocks that are a
+    # little ahead, wait.
+    stale_hours = _stale_hours(lake, {h: files for h, files in recent.items() if h <= now})
     stale_days = _stale_days(lake, {hour.date() for hour in recent})
     if swept:
         # Nothing that is stale may fall behind the horizon.
         unsettled = [
             max(file.modified for file in files)
             for hour, files in recent.items()
-            if hour in stale_hours or hour.date() in stale_days
+            if hour in stale_hours or hour.date() in stale_days or hour > now
         ]
         newest = max((file.modified for file in landed), default=cursor.horizon + UPLOAD_MARGIN)
         horizon = max(min([*unsettled, newest]) - UPLOAD_MARGIN, cursor.horizon)

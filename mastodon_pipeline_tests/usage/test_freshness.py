@@ -116,6 +116,20 @@ def test_between_sweeps_only_the_running_hours_are_listed(lake: Lake) -> None:
     assert later.cursor.swept_at == NOW + timedelta(seconds=120)
 
 
+def test_toots_of_the_next_hour_wait_for_it_and_are_not_forgotten(lake: Lake) -> None:
+    """Clocks may be minutes ahead; the hour has no partition before it begins."""
+    coming = HOUR + timedelta(hours=1)
+    land(lake, record(created_at=coming))
+    age(lake, coming, timedelta(minutes=25))
+    land(lake, record())
+    age(lake, HOUR, timedelta(0))
+    refresh(lake, HOUR)
+    build_daily_usage(lake, DAY)
+    found = look(lake, Cursor(), NOW, FIRST_DAY)
+    assert (found.stale_hours, found.ignored) == ((), ())
+    assert look(lake, found.cursor, coming, FIRST_DAY).stale_hours == (coming,)
+
+
 def test_hours_without_a_partition_are_ignored_and_said_so(lake: Lake) -> None:
     """Wild clocks do not create hours, nor do folders that name none."""
     wild = NOW.replace(year=2031)
