@@ -1,1 +1,1 @@
-"""What runs beside the pipeline: the native stack, the container files, and the configurations both share."""
+"""What runs beside the pipeline: the native stack, the container files, and what both share."""

@@ -18,11 +18,13 @@ from typing import Any
 import click
 import duckdb
 import httpx
+from dagster_graphql import DagsterGraphQLClient
 
 from infra.native_stack import Program, Stack, StackError
 from infra.native_stack.__main__ import run_command
 from infra.native_stack.programs import REPOSITORY
 from infra.native_stack.simulated import SIMULATED_MARK, is_simulated
+from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.lake import connect_lake
 from mastodon_pipeline.settings import load_settings
 
@@ -141,6 +143,25 @@ def comparison(truth: dict[ServerHour, int], result: dict[ServerHour, int]) -> s
     return "\n".join([*lines, f"{'all':<14} {'':<20} {total}"])
 
 
+def landed() -> bool:
+    """Whether every record that Kafka holds is in the Parquet; says so, with the numbers."""
+    settings = load_settings()
+    with connect_lake(settings) as lake:
+        found = landing_completeness(settings, lake)
+    click.echo(
+        f"Kafka's records: {found.checked:,}, of them landed {found.landed:,}, dead letters "
+        f"{found.dead_lettered:,}, missing {found.missing:,}"
+    )
+    return found.complete
+
+
+def show_in_the_ui(stack: Stack) -> None:
+    """Has Dagster observe and check what the schedules would, some minutes later, by themselves."""
+    client = DagsterGraphQLClient("127.0.0.1", stack.ports.dagster_port, timeout=20)
+    for job in ("observe_mastodon_topic", "observe_landed_toots", "landed_toots_check"):
+        client.submit_job_execution(job)
+
+
 class Progress:
     """One line that says what is waited for: rewritten on a terminal, every 10 s elsewhere."""
 
@@ -233,7 +254,7 @@ def compare(fediverse: SimulatedFediverse, progress: Progress) -> bool:
     progress.wait(RESULT_SECONDS, lambda: agrees(truth))
     result = counted()
     click.echo(f"\n{comparison(truth, result)}\n")
-    return differences(truth, result) == 0
+    return landed() and differences(truth, result) == 0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -275,6 +296,7 @@ def demo(
     agreed = compare(fediverse, progress)
     if agreed and live:
         fediverse.go_on_living(live)
+    show_in_the_ui(stack)
     click.echo("every server-hour agrees" if agreed else "the pipeline's result is not the truth")
     click.echo(f"memory in all: {stack.memory_bytes() / 1e6:,.0f} MB")
     click.echo(f"Dagster's UI: {stack.addresses.dagster_url}    make down stops everything")
