@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from infra.native_stack import Ports
-from infra.native_stack.supervision import marked_processes
+from infra.native_stack.processes import marked_processes
 from mastodon_pipeline.settings import REPOSITORY
 
 pytestmark = pytest.mark.integration

@@ -147,7 +147,8 @@ def _kafka(stack: Installation) -> Program:
         identity.write_text(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
     format_storage = _java(
         *(*classes, "kafka.tools.StorageTool", "format", "--ignore-formatted"),
-        *("-t", identity.read_text().strip(), "-c", str(properties)),
+        # One word: an id may begin with a dash, which alone would pass for an option.
+        *(f"--cluster-id={identity.read_text().strip()}", "-c", str(properties)),
     )
     return Program(
         name="kafka",
