@@ -233,8 +233,6 @@ def prepare_data(stack: Stack) -> None:
 
 def start(stack: Stack, fediverse: SimulatedFediverse) -> None:
     """The stack, the simulated servers, and Dagster, which listens to them and nothing else."""
-    stack.fetch()
-    prepare_data(stack)
     settings = fediverse.listening_environment()
     # Dagster inherits this process' environment; the caller's own servers are not the demo's.
     os.environ.pop("MASTODON_SERVERS_FILE", None)
@@ -291,12 +289,19 @@ def demo(
     """
     stack = Stack(say=click.echo)
     fediverse = SimulatedFediverse(servers, toots, hours, seed, first_port, control_port)
-    progress = Progress()
-    start(stack, fediverse)
-    agreed = compare(fediverse, progress)
-    if agreed and live:
-        fediverse.go_on_living(live)
-    show_in_the_ui(stack)
+    stack.fetch()
+    prepare_data(stack)
+    try:
+        start(stack, fediverse)
+        agreed = compare(fediverse, Progress())
+        if agreed and live:
+            fediverse.go_on_living(live)
+        show_in_the_ui(stack)
+    except KeyboardInterrupt:
+        if stack.supervisor.running():  # else the start has cleaned up after itself
+            click.echo("\nstopping what was started")
+            stack.down()
+        raise
     click.echo("every server-hour agrees" if agreed else "the pipeline's result is not the truth")
     click.echo(f"memory in all: {stack.memory_bytes() / 1e6:,.0f} MB")
     click.echo(f"Dagster's UI: {stack.addresses.dagster_url}    make down stops everything")
