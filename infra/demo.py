@@ -6,30 +6,23 @@ stack and Dagster's UI stay up when it has ended.
 """
 
 import os
-import secrets
 import shutil
 import sys
 import time
 import webbrowser
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import click
 import duckdb
-import httpx
 from dagster_graphql import DagsterGraphQLClient
 
-from infra.native_stack import Program, Stack, StackError
+from infra.native_stack import Stack, StackError
 from infra.native_stack.__main__ import run_command
-from infra.native_stack.programs import REPOSITORY
 from infra.native_stack.simulated import SIMULATED_MARK, is_simulated
+from infra.simulated_fediverse import ServerHour, SimulatedFediverse
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.lake import connect_lake
 from mastodon_pipeline.settings import load_settings
-
-ServerHour = tuple[str, str]
-"""An hour (`2026-11-24-09`, UTC) and a home server."""
 
 COUNTED = """
     select strftime(hour, '%Y-%m-%d-%H'), server, toots::bigint
@@ -37,82 +30,6 @@ COUNTED = """
 """
 RESULT_SECONDS = 240.0
 """How long the last toot may take from its publication into the table."""
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatedFediverse:
-    """What is simulated, and where: servers from `first_port` on, orders and truth beside them."""
-
-    servers: int
-    toots: int
-    hours: float
-    seed: int
-    first_port: int
-    control_port: int
-
-    @property
-    def control_url(self) -> str:
-        """Where the truth is to be had."""
-        return f"http://127.0.0.1:{self.control_port}"
-
-    @property
-    def ports(self) -> range:
-        """The servers' ports."""
-        return range(self.first_port, self.first_port + self.servers)
-
-    def listening_environment(self) -> dict[str, str]:
-        """The settings by which the pipeline listens to it, with tokens made for this demo."""
-        return {
-            "MASTODON_SERVERS": ",".join(f"http://127.0.0.1:{port}" for port in self.ports),
-            "MASTODON_ALLOW_PRIVATE_ADDRESSES": "true",
-            "MASTODON_POLL_INTERVAL_SECONDS": "1",
-            **{
-                f"MASTODON_TOKEN_127_0_0_1_{port}": secrets.token_urlsafe(24)
-                # The second of every three servers has no token to give: it is polled.
-                for number, port in enumerate(self.ports)
-                if number % 3 != 1
-            },
-        }
-
-    def program(self, environment: Mapping[str, str]) -> Program:
-        """The simulator as a program of the stack; it publishes once all are listened to."""
-        return Program(
-            name="simulator",
-            command=(
-                *(sys.executable, "-m", "mastodon_pipeline_tests.simulator"),
-                *("--servers", str(self.servers), "--toots", str(self.toots)),
-                *("--hours", str(self.hours), "--seed", str(self.seed)),
-                *("--first-port", str(self.first_port)),
-                *("--control-port", str(self.control_port)),
-            ),
-            ready=self.answers,
-            directory=REPOSITORY,
-            environment=environment,
-            address=self.control_url,
-            ports=(self.control_port, *self.ports),
-        )
-
-    def answers(self) -> bool:
-        """Whether it runs."""
-        try:
-            return self.status() is not None
-        except httpx.HTTPError:
-            return False
-
-    def status(self) -> Any:
-        """How far publication is, and who listens."""
-        return httpx.get(f"{self.control_url}/status", timeout=5).raise_for_status().json()
-
-    def truth(self) -> dict[ServerHour, int]:
-        """How many toots were published, by hour and home server."""
-        url = f"{self.control_url}/truth/toots_per_server_per_hour"
-        rows = httpx.get(url, timeout=30).raise_for_status().json()
-        return {(row["hour"], row["server"]): row["toots"] for row in rows}
-
-    def go_on_living(self, toots_per_second: float) -> None:
-        """From now on publishes a little, by the clock, so that there is something to watch."""
-        url = f"{self.control_url}/live"
-        httpx.post(url, params={"rate": toots_per_second}, timeout=5).raise_for_status()
 
 
 def counted() -> dict[ServerHour, int]:

@@ -1,0 +1,91 @@
+"""The demo's simulated Fediverse: a program of the stack, its truth, and how to listen to it."""
+
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from infra.native_stack import Program
+from infra.native_stack.programs import REPOSITORY
+
+ServerHour = tuple[str, str]
+"""An hour (`2026-11-24-09`, UTC) and a home server."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedFediverse:
+    """What is simulated, and where: servers from `first_port` on, orders and truth beside them."""
+
+    servers: int
+    toots: int
+    hours: float
+    seed: int
+    first_port: int
+    control_port: int
+
+    @property
+    def control_url(self) -> str:
+        """Where the truth is to be had."""
+        return f"http://127.0.0.1:{self.control_port}"
+
+    @property
+    def ports(self) -> range:
+        """The servers' ports."""
+        return range(self.first_port, self.first_port + self.servers)
+
+    def listening_environment(self) -> dict[str, str]:
+        """The settings by which the pipeline listens to it, with tokens made for this demo."""
+        return {
+            "MASTODON_SERVERS": ",".join(f"http://127.0.0.1:{port}" for port in self.ports),
+            "MASTODON_ALLOW_PRIVATE_ADDRESSES": "true",
+            "MASTODON_POLL_INTERVAL_SECONDS": "1",
+            **{
+                f"MASTODON_TOKEN_127_0_0_1_{port}": secrets.token_urlsafe(24)
+                # The second of every three servers has no token to give: it is polled.
+                for number, port in enumerate(self.ports)
+                if number % 3 != 1
+            },
+        }
+
+    def program(self, environment: Mapping[str, str]) -> Program:
+        """The simulator as a program of the stack; it publishes once all are listened to."""
+        return Program(
+            name="simulator",
+            command=(
+                *(sys.executable, "-m", "mastodon_pipeline_tests.simulator"),
+                *("--servers", str(self.servers), "--toots", str(self.toots)),
+                *("--hours", str(self.hours), "--seed", str(self.seed)),
+                *("--first-port", str(self.first_port)),
+                *("--control-port", str(self.control_port)),
+            ),
+            ready=self.answers,
+            directory=REPOSITORY,
+            environment=environment,
+            address=self.control_url,
+            ports=(self.control_port, *self.ports),
+        )
+
+    def answers(self) -> bool:
+        """Whether it runs."""
+        try:
+            return self.status() is not None
+        except httpx.HTTPError:
+            return False
+
+    def status(self) -> Any:
+        """How far publication is, and who listens."""
+        return httpx.get(f"{self.control_url}/status", timeout=5).raise_for_status().json()
+
+    def truth(self) -> dict[ServerHour, int]:
+        """How many toots were published, by hour and home server."""
+        url = f"{self.control_url}/truth/toots_per_server_per_hour"
+        rows = httpx.get(url, timeout=30).raise_for_status().json()
+        return {(row["hour"], row["server"]): row["toots"] for row in rows}
+
+    def go_on_living(self, toots_per_second: float) -> None:
+        """From now on publishes a little, by the clock, so that there is something to watch."""
+        url = f"{self.control_url}/live"
+        httpx.post(url, params={"rate": toots_per_second}, timeout=5).raise_for_status()
