@@ -15,6 +15,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Any, Literal
 
+from mastodon_pipeline.listening.status_ids import listed_at
 from mastodon_pipeline.listening.statuses import Status
 from mastodon_pipeline.listening.text import plain_text, scrub
 
@@ -83,16 +84,25 @@ def delete_record(
 ) -> Record:
     """The Avro record of a delete: the toot's uri and post time where `seen` knows them.
 
-    Unresolved, `uri` is '' and `created_at` is now: the id and the observing server still say
-    which toot it was, for whoever holds the record of its arrival.
+    Otherwise (a listener that restarted) `uri` is '', and `created_at` is the time in the id where
+    the id tells one: so the delete lands in its toot's hour, and whoever holds that hour finds the
+    toot by observing server and id.
+
+    **What stays unresolved**, its text kept: where the id tells no time (`created_at` is now), and
+    where it tells the time of arrival and that is in another hour than the post time. This can be
+    for copies from other servers, which came later than they were written, and for a server's own
+    toots of the last milliseconds of an hour. Any other observing server that tells of the same
+    delete resolves it for all.
     """
+    told = listed_at(status_id, ingested_at)
+    dated = ingested_at if told is None else min(told, ingested_at + FUTURE_TOLERANCE_MS)
     return {
         "event": "delete",
         "uri": seen.uri if seen else "",
         "status_id": scrub(status_id),
         "base_url": observer.base_url,
         "server": seen.server if seen else "",
-        "created_at": seen.created_at if seen else ingested_at,
+        "created_at": seen.created_at if seen else dated,
         "ingested_at": ingested_at,
         "source": "stream",
     }
@@ -128,8 +138,8 @@ class SeenToot:
 class SeenToots:
     """The latest toots by (observing server, id), in memory, bounded: the oldest are forgotten.
 
-    A delete that comes after its toot was forgotten, or after the listener restarted, stays
-    unresolved and travels with its id; nothing else is lost with this memory.
+    A delete that comes after its toot was forgotten, or after the listener restarted, travels with
+    its id and the time in it (`delete_record`); nothing else is lost with this memory.
     """
 
     def __init__(self, limit: int = 200_000) -> None:

@@ -100,6 +100,21 @@ def test_a_delete_knows_its_toot_if_it_was_seen() -> None:
     assert decode(encode(gone, 1))["mastodon_text"] == ""
 
 
+@pytest.mark.parametrize(
+    ("status_id", "created_at"),
+    [
+        (str((NOW - 7_200_000) << 16 | 0x2A), NOW - 7_200_000),
+        ("01KSR49200ABCDEFGHJKMNPQRS", 1_780_000_000_000),
+        (str((NOW + 3_600_000) << 16), NOW + 300_000),
+    ],
+    ids=["a snowflake", "a ULID", "a server whose clock is ahead"],
+)
+def test_an_unknown_delete_is_dated_by_its_id(status_id: str, created_at: int) -> None:
+    """So it lands in its toot's hour, where the toot can be found by observer and id."""
+    gone = delete_record(status_id, None, OBSERVER, NOW)
+    assert (gone["uri"], gone["created_at"]) == ("", created_at)
+
+
 def test_an_unknown_delete_travels_with_its_id() -> None:
     """Without a uri, the observer and the id still say which toot it was."""
     gone = delete_record("8", None, OBSERVER, NOW)
