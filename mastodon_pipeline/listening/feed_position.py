@@ -5,26 +5,60 @@ broker. It only ever errs backwards: after a crash the listener reads on from it
 already sent arrives twice, which readers dedupe. It must never run ahead, or toots would be lost.
 """
 
+import time
 from collections import deque
 from dataclasses import dataclass
 from threading import Lock
 
+from mastodon_pipeline.listening.status_ids import moved_back
 from mastodon_pipeline.listening.timeline_pages import later
+from mastodon_pipeline.settings import Feed
+
+OVERLAP_MS = 10 * 60 * 1000
+"""How far before the position, in milliseconds, a feed with remote toots is read again."""
+
+
+def overlap_ms(feed: Feed) -> int:
+    """How far before its position a feed is read again after a gap, milliseconds.
+
+    A server that fetches a remote toot dates its id by the toot's post time, so it appears below
+    ids that were read before. A server's own toots never do.
+    """
+    return 0 if feed == "local" else OVERLAP_MS
 
 
 @dataclass(slots=True)
 class Gap:
     """A stretch that a stream missed, being read from the timeline."""
 
+    begins_at: str | None
+    """The newest id seen before it; None where nothing was ever read of this feed."""
     read_up_to: str | None
-    """The id from which reading goes on; None where nothing was ever read of this feed."""
+    """The id from which reading goes on: at first the overlap before `begins_at`."""
+
+    def in_overlap(self) -> bool:
+        """True while what has been read lies before the gap itself."""
+        if self.begins_at is None or self.read_up_to is None:
+            return False
+        return later(self.begins_at, self.read_up_to) == self.begins_at
+
+    @property
+    def held_at(self) -> str | None:
+        """Where it holds the position: what the overlap reads again was safe before."""
+        return self.begins_at if self.in_overlap() else self.read_up_to
 
 
 class FeedPosition:
-    """One feed's position. All methods may be called from any thread."""
+    """One feed's position. All methods may be called from any thread.
 
-    def __init__(self, start: str | None) -> None:
+    **What can be lost here:** a remote toot that the server fetched while nobody listened, and
+    that was written more than `overlap_ms` before the newest toot read; and, where ids are no
+    snowflakes, any that the server lists below what was read.
+    """
+
+    def __init__(self, start: str | None, overlap_ms: int = 0) -> None:
         self._lock = Lock()
+        self._overlap_ms = overlap_ms
         self._newest = start
         self._safe = start
         self._sent = 0
@@ -37,6 +71,13 @@ class FeedPosition:
     def newest(self) -> str | None:
         """The latest id seen, acknowledged or not."""
         return self._newest
+
+    @property
+    def resumes_from(self) -> str | None:
+        """Where reading goes on after a gap: the newest id less the overlap; None at the start."""
+        if self._newest is None:
+            return None
+        return moved_back(self._newest, self._overlap_ms, time.time_ns() // 1_000_000)
 
     @property
     def open_gaps(self) -> int:
@@ -68,7 +109,7 @@ class FeedPosition:
         Until `close_gap` the position does not pass what the gap has been read up to.
         """
         with self._lock:
-            gap = Gap(self._newest)
+            gap = Gap(self._newest, self.resumes_from)
             self._gaps.append(gap)
             return gap
 
@@ -91,7 +132,7 @@ class FeedPosition:
         note whose toots have all been acknowledged since.
         """
         with self._lock:
-            reached = [self._newest, *(gap.read_up_to for gap in self._gaps)]
+            reached = [self._newest, *(gap.held_at for gap in self._gaps)]
             if all(reached):
                 place = min(reached, key=lambda status_id: (len(status_id or ""), status_id or ""))
                 self._marks.append((self._sent, place or ""))

@@ -101,9 +101,13 @@ class GapFilling:
         newest, anything_new = self._accept_missed(page)
         reached = later(began_at or BEFORE_EVERYTHING, newest)
         self._position.gap_read(gap, reached)
-        # The first page of a feed never read before is its newest one: there is no more before us
-        # to catch up with. A page with nothing new means that the stream has brought the rest.
-        return began_at is None or not anything_new or reached == began_at
+        if began_at is None or reached == began_at:
+            # The first page of a feed never read before is its newest one: there is no more
+            # before us to catch up with. An empty page is the end in any case.
+            return True
+        # A page with nothing new means that the stream has brought the rest, unless it lies in
+        # the overlap, which is mostly known.
+        return not anything_new and not gap.in_overlap()
 
     def _give_up(self, gap: Gap, reason: str) -> None:
         _log.warning(

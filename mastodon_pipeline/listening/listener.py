@@ -10,7 +10,7 @@ from functools import partial
 from threading import Event, Thread
 
 from mastodon_pipeline.listening.backoff import Backoff
-from mastodon_pipeline.listening.feed_position import FeedPosition
+from mastodon_pipeline.listening.feed_position import FeedPosition, overlap_ms
 from mastodon_pipeline.listening.positions import PositionStore, position_key
 from mastodon_pipeline.listening.server_follower import ServerFollower
 from mastodon_pipeline.listening.server_statistics import ServerStatistics
@@ -47,7 +47,7 @@ class Listener:
                 settings,
                 sink,
                 seen,
-                FeedPosition(known.get(position_key(server))),
+                FeedPosition(known.get(position_key(server)), overlap_ms(server.feed)),
                 self._stop,
                 backoff(),
             )

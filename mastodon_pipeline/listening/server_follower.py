@@ -186,34 +186,29 @@ class ServerFollower:
 
     def _follow_timeline(self, token: str | None, way: Way) -> None:
         reader = TimelineReader(self.server, token, self._session, self._budget, self._stop)
-        after = self.position.newest
+        after = self.position.resumes_from
         while not self._stop.is_set():
             page = reader.page(after)
             if self._stop.is_set():
                 return
             self._backoff.connected()
             self.statistics.now("polling", way.reason)
-            newest = self._accept_page(page, "poll")
+            newest, _ = self._accept_missed(page, "poll")
             after = later(after or BEFORE_EVERYTHING, newest)
             self.position.saw(after)
             if len(page) < PAGE_LIMIT or not newest:
                 self._stop.wait(self._settings.mastodon_poll_interval_seconds)
 
-    def _accept_page(self, page: list[bytes], source: Source) -> str:
-        newest = ""
-        for payload in page:
-            newest = later(newest, self.accept(payload, "update", source))
-        return newest
-
-    def _accept_missed(self, page: list[bytes]) -> tuple[str, bool]:
-        # A toot that the stream has brought already needs no second copy.
+    def _accept_missed(self, page: list[bytes], source: Source = "gap") -> tuple[str, bool]:
+        # A toot that the stream or an earlier page has brought already needs no second copy.
         ids = [status_id_of(payload) for payload in page]
         missed = [
             payload
             for payload, status_id in zip(page, ids, strict=True)
             if self._seen.get(self.server.base_url, status_id) is None
         ]
-        self._accept_page(missed, "gap")
+        for payload in missed:
+            self.accept(payload, "update", source)
         return max(ids, default="", key=lambda i: (len(i), i)), bool(missed)
 
     def accept(self, payload: bytes, event: TootEvent, source: Source) -> str:

@@ -17,6 +17,16 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _CROCKFORD = {digit: value for value, digit in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 
 
+def moved_back(status_id: str, milliseconds: int, now: int) -> str:
+    """The id of a status listed so many milliseconds before this one.
+
+    An id that is no snowflake is given back as it is. `now`: UTC milliseconds.
+    """
+    if not _SNOWFLAKE.fullmatch(status_id) or listed_at(status_id, now) is None:
+        return status_id
+    return str(int(status_id) - (milliseconds << _SEQUENCE_BITS))
+
+
 def listed_at(status_id: str, now: int) -> int | None:
     """When the server listed the status, UTC milliseconds; None where its id does not tell.
 

@@ -1,5 +1,7 @@
 """The position may fall behind; it never runs ahead of what is acknowledged."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +37,22 @@ def test_an_open_gap_holds_the_position() -> None:
     assert position.safe() == "9"
     position.close_gap(gap)
     assert position.safe() == "20"
+
+
+def test_the_overlap_is_read_again_without_moving_the_position_back() -> None:
+    """Or a listener that dies again and again would begin earlier each time."""
+    newest = int(time.time() * 1000) << 16
+    position = FeedPosition(str(newest), overlap_ms=1000)
+    gap = position.open_gap()
+    assert gap.read_up_to == str(newest - (1000 << 16))
+    assert gap.in_overlap()
+    assert position.safe() == str(newest)
+    position.gap_read(gap, str(newest - 7))
+    assert gap.in_overlap()
+    assert position.safe() == str(newest)
+    position.gap_read(gap, str(newest + 7))
+    assert not gap.in_overlap()
+    assert position.safe() == str(newest + 7)
 
 
 def test_a_feed_that_was_never_read_has_no_position_until_its_gap_is() -> None:

@@ -1,17 +1,22 @@
 """Listening to a simulated Fediverse: what was published arrives, whatever happens meanwhile."""
 
+import random
 import time
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from mastodon_pipeline.listening.positions import position_key
+from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
 from mastodon_pipeline_tests.listening.recording_sink import (
     MemoryPositions,
     RecordingSink,
     wait_until,
 )
+from mastodon_pipeline_tests.simulator.content import Writer
 from mastodon_pipeline_tests.simulator.faults import MALFORMED, ODD
 from mastodon_pipeline_tests.simulator.fediverse import Options
 from mastodon_pipeline_tests.simulator.instance import ServerPolicy
@@ -86,6 +91,76 @@ def test_a_new_listener_goes_on_where_the_last_one_was(
         with listening(settings, after, positions):
             wait_until(lambda: set(after.uris()) >= set(missed), "the missed toots")
         assert Counter(after.uris()) == Counter(missed)
+
+
+@pytest.fixture
+def public_feed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Simulator], Settings]:
+    """Follows the simulator's first server with the toots of others that it knows."""
+
+    def settings(simulator: Simulator) -> Settings:
+        servers = tmp_path / "servers.toml"
+        url = simulator.servers[0].base_url
+        servers.write_text(f'[[servers]]\nurl = "{url}"\nfeed = "public"\n')
+        found = simulator_settings(simulator, monkeypatch)
+        return found.model_copy(
+            update={"mastodon_servers": (), "mastodon_servers_file": servers},
+        )
+
+    return settings
+
+
+def list_backdated(simulator: Simulator, seconds_ago: float) -> str:
+    """The first server fetches a toot of another one, written so long ago; the toot's uri."""
+    [observer, home] = simulator.servers
+    now = int(time.time() * 1000)
+    plan = simulator.fediverse.plan
+    number = 5_000_000 + int(seconds_ago)
+    writer = Writer(plan.authors, random.Random(number), number_from=number)
+    toot = writer.toot(home.domain, now - int(seconds_ago * 1000))
+    status_id = plan.ids[observer.domain].backdated(toot.created_at)
+    assert simulator.call(lambda: observer.publish(toot, status_id, now))
+    return toot.uri
+
+
+@pytest.mark.parametrize("policy", [STREAMING, POLLED], ids=["streamed", "polled"])
+def test_a_new_listener_finds_remote_toots_listed_below_its_position(
+    policy: ServerPolicy, public_feed: Callable[[Simulator], Settings]
+) -> None:
+    """A fetched toot's id is of its post time: ten minutes before the position are read again."""
+    with Simulator(quiet(policy, ServerPolicy("home.example"))) as simulator:
+        settings = public_feed(simulator)
+        positions = MemoryPositions()
+        before = RecordingSink()
+        with listening(settings, before, positions):
+            first = simulator.publish()
+            wait_until(lambda: first in before.uris(), "the first toot")
+        saved = dict(positions.kept)
+        late = list_backdated(simulator, seconds_ago=300)
+        too_late = list_backdated(simulator, seconds_ago=900)
+        after = RecordingSink()
+        with listening(settings, after, positions):
+            wait_until(lambda: {late, first} <= set(after.uris()), "the late toot")
+        assert too_late not in after.uris()
+        assert positions.kept == saved, "what lies before the position does not move it"
+
+
+def test_a_reconnected_stream_reads_the_overlap_but_records_no_toot_twice(
+    public_feed: Callable[[Simulator], Settings],
+) -> None:
+    """The pages before the gap hold nothing new, and the gap behind them is filled all the same."""
+    with Simulator(quiet(STREAMING, ServerPolicy("home.example"))) as simulator:
+        sink = RecordingSink()
+        with listening(public_feed(simulator), sink, MemoryPositions()) as listener:
+            [statistics] = listener.statistics
+            wait_until(lambda: statistics.gaps_filled == 1, "the first connection")
+            known = [simulator.publish() for _ in range(95)]
+            wait_until(lambda: set(sink.uris()) >= set(known), "the first toots")
+            simulator.fault("drop", seconds=1.0)
+            simulator.fault("cut")
+            missed = [simulator.publish() for _ in range(50)]
+            missed.append(list_backdated(simulator, seconds_ago=300))
+            wait_until(lambda: statistics.gaps_filled == 2, "the gap's end")
+        assert Counter(sink.uris()) == Counter(known + missed)
 
 
 def test_what_was_never_acknowledged_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mastodon_pipeline.listening.status_ids import listed_at
+from mastodon_pipeline.listening.status_ids import listed_at, moved_back
 
 NOW = 1_780_000_000_000
 DAY = 24 * 60 * 60 * 1000
@@ -48,3 +48,16 @@ def test_what_is_told_is_plausible(status_id: str) -> None:
     """Whatever a server calls an id."""
     told = listed_at(status_id, NOW)
     assert told is None or 1_451_606_400_000 <= told <= NOW + DAY
+
+
+def test_an_id_moves_back_in_time() -> None:
+    """By no time it stays itself."""
+    status_id = str(NOW << 16 | 5)
+    assert listed_at(moved_back(status_id, 600_000, NOW), NOW) == NOW - 600_000
+    assert moved_back(status_id, 0, NOW) == status_id
+
+
+@pytest.mark.parametrize("status_id", ["0", "4711", "01ARYZ6S41TSV4RRFFQ69G5FAV"])
+def test_an_opaque_id_does_not_move(status_id: str) -> None:
+    """Nobody knows what lies before it."""
+    assert moved_back(status_id, 600_000, NOW) == status_id
