@@ -156,8 +156,10 @@ class Settings(BaseSettings):
 
     first_day: date = date(2026, 1, 1)
     """The first day with usage tables; toots claimed to be older land, but are not counted."""
+    terms: Annotated[tuple[str, ...], NoDecode] = ("mastodon", "fediverse", "kafka", "duckdb")
+    """Comma-separated words or phrases whose mentions `term_mentions` counts, in any case."""
 
-    @field_validator("mastodon_servers", mode="before")
+    @field_validator("mastodon_servers", "terms", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
