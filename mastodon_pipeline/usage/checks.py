@@ -1,6 +1,6 @@
 """Whether to believe the tables: each check is a query for what should not be there."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -12,7 +12,9 @@ __all__ = [
     "Finding",
     "day_equals_its_hours",
     "hours_equal_recount",
+    "mentions_are_possible",
     "no_duplicate_toots",
+    "toots_sum_to_the_day",
 ]
 
 SHOWN = 5
@@ -91,8 +93,8 @@ def hours_equal_recount(lake: Lake, hours: Iterable[datetime]) -> Finding:
     return Finding(compared, tuple(faults), unsettled)
 
 
-def day_equals_its_hours(lake: Lake, days: Iterable[date]) -> Finding:
-    """Each day's `daily_usage` equals the sum of its `toots_per_server_per_hour`.
+def day_equals_its_hours(lake: Lake, table: str, days: Iterable[date]) -> Finding:
+    """Each day's row in `table` (`daily_usage`) equals its `toots_per_server_per_hour`, summed.
 
     A day is left out while one of the two is behind `toots`, which both are made from.
     """
@@ -101,7 +103,7 @@ def day_equals_its_hours(lake: Lake, days: Iterable[date]) -> Finding:
     for day in days:
         toots = lake.parquet_files(lake.layout.toots_day(day))
         usage = lake.parquet_files(lake.layout.toots_per_server_day(day))
-        daily = lake.layout.daily_usage(day)
+        daily = lake.layout.daily(table, day)
         current = (
             sorted(lake.built_from(file.path for file in toots).values())
             == sorted(lake.built_from(file.path for file in usage).values())
@@ -123,6 +125,49 @@ def day_equals_its_hours(lake: Lake, days: Iterable[date]) -> Finding:
                 day=day,
             )
         ]
+    return Finding(compared, tuple(faults), unsettled)
+
+
+def toots_sum_to_the_day(lake: Lake, table: str, days: Iterable[date]) -> Finding:
+    """The rows of a daily table add up to the toots of the day, each counted once."""
+    return _against_toots(
+        lake,
+        "toots_against_the_day",
+        table,
+        days,
+        lambda toots, counted: f"{toots} toots in {table}, but the day has {counted}",
+    )
+
+
+def mentions_are_possible(lake: Lake, table: str, days: Iterable[date]) -> Finding:
+    """No term is in more toots than the day has, nor in more toots than it is mentioned."""
+    return _against_toots(
+        lake,
+        "impossible_mentions",
+        table,
+        days,
+        lambda term, toots, mentions, counted: (
+            f"{term}: {mentions} mentions in {toots} toots, and the day has {counted}"
+        ),
+    )
+
+
+def _against_toots(
+    lake: Lake, name: str, table: str, days: Iterable[date], told: Callable[..., str]
+) -> Finding:
+    """A day whose table is behind `toots` is left out: it is due to be built anew."""
+    compared, unsettled = 0, 0
+    faults: list[str] = []
+    for day in days:
+        toots = lake.parquet_files(lake.layout.toots_day(day))
+        daily = lake.layout.daily(table, day)
+        if lake.built_from([daily]).get(daily) != fingerprint(toots):
+            unsettled += 1
+            continue
+        compared += 1
+        files = [lake.empty_record, *(file.path for file in toots)]
+        found = _rows(lake, name, daily_file=daily, toots_files=files, day=day)
+        faults += [f"{day}: {told(*row)}" for row in found]
     return Finding(compared, tuple(faults), unsettled)
 
 

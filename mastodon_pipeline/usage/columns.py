@@ -2,7 +2,16 @@
 
 import dagster as dg
 
-__all__ = ["DAILY_USAGE", "TOOTS", "TOOTS_PER_SERVER_PER_HOUR"]
+__all__ = [
+    "APP_USAGE",
+    "DAILY_USAGE",
+    "HOUR_OF_DAY_USAGE",
+    "LANGUAGE_DENSITY",
+    "LANGUAGE_USAGE",
+    "TERM_MENTIONS",
+    "TOOTS",
+    "TOOTS_PER_SERVER_PER_HOUR",
+]
 
 
 def _schema(**columns: tuple[str, str]) -> dg.TableSchema:
@@ -58,12 +67,54 @@ TOOTS_PER_SERVER_PER_HOUR = _schema(
     seen_by=("BIGINT", "Distinct servers that listed the toots"),
 )
 
+_DAY = ("DATE", "The UTC day")
+_TOOTS = ("BIGINT", "Public top-level toots posted on the day and seen, also those deleted since")
+_USERS = ("BIGINT", "Distinct accounts (name and home server) that posted them")
+_LANGUAGE = {
+    "language_primary": ("VARCHAR", "The primary subtag, lower case; '' where unknown"),
+    "language_name": ("VARCHAR", "In English; unknown for '', the code itself where unnamed"),
+}
+
 DAILY_USAGE = _schema(
-    day=("DATE", "The UTC day"),
-    toots=("BIGINT", "Public top-level toots posted on the day and seen, also those deleted since"),
-    users=("BIGINT", "Distinct accounts (name and home server) that posted them"),
+    day=_DAY,
+    toots=_TOOTS,
+    users=_USERS,
     servers=("BIGINT", "Distinct home servers"),
     most_frequent_non_bot=("VARCHAR", "The account with the most toots that is no bot"),
     most_frequent_bot=("VARCHAR", "The bot with the most toots; null where none posted"),
     most_frequent_server=("VARCHAR", "The home server with the most toots"),
+)
+
+APP_USAGE = _schema(
+    day=_DAY,
+    app=("VARCHAR", "The posting application, as the home server tells it; '' where unknown"),
+    toots=_TOOTS,
+    users=_USERS,
+)
+
+HOUR_OF_DAY_USAGE = _schema(
+    day=_DAY,
+    hour_of_day=("INTEGER", "0 to 23, UTC; each has its row"),
+    toots=_TOOTS,
+    users=_USERS,
+)
+
+LANGUAGE_USAGE = _schema(day=_DAY, **_LANGUAGE, toots=_TOOTS, users=_USERS)
+
+LANGUAGE_DENSITY = _schema(
+    day=_DAY,
+    **_LANGUAGE,
+    min=("INTEGER", "Characters of the shortest toot"),
+    q1=("DOUBLE", "Characters that a quarter of the toots do not exceed"),
+    median=("DOUBLE", "Characters that half of the toots do not exceed"),
+    q3=("DOUBLE", "Characters that three quarters of the toots do not exceed"),
+    max=("INTEGER", "Characters of the longest toot"),
+    toots=_TOOTS,
+)
+
+TERM_MENTIONS = _schema(
+    day=_DAY,
+    term=("VARCHAR", "The word or phrase of TERMS, lower case; each has its row"),
+    toots=("BIGINT", "Toots of the day whose text, as far as it is kept, mentions it"),
+    mentions=("BIGINT", "How often they do so, in all"),
 )

@@ -2,16 +2,11 @@
 
 import dagster as dg
 
-from mastodon_pipeline.usage import assets, jobs, schedules, sensors
+from mastodon_pipeline.usage import assets, chart_assets, daily_assets, jobs, schedules, sensors
 from mastodon_pipeline.usage.lake import LakeSource
 
 definitions = dg.Definitions(
-    assets=[
-        assets.toots,
-        assets.toots_per_server_per_hour,
-        assets.daily_usage,
-        assets.toots_per_server_chart,
-    ],
+    assets=dg.load_assets_from_modules([assets, daily_assets, chart_assets]),
     jobs=[jobs.refresh_hourly_usage, jobs.refresh_daily_usage],
     schedules=[schedules.daily_usage_schedule],
     sensors=[sensors.landed_toots_sensor],

@@ -19,6 +19,7 @@ from time import monotonic
 import msgspec
 
 from mastodon_pipeline.usage.lake import Lake, StoredFile, fingerprint
+from mastodon_pipeline.usage.tables import DAILY_TABLES
 
 __all__ = ["Cursor", "Freshness", "contiguous", "look"]
 
@@ -150,8 +151,10 @@ def _stale_days(lake: Lake, days: Iterable[date]) -> set[date]:
     stale = set()
     for day in days:
         toots = lake.parquet_files(lake.layout.toots_day(day))
-        daily = lake.layout.daily_usage(day)
-        exists = lake.parquet_files(daily)
-        if toots and (not exists or lake.built_from([daily]).get(daily) != fingerprint(toots)):
+        if not toots:
+            continue
+        tables = [lake.layout.daily(table, day) for table in DAILY_TABLES]
+        built_from = lake.built_from(path for path in tables if lake.parquet_files(path))
+        if any(built_from.get(path) != fingerprint(toots) for path in tables):
             stale.add(day)
     return stale

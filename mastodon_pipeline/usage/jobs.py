@@ -7,6 +7,7 @@ memory, for queries that take milliseconds.
 import dagster as dg
 
 from mastodon_pipeline.usage import assets
+from mastodon_pipeline.usage.tables import DAILY_TABLES
 
 __all__ = ["refresh_daily_usage", "refresh_hourly_usage"]
 
@@ -18,7 +19,7 @@ refresh_hourly_usage = dg.define_asset_job(
 )
 refresh_daily_usage = dg.define_asset_job(
     "refresh_daily_usage",
-    [assets.daily_usage, assets.toots_per_server_chart],
+    dg.AssetSelection.assets(*DAILY_TABLES) | dg.AssetSelection.groups("charts"),
     description="Builds the daily tables and charts of a range of days.",
     executor_def=dg.in_process_executor,
 )

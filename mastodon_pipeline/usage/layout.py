@@ -5,7 +5,7 @@
 | landed records | `topics/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` (the sink's) |
 | `toots` | `toots/day=YYYY-MM-DD/hour=HH/toots.parquet` |
 | `toots_per_server_per_hour` | `usage/toots_per_server_per_hour/day=YYYY-MM-DD/HH.parquet` |
-| `daily_usage` | `usage/daily_usage/day=YYYY-MM-DD/daily_usage.parquet` |
+| `daily_usage` and the other daily tables | `usage/<table>/day=YYYY-MM-DD/<table>.parquet` |
 | charts | `charts/<chart>/day=YYYY-MM-DD.png` |
 
 The hourly usage files are not in `hour=HH` folders: engines that read such folder names as
@@ -69,9 +69,9 @@ class Layout:
         """The file of an hour of `toots_per_server_per_hour`."""
         return f"{self.toots_per_server_day(hour.date())}{hour:%H}.parquet"
 
-    def daily_usage(self, day: date) -> str:
-        """The file of a day of `daily_usage`."""
-        return f"{self.root}/usage/daily_usage/day={day:%Y-%m-%d}/daily_usage.parquet"
+    def daily(self, table: str, day: date) -> str:
+        """The file of a day of a daily table."""
+        return f"{self.root}/usage/{table}/day={day:%Y-%m-%d}/{table}.parquet"
 
     def chart(self, name: str, day: date) -> str:
         """The picture of a day."""

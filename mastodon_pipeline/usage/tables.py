@@ -7,22 +7,46 @@ What a count means: *public top-level toots that a configured server listed whil
 to*. Mastodon's public feeds leave out replies to others, boosts and unlisted posts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.lake import Lake, fingerprint
+from mastodon_pipeline.usage.languages import language_names
 from mastodon_pipeline.usage.sql import query
 
 __all__ = [
+    "DAILY_TABLES",
     "BuiltTable",
     "UsageError",
-    "build_daily_usage",
+    "build_daily",
     "build_toots",
     "build_toots_per_server",
     "first_rows",
 ]
+
+
+def _languages() -> dict[str, object]:
+    names = language_names()
+    return {"language_codes": list(names), "language_names": list(names.values())}
+
+
+def _terms() -> dict[str, object]:
+    return {"terms": list(load_settings().terms)}
+
+
+DAILY_TABLES: Mapping[str, Callable[[], dict[str, object]]] = {
+    "daily_usage": dict,
+    "app_usage": dict,
+    "hour_of_day_usage": dict,
+    "language_usage": _languages,
+    "language_density": _languages,
+    "term_mentions": _terms,
+}
+"""The tables with a file a UTC day, each made by the query of its name with these parameters
+beside those that all of them have."""
 
 
 class UsageError(Exception):
@@ -81,16 +105,21 @@ def build_toots_per_server(lake: Lake, hour: datetime) -> BuiltTable:
     return BuiltTable(path, _write(lake, "toots_per_server_per_hour", path, values), 1)
 
 
-def build_daily_usage(lake: Lake, day: date) -> BuiltTable:
-    """The UTC day's row, from those of its hours whose toots have been built."""
+def build_daily(lake: Lake, day: date, table: str, **values: object) -> BuiltTable:
+    """A UTC day of one of the `DAILY_TABLES`, from those of its hours whose toots are built.
+
+    `values` replace the query's own parameters.
+    """
     toots = lake.parquet_files(lake.layout.toots_day(day))
-    path = lake.layout.daily_usage(day)
+    path = lake.layout.daily(table, day)
     values = {
+        **DAILY_TABLES[table](),
+        **values,
         "toots_files": [lake.empty_record, *(file.path for file in toots)],
         "day": day,
         "built_from": fingerprint(toots),
     }
-    return BuiltTable(path, _write(lake, "daily_usage", path, values), len(toots))
+    return BuiltTable(path, _write(lake, table, path, values), len(toots))
 
 
 def first_rows(lake: Lake, path: str, without: tuple[str, ...] = (), limit: int = 10) -> str:

@@ -13,6 +13,7 @@ from mastodon_pipeline.usage.lake import Lake
 from mastodon_pipeline.usage.partitions import days, hours
 from mastodon_pipeline.usage.schedules import daily_usage_schedule
 from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START
+from mastodon_pipeline.usage.tables import DAILY_TABLES, build_toots, build_toots_per_server
 from mastodon_pipeline_tests.usage.local_lake import (
     DAY,
     HOUR,
@@ -38,8 +39,11 @@ def execute(lake: Lake, instance: dg.DagsterInstance, job: str, **how: Any) -> A
 
 
 def checks_of(outcome: Any) -> dict[str, bool]:
-    """Each check and whether it passed."""
-    return {one.check_name: one.passed for one in outcome.get_asset_check_evaluations()}
+    """Each check and whether it passed; only if all of its name did."""
+    found: dict[str, bool] = {}
+    for one in outcome.get_asset_check_evaluations():
+        found[one.check_name] = found.get(one.check_name, True) and one.passed
+    return found
 
 
 def test_one_run_builds_a_range_and_tells_of_each_hour(
@@ -74,11 +78,15 @@ def test_the_day_has_its_row_its_check_and_its_chart(
     execute(lake, instance, "refresh_hourly_usage", partition_key=KEY)
     outcome = execute(lake, instance, "refresh_daily_usage", partition_key="2026-11-24")
     assert outcome.success
-    assert checks_of(outcome) == {"day_equals_its_hours": True}
+    assert checks_of(outcome) == {
+        "day_equals_its_hours": True,
+        "toots_sum_to_the_day": True,
+        "mentions_are_possible": True,
+    }
     (chart,) = outcome.asset_materializations_for_node("toots_per_server_chart")
     assert chart.metadata["chart"].value.startswith("![Toots on 2026-11-24](data:image/png;base64,")
     assert Path(lake.layout.chart("toots_per_server", DAY)).read_bytes().startswith(b"\x89PNG")
-    assert rows(lake, lake.layout.daily_usage(DAY))[0]["toots"] == 1
+    assert rows(lake, lake.layout.daily("daily_usage", DAY))[0]["toots"] == 1
 
 
 def test_a_planted_error_fails_the_check_in_the_ui(
@@ -158,8 +166,38 @@ def test_the_schedule_builds_yesterday_at_twenty_past_midnight() -> None:
     assert daily_usage_schedule.default_status == dg.DefaultScheduleStatus.RUNNING
 
 
+def test_a_backfill_of_days_is_one_run(lake: Lake, instance: dg.DagsterInstance) -> None:
+    """Each day of each table has its file, its rows and its sample, without toots as well."""
+    before = HOUR - timedelta(days=1)
+    land(lake, record())
+    build_toots(lake, HOUR)
+    build_toots_per_server(lake, HOUR)
+    outcome = execute(
+        lake,
+        instance,
+        "refresh_daily_usage",
+        tags={RANGE_START: "2026-11-23", RANGE_END: "2026-11-24"},
+    )
+    assert outcome.success
+    assert set(checks_of(outcome).values()) == {True}
+    for table in DAILY_TABLES:
+        told = outcome.asset_materializations_for_node(table)
+        assert [one.partition for one in told] == ["2026-11-23", "2026-11-24"]
+        for one, day in zip(told, (before.date(), DAY), strict=True):
+            path = lake.layout.daily(table, day)
+            assert one.metadata["path"].value == path
+            assert one.metadata["dagster/row_count"].value == len(rows(lake, path))
+            assert one.metadata["first rows"].value.startswith("| day |")
+
+
 @pytest.mark.parametrize(
-    "asset", [assets.toots, assets.toots_per_server_per_hour, assets.daily_usage]
+    "asset",
+    [
+        assets.toots,
+        assets.toots_per_server_per_hour,
+        *(definitions.resolve_assets_def(table) for table in DAILY_TABLES),
+    ],
+    ids=lambda asset: asset.key.to_user_string(),
 )
 def test_every_table_says_what_it_holds(asset: dg.AssetsDefinition) -> None:
     """Description, owners, kinds, column meanings and the SQL itself."""

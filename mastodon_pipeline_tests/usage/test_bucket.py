@@ -20,6 +20,7 @@ from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.freshness import Cursor, look
 from mastodon_pipeline.usage.lake import Lake, open_lake
 from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START
+from mastodon_pipeline.usage.tables import DAILY_TABLES
 from mastodon_pipeline_tests.usage.local_lake import (
     DAY,
     HOUR,
@@ -30,6 +31,7 @@ from mastodon_pipeline_tests.usage.local_lake import (
     rows,
 )
 
+CHARTS = ["toots_per_server"]
 KEY = "2026-11-24-15:00"
 BIN = Path(sys.executable).parent
 
@@ -71,15 +73,15 @@ def execute(instance: dg.DagsterInstance, job: str, **how: Any) -> Any:
 def test_the_tables_are_objects_in_the_layout_that_readers_rely_on(
     lake: Lake, instance: dg.DagsterInstance
 ) -> None:
-    """Hour, day, chart; and one file an hour of toots."""
+    """Hours, days, charts; and one file an hour of toots."""
     assert execute(instance, "refresh_hourly_usage", partition_key=KEY).success
     assert execute(instance, "refresh_daily_usage", partition_key="2026-11-24").success
     root = lake.layout.root
     written = [file.path.removeprefix(root) for file in lake.list_files(f"{root}/")]
     assert [path for path in written if not path.startswith("/topics/")] == [
-        "/charts/toots_per_server/day=2026-11-24.png",
+        *sorted(f"/charts/{name}/day=2026-11-24.png" for name in CHARTS),
         "/toots/day=2026-11-24/hour=15/toots.parquet",
-        "/usage/daily_usage/day=2026-11-24/daily_usage.parquet",
+        *(f"/usage/{name}/day=2026-11-24/{name}.parquet" for name in sorted(DAILY_TABLES)),
         "/usage/toots_per_server_per_hour/day=2026-11-24/15.parquet",
     ]
     counts = rows(lake, lake.layout.toots_per_server(HOUR))
@@ -87,7 +89,7 @@ def test_the_tables_are_objects_in_the_layout_that_readers_rely_on(
         ("one.example", 1),
         ("two.example", 1),
     ]
-    assert rows(lake, lake.layout.daily_usage(DAY))[0]["toots"] == 2
+    assert rows(lake, lake.layout.daily("daily_usage", DAY))[0]["toots"] == 2
     codecs = lake.connection.execute(
         "SELECT DISTINCT compression FROM parquet_metadata($file)",
         {"file": lake.layout.toots(HOUR)},

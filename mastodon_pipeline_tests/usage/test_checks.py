@@ -7,13 +7,21 @@ import pytest
 from mastodon_pipeline.usage.checks import (
     day_equals_its_hours,
     hours_equal_recount,
+    mentions_are_possible,
     no_duplicate_toots,
+    toots_sum_to_the_day,
 )
 from mastodon_pipeline.usage.lake import Lake
-from mastodon_pipeline.usage.tables import build_daily_usage, build_toots, build_toots_per_server
+from mastodon_pipeline.usage.tables import (
+    DAILY_TABLES,
+    build_daily,
+    build_toots,
+    build_toots_per_server,
+)
 from mastodon_pipeline_tests.usage.local_lake import DAY, HOUR, delete, in_order, land, record
 
 NEXT = HOUR + timedelta(hours=1)
+SUMMED = ("app_usage", "hour_of_day_usage", "language_usage", "language_density")
 
 
 @pytest.fixture
@@ -33,7 +41,8 @@ def built(lake: Lake) -> Lake:
     )
     build_toots(lake, HOUR)
     build_toots_per_server(lake, HOUR)
-    build_daily_usage(lake, DAY)
+    for table in DAILY_TABLES:
+        build_daily(lake, DAY, table)
     return lake
 
 
@@ -56,11 +65,13 @@ def test_all_checks_pass_on_what_was_built(built: Lake) -> None:
     findings = [
         no_duplicate_toots(built, [HOUR]),
         hours_equal_recount(built, [HOUR]),
-        day_equals_its_hours(built, [DAY]),
+        day_equals_its_hours(built, "daily_usage", [DAY]),
+        *(toots_sum_to_the_day(built, table, [DAY]) for table in SUMMED),
+        mentions_are_possible(built, "term_mentions", [DAY]),
     ]
     assert [(found.faults, found.compared, found.unsettled) for found in findings] == [
         ((), 1, 0)
-    ] * 3
+    ] * len(findings)
 
 
 def test_a_toot_twice_in_its_hour_is_found(built: Lake) -> None:
@@ -117,9 +128,9 @@ def test_an_hour_with_newer_files_is_left_out_not_failed(built: Lake) -> None:
 
 def test_a_day_that_is_not_the_sum_of_its_hours_is_found(built: Lake) -> None:
     """With both figures named."""
-    plant(built, built.layout.daily_usage(DAY), "UPDATE planted SET toots = 7")
+    plant(built, built.layout.daily("daily_usage", DAY), "UPDATE planted SET toots = 7")
     assert "7 toots on 2 servers, but its hours have 3 on 2" in (
-        day_equals_its_hours(built, [DAY]).summary
+        day_equals_its_hours(built, "daily_usage", [DAY]).summary
     )
 
 
@@ -127,5 +138,52 @@ def test_a_day_behind_its_hours_is_left_out_not_failed(built: Lake) -> None:
     """It is due to be built anew."""
     land(built, record(uri="d", status_id="4"), name="later")
     build_toots(built, HOUR)
-    found = day_equals_its_hours(built, [DAY])
+    found = day_equals_its_hours(built, "daily_usage", [DAY])
     assert (found.passed, found.compared, found.unsettled) == (True, 0, 1)
+
+
+@pytest.mark.parametrize("table", SUMMED)
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ("UPDATE planted SET toots = toots + 1 WHERE toots > 0", "but the day has 3"),
+        ("DELETE FROM planted", "0 toots in"),
+        ("UPDATE planted SET day = day + INTERVAL 1 DAY", "but the day has 3"),
+    ],
+)
+def test_a_table_that_does_not_add_up_to_its_day_is_found(
+    built: Lake, table: str, changed: str, said: str
+) -> None:
+    """Too many, too few, or another day's."""
+    plant(built, built.layout.daily(table, DAY), changed)
+    found = toots_sum_to_the_day(built, table, [DAY])
+    assert not found.passed
+    assert said in found.summary
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "UPDATE planted SET toots = 4, mentions = 4 WHERE term = 'mastodon'",
+        "UPDATE planted SET toots = 2, mentions = 1 WHERE term = 'mastodon'",
+        "UPDATE planted SET toots = 0, mentions = 1 WHERE term = 'mastodon'",
+        "UPDATE planted SET day = day + INTERVAL 1 DAY",
+    ],
+)
+def test_impossible_mentions_are_found(built: Lake, changed: str) -> None:
+    """In more toots than the day has, or in more, or fewer, than there are mentions."""
+    plant(built, built.layout.daily("term_mentions", DAY), changed)
+    found = mentions_are_possible(built, "term_mentions", [DAY])
+    assert not found.passed
+    assert "mastodon: " in found.summary
+
+
+def test_a_daily_table_behind_its_toots_is_left_out_not_failed(built: Lake) -> None:
+    """It is due to be built anew."""
+    land(built, record(uri="d", status_id="4"), name="later")
+    build_toots(built, HOUR)
+    for found in (
+        toots_sum_to_the_day(built, "app_usage", [DAY]),
+        mentions_are_possible(built, "term_mentions", [DAY]),
+    ):
+        assert (found.passed, found.compared, found.unsettled) == (True, 0, 1)

@@ -4,10 +4,17 @@ import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from mastodon_pipeline.usage.freshness import HOUR as ONE_HOUR
 from mastodon_pipeline.usage.freshness import Cursor, contiguous, look
 from mastodon_pipeline.usage.lake import Lake
-from mastodon_pipeline.usage.tables import build_daily_usage, build_toots, build_toots_per_server
+from mastodon_pipeline.usage.tables import (
+    DAILY_TABLES,
+    build_daily,
+    build_toots,
+    build_toots_per_server,
+)
 from mastodon_pipeline_tests.usage.local_lake import DAY, HOUR, land, record
 
 NOW = HOUR + timedelta(minutes=30)
@@ -30,6 +37,12 @@ def age(lake: Lake, hour: datetime, by: timedelta) -> None:
         os.utime(file.path, (then, then))
 
 
+def build_day(lake: Lake, day: date) -> None:
+    """All the daily tables."""
+    for table in DAILY_TABLES:
+        build_daily(lake, day, table)
+
+
 def test_an_hour_that_was_never_built_is_stale(lake: Lake) -> None:
     """At the first look at a lake, everything that landed is; the day waits for its toots."""
     land(lake, record(), record(uri="b", created_at=LATE))
@@ -43,9 +56,19 @@ def test_a_built_hour_is_fresh_and_its_day_is_due(lake: Lake) -> None:
     refresh(lake, HOUR)
     found = look(lake, Cursor(), NOW, FIRST_DAY)
     assert (found.stale_hours, found.stale_days) == ((), (DAY,))
-    build_daily_usage(lake, DAY)
+    build_day(lake, DAY)
     found = look(lake, found.cursor, NOW, FIRST_DAY)
     assert (found.stale_hours, found.stale_days) == ((), ())
+
+
+@pytest.mark.parametrize("table", DAILY_TABLES)
+def test_a_day_is_due_until_its_last_table_is_built(lake: Lake, table: str) -> None:
+    """One that failed alone, or that came with a newer version of the pipeline."""
+    land(lake, record())
+    refresh(lake, HOUR)
+    build_day(lake, DAY)
+    Path(lake.layout.daily(table, DAY)).unlink()
+    assert look(lake, Cursor(), NOW, FIRST_DAY).stale_days == (DAY,)
 
 
 def test_a_new_file_makes_its_hour_stale_and_no_other(lake: Lake) -> None:
@@ -62,7 +85,7 @@ def test_an_hour_stays_stale_until_it_is_built(lake: Lake) -> None:
     land(lake, record(), record(uri="b", created_at=LATE))
     age(lake, LATE, timedelta(days=1))
     refresh(lake, HOUR)
-    build_daily_usage(lake, DAY)
+    build_day(lake, DAY)
     cursor = Cursor()
     for minutes in range(3):
         found = look(lake, cursor, NOW + timedelta(minutes=minutes), FIRST_DAY)
@@ -85,8 +108,8 @@ def test_fresh_hours_behind_the_horizon_are_not_opened_again(lake: Lake) -> None
     age(lake, LATE, timedelta(days=1))
     age(lake, HOUR, timedelta(0))
     refresh(lake, HOUR, LATE)
-    build_daily_usage(lake, DAY)
-    build_daily_usage(lake, LATE.date())
+    build_day(lake, DAY)
+    build_day(lake, LATE.date())
     cursor = look(lake, Cursor(), NOW, FIRST_DAY).cursor
     assert cursor.horizon > NOW - timedelta(hours=1)
     Path(lake.layout.toots_per_server(LATE)).unlink()
@@ -99,7 +122,7 @@ def test_the_horizon_waits_for_a_stale_day(lake: Lake) -> None:
     land(lake, record(), record(uri="b", created_at=LATE))
     age(lake, LATE, timedelta(days=1))
     refresh(lake, HOUR, LATE)
-    build_daily_usage(lake, DAY)
+    build_day(lake, DAY)
     cursor = look(lake, Cursor(), NOW, FIRST_DAY).cursor
     assert look(lake, cursor, SOON, FIRST_DAY).stale_days == (LATE.date(),)
 
@@ -124,7 +147,7 @@ def test_toots_of_the_next_hour_wait_for_it_and_are_not_forgotten(lake: Lake) ->
     land(lake, record())
     age(lake, HOUR, timedelta(0))
     refresh(lake, HOUR)
-    build_daily_usage(lake, DAY)
+    build_day(lake, DAY)
     found = look(lake, Cursor(), NOW, FIRST_DAY)
     assert (found.stale_hours, found.ignored) == ((), ())
     assert look(lake, found.cursor, coming, FIRST_DAY).stale_hours == (coming,)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mastodon_pipeline.usage.checks import hours_equal_recount, no_duplicate_toots
 from mastodon_pipeline.usage.lake import Lake
-from mastodon_pipeline.usage.tables import build_daily_usage, build_toots, build_toots_per_server
+from mastodon_pipeline.usage.tables import build_daily, build_toots, build_toots_per_server
 from mastodon_pipeline_tests.usage.local_lake import (
     DAY,
     HOUR,
@@ -122,6 +122,7 @@ def recount_toots(history: list[Record]) -> dict[str, dict[str, Any]]:
         found[uri] = {
             "server": newest["server"],
             "username": newest["username"],
+            "language_primary": newest["language_primary"],
             "edited_at": newest["edited_at"],
             "mastodon_text": "" if deleted or withheld else newest["mastodon_text"],
             "tag_names": [] if deleted else newest["tag_names"],
@@ -156,9 +157,18 @@ def test_the_tables_equal_a_recount_in_plain_python(
         assert row["users"] == len({toot["username"] for toot in those})
         assert row["seen_by"] == len({url for toot in those for url in toot["seen_by"]})
 
-    (day,) = rows(lake, build_daily_usage(lake, DAY).path)
+    (day,) = rows(lake, build_daily(lake, DAY, "daily_usage").path)
     assert day["toots"] == len(expected)
     assert day["users"] == len({(one["username"], one["server"]) for one in expected.values()})
+
+    languages = rows(lake, build_daily(lake, DAY, "language_usage").path)
+    assert {row["language_primary"]: row["toots"] for row in languages} == Counter(
+        toot["language_primary"] for toot in expected.values()
+    )
+    mentions = rows(lake, build_daily(lake, DAY, "term_mentions", terms=["version"]).path)
+    assert [row["mentions"] for row in mentions] == [
+        sum("version" in toot["mastodon_text"] for toot in expected.values())
+    ]
 
     assert no_duplicate_toots(lake, [HOUR]).passed
     recount = hours_equal_recount(lake, [HOUR])

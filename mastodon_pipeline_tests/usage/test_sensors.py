@@ -147,4 +147,5 @@ def test_what_it_asks_for_makes_everything_current(
     assert jobs == [[HOURLY], [DAILY], [], []]
     for hour in (this_hour, late):
         assert [row["toots"] for row in rows(lake, lake.layout.toots_per_server(hour))] == [1]
-        assert [row["toots"] for row in rows(lake, lake.layout.daily_usage(hour.date()))] == [1]
+        daily = lake.layout.daily("daily_usage", hour.date())
+        assert [row["toots"] for row in rows(lake, daily)] == [1]

@@ -8,8 +8,9 @@ import pytest
 from mastodon_pipeline.usage.columns import DAILY_USAGE, TOOTS_PER_SERVER_PER_HOUR
 from mastodon_pipeline.usage.lake import Lake
 from mastodon_pipeline.usage.tables import (
+    DAILY_TABLES,
     UsageError,
-    build_daily_usage,
+    build_daily,
     build_toots,
     build_toots_per_server,
     first_rows,
@@ -85,7 +86,7 @@ def test_the_counts_carry_the_columns_that_the_ui_describes(lake: Lake) -> None:
     """Names and order."""
     land(lake, toot(1))
     assert list(build_hour(lake)[0]) == [c.name for c in TOOTS_PER_SERVER_PER_HOUR.columns]
-    day = rows(lake, build_daily_usage(lake, DAY).path)
+    day = rows(lake, build_daily(lake, DAY, "daily_usage").path)
     assert list(day[0]) == [c.name for c in DAILY_USAGE.columns]
 
 
@@ -107,7 +108,7 @@ def test_a_day_is_one_row_over_its_hours(lake: Lake) -> None:
     )
     build_toots(lake, HOUR)
     build_toots(lake, later)
-    assert rows(lake, build_daily_usage(lake, DAY).path) == [
+    assert rows(lake, build_daily(lake, DAY, "daily_usage").path) == [
         {
             "day": DAY,
             "toots": 4,
@@ -129,7 +130,7 @@ def test_of_equally_frequent_ones_the_alphabetically_first_is_named(lake: Lake) 
         toot(3, username="bob", server="a.example"),
     )
     build_toots(lake, HOUR)
-    (day,) = rows(lake, build_daily_usage(lake, DAY).path)
+    (day,) = rows(lake, build_daily(lake, DAY, "daily_usage").path)
     assert day["most_frequent_non_bot"] == "bob@a.example"
     assert day["most_frequent_bot"] is None
     assert day["most_frequent_server"] == "a.example"
@@ -137,7 +138,7 @@ def test_of_equally_frequent_ones_the_alphabetically_first_is_named(lake: Lake) 
 
 def test_a_day_without_toots_is_a_row_of_zeros(lake: Lake) -> None:
     """The schedule runs every day, whether anybody posted or not."""
-    (day,) = rows(lake, build_daily_usage(lake, DAY).path)
+    (day,) = rows(lake, build_daily(lake, DAY, "daily_usage").path)
     assert (day["toots"], day["users"], day["servers"]) == (0, 0, 0)
     assert day["most_frequent_server"] is None
 
@@ -150,7 +151,7 @@ def test_building_all_again_writes_the_same_bytes(lake: Lake) -> None:
         built = (
             build_toots(lake, HOUR),
             build_toots_per_server(lake, HOUR),
-            build_daily_usage(lake, DAY),
+            *(build_daily(lake, DAY, table) for table in DAILY_TABLES),
         )
         return [Path(table.path).read_bytes() for table in built]
 
