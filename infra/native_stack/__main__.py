@@ -9,6 +9,7 @@ import click
 
 from infra.native_stack import ProgramStatus, Stack, StackError
 from infra.native_stack.simulated import is_simulated
+from mastodon_pipeline.settings import SettingsError, load_settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -45,6 +46,10 @@ def up(with_dagster: bool, restart: bool) -> None:
             "wipe it first (make clean)"
         )
     stack.up(with_dagster=with_dagster, restart=restart)
+    if with_dagster:
+        click.echo(f"Dagster's UI: {stack.addresses.dagster_url}    make down stops everything")
+        if not load_settings().servers():
+            click.echo("no server is listened to yet: make up SERVERS=mastodon.social")
 
 
 @cli.command()
@@ -117,7 +122,7 @@ def run_command(command: click.Command) -> None:
         signal.signal(number, _interrupt)
     try:
         command(standalone_mode=False)
-    except StackError as error:
+    except (StackError, SettingsError) as error:
         click.echo(f"native stack: {error}", err=True)
         sys.exit(2)
     except click.ClickException as error:
