@@ -5,6 +5,7 @@ import sys
 import click
 
 from mastodon_pipeline.listening.commands import listen
+from mastodon_pipeline.listening.consume_command import consume
 from mastodon_pipeline.settings import SettingsError
 
 
@@ -13,11 +14,13 @@ from mastodon_pipeline.settings import SettingsError
 def cli() -> None:
     """Counts what happens on the Fediverse.
 
-    Start the native stack first (make up); without it only `listen` works, and only to print.
+    Start the native stack first (make up); without it `listen` only prints, and
+    `consume` has nothing to read.
     """
 
 
 cli.add_command(listen)
+cli.add_command(consume)
 
 
 def main() -> None:
