@@ -17,6 +17,7 @@ from mastodon import (
     MastodonRatelimitError,
 )
 
+from mastodon_pipeline.listening.network_reasons import network_reason
 from mastodon_pipeline.listening.server_session import (
     REQUEST_TIMEOUT,
     CrossHostRedirect,
@@ -89,7 +90,7 @@ def discover(server: Server, client: Mastodon) -> Discovered:
     except MastodonError as error:
         if isinstance(error.__context__, UnsafeAddress | CrossHostRedirect):
             raise error.__context__ from None
-        raise Unreachable(str(error)) from None
+        raise Unreachable(network_reason(error)) from None
     feeds = _path(answer, "configuration", "timelines_access", "live_feeds")
     host = urlsplit(server.base_url).hostname or server.name
     named = answer.get("domain") or answer.get("uri")
@@ -121,6 +122,12 @@ def choose_way(
     if stream_refusal:
         return Way("park", f"it refused the token in {server.token_env} ({stream_refusal})")
     return Way("park", f"its {server.feed} feed needs a token: set {server.token_env}")
+
+
+def refusal_reason(server: Server, refused: Refused, has_token: bool) -> str:
+    """What a person should read of an HTTP error: the answer, and the token where it may be it."""
+    doubt = f"; is the token in {server.token_env} still valid?"
+    return f"the server answers {refused}{doubt if has_token and refused.status == 401 else ''}"
 
 
 def _feed_access(feed: Feed, found: Discovered) -> Access:

@@ -24,6 +24,7 @@ from mastodon_pipeline.listening.discovery import (
     choose_way,
     discover,
     mastodon_client,
+    refusal_reason,
 )
 from mastodon_pipeline.listening.feed_position import FeedPosition
 from mastodon_pipeline.listening.gap_filling import GapFilling
@@ -156,7 +157,8 @@ class ServerFollower:
             raise _Parked(str(error)) from None
         except Refused as refused:
             if refused.status in PARKING_REFUSALS:
-                raise _Parked(f"the server answers {refused}") from None
+                reason = refusal_reason(self.server, refused, self.server.token is not None)
+                raise _Parked(reason) from None
             raise
 
     def _follow_stream(self, client: Mastodon, token: str | None) -> None:

@@ -73,6 +73,13 @@ class TimelineReader:
                 raise Unreachable(f"the timeline is no page of statuses: {error}") from None
         return []
 
+    def knock(self) -> None:
+        """Asks for the newest page at once and drops it.
+
+        Raises as `page` does, and Refused for a 429 too.
+        """
+        self._get(self._params)
+
     def _get(self, params: dict[str, str]) -> bytes:
         try:
             with self._session.get(
