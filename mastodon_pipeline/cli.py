@@ -6,6 +6,7 @@ import click
 
 from mastodon_pipeline.listening.commands import listen
 from mastodon_pipeline.listening.consume_command import consume
+from mastodon_pipeline.listening.login_command import login
 from mastodon_pipeline.listening.servers_command import servers
 from mastodon_pipeline.settings import SettingsError
 
@@ -21,6 +22,7 @@ def cli() -> None:
 
 
 cli.add_command(listen)
+cli.add_command(login)
 cli.add_command(consume)
 cli.add_command(servers)
 

@@ -98,9 +98,9 @@ def toot_line(record: Record) -> str:
 
 @click.command(
     epilog=(
-        "Streaming needs a token: put one with the scope read:statuses into the environment "
-        "variable MASTODON_TOKEN_<HOST>, for instance MASTODON_TOKEN_MASTODON_SOCIAL. Without "
-        "one the server's public timeline is polled."
+        "Streaming needs a token: `mastodon-pipeline login SERVER` gets one, or put one with the "
+        "scope read:statuses into the environment variable MASTODON_TOKEN_<HOST>, for instance "
+        "MASTODON_TOKEN_MASTODON_SOCIAL. Without one the server's public timeline is polled."
     )
 )
 @click.option(
