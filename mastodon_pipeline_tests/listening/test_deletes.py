@@ -24,6 +24,7 @@ PAST = Options(
     servers=(ServerPolicy("stream.example"),),
     toots=40,
     hours=5,
+    end=int(datetime(2026, 11, 1, tzinfo=UTC).timestamp() * 1000),  # whole hours, whenever it runs
     speed=float("inf"),
     start="control",
 )
