@@ -1,30 +1,34 @@
-"""Draws the usage tables, with seaborn.
-
-A picture is small enough for a phone and for the UI's dialog, opaque and light, so that it also
-reads in dark mode, and in colours that the colour-blind tell apart.
+"""Draws the hourly table, with seaborn: a day of the busiest servers.
 
 See: https://seaborn.pydata.org/generated/seaborn.histplot.html
 """
 
-import base64
 from datetime import date
-from io import BytesIO
 from typing import TYPE_CHECKING
 
+from mastodon_pipeline.usage.drawing import drawn, label
 from mastodon_pipeline.usage.lake import Lake
 from mastodon_pipeline.usage.sql import query
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
-__all__ = ["as_markdown", "draw_toots_per_server", "toots_per_server_rows"]
+__all__ = [
+    "draw_servers_by_hour",
+    "draw_toots_per_server",
+    "servers_by_hour_rows",
+    "toots_per_server_rows",
+]
 
 TOP_SERVERS = 6
-"""Servers with a colour of their own; the rest share one."""
+"""Servers with a colour of their own in `toots_per_server`; the rest share one."""
+TOP_ROWS = 18
+"""Servers with a row of their own in `servers_by_hour`; the rest is left out."""
 _OTHERS = "other servers"
 
 
-def toots_per_server_rows(lake: Lake, day: date) -> "pd.DataFrame":
+def toots_per_server_rows(lake: Lake, day: date, top: int = TOP_SERVERS) -> "pd.DataFrame":
     """The day's `toots_per_server_per_hour` as drawn: hour_of_day (UTC), server, toots.
 
     The busiest servers come first; no row where no hour of the day has been built.
@@ -32,16 +36,18 @@ def toots_per_server_rows(lake: Lake, day: date) -> "pd.DataFrame":
     files = [file.path for file in lake.parquet_files(lake.layout.toots_per_server_day(day))]
     if not files:
         return lake.connection.sql("SELECT 0 AS hour_of_day, '' AS server, 0 AS toots LIMIT 0").df()
-    values = {"usage_files": files, "top": TOP_SERVERS}
+    values = {"usage_files": files, "top": top}
     return lake.connection.execute(query("toots_per_server_chart"), values).df()
 
 
+def servers_by_hour_rows(lake: Lake, day: date) -> "pd.DataFrame":
+    """As `toots_per_server_rows`, for more servers."""
+    return toots_per_server_rows(lake, day, TOP_ROWS)
+
+
 def draw_toots_per_server(rows: "pd.DataFrame", day: date) -> bytes:
-    """A PNG of some 20 kB: a bar an hour, stacked by server. `rows`: as above."""
-    # Not at the module's head: matplotlib and pandas would cost every load of the code a second.
+    """A PNG with a bar an hour, stacked by server. `rows`: as above."""
     import seaborn as sns
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     servers = list(dict.fromkeys(rows["server"]))
@@ -51,65 +57,87 @@ def draw_toots_per_server(rows: "pd.DataFrame", day: date) -> bytes:
     palette = {**dict(zip(named, colours, strict=False)), _OTHERS: safe[7]}
     order = named + [server for server in servers if server == _OTHERS]
 
-    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
-        # A figure of its own, not pyplot's: nothing is kept once it is drawn.
-        figure = Figure(figsize=(6, 4.2), dpi=120, layout="constrained", facecolor="white")
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.subplots()
-        if order:
-            sns.histplot(
-                rows,
-                x="hour_of_day",
-                weights="toots",
-                hue="server",
-                hue_order=order,
-                palette=palette,
-                multiple="stack",
-                binrange=(-0.5, 23.5),
-                binwidth=1,
-                alpha=1,
-                edgecolor="white",
-                linewidth=0.5,
-                shrink=0.9,
-                ax=axes,
-            )
-            sns.move_legend(
-                axes,
-                "upper center",
-                bbox_to_anchor=(0.5, -0.2),
-                ncol=2,
-                frameon=False,
-                title=None,
-                fontsize="small",
-            )
-        else:
-            axes.text(12, 0.5, "no toots seen on this day", ha="center", va="center")
+    def paint(axes: "Axes") -> None:
+        sns.histplot(
+            rows,
+            x="hour_of_day",
+            weights="toots",
+            hue="server",
+            hue_order=order,
+            palette=palette,
+            multiple="stack",
+            binrange=(-0.5, 23.5),
+            binwidth=1,
+            alpha=1,
+            edgecolor="white",
+            linewidth=0.5,
+            shrink=0.9,
+            ax=axes,
+        )
+        sns.move_legend(
+            axes,
+            "upper center",
+            bbox_to_anchor=(0.5, -0.2),
+            ncol=2,
+            frameon=False,
+            title=None,
+            fontsize="small",
+        )
+        if legend := axes.get_legend():
+            for text in legend.get_texts():
+                text.set_text(label(text.get_text()))
         axes.set(xlim=(-0.7, 23.7), xticks=range(0, 24, 3), xlabel="Hour of the day (UTC)")
         axes.set_ylabel("Toots per hour")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=False, axis="x")
-        total = int(rows["toots"].sum())
-        axes.set_title(
-            f"Public toots seen, by home server, {day:%Y-%m-%d}\n{total:,} in all",
-            fontsize="medium",
-            loc="left",
+
+    total = int(rows["toots"].sum())
+    title = f"Public toots seen, by home server, {day:%Y-%m-%d}\n{total:,} in all"
+    return drawn(title, paint if order else None)
+
+
+def draw_servers_by_hour(rows: "pd.DataFrame", day: date) -> bytes:
+    """A PNG with a row a server and a column an hour, the darker the more toots. `rows`: as above.
+
+    The shades are logarithmic, since servers differ by orders of magnitude; an hour without toots
+    is white. The servers beyond the busiest are left out.
+    """
+    import seaborn as sns
+    from matplotlib.colors import LogNorm
+
+    named = rows[rows["server"] != _OTHERS]
+    servers = list(dict.fromkeys(named["server"]))
+
+    def paint(axes: "Axes") -> None:
+        counts = named.pivot(index="server", columns="hour_of_day", values="toots")
+        counts = counts.reindex(index=servers, columns=range(24))
+        sns.heatmap(
+            counts,
+            # From 1, and to 10 at least: else one toot more or less would look like a flood.
+            norm=LogNorm(1, max(10, int(named["toots"].max()))),
+            cmap="crest",
+            linewidths=0.5,
+            linecolor="white",
+            xticklabels=False,
+            yticklabels=False,
+            cbar_kws={"label": "Toots per hour", "format": "{x:,.0f}"},
+            ax=axes,
         )
-        drawn = BytesIO()
-        canvas.print_png(drawn)  # type: ignore[no-untyped-call]
-    return _with_palette(drawn)
+        axes.set_yticks(
+            [place + 0.5 for place in range(len(servers))],
+            [label(server) for server in servers],
+            rotation=0,
+            fontsize="small",
+        )
+        axes.set_xticks(
+            [hour + 0.5 for hour in range(0, 24, 3)],
+            [str(hour) for hour in range(0, 24, 3)],
+            rotation=0,
+        )
+        axes.set(xlabel="Hour of the day (UTC)", ylabel="")
 
-
-def as_markdown(png: bytes, alternative: str) -> str:
-    """The picture itself as Markdown, so that the UI shows it without the bucket's keys."""
-    return f"![{alternative}](data:image/png;base64,{base64.b64encode(png).decode()})"
-
-
-def _with_palette(png: BytesIO) -> bytes:
-    """The same picture in 64 colours: a third of the size, which Dagster's log has to keep."""
-    from PIL import Image
-
-    out = BytesIO()
-    with Image.open(png) as picture:
-        flat = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
-        flat.save(out, "PNG", optimize=True)
-    return out.getvalue()
+    title = (
+        f"Public toots seen, {day:%Y-%m-%d}\n{len(servers)} busiest home servers,"
+        f" {int(named['toots'].sum()):,} of {int(rows['toots'].sum()):,} toots"
+    )
+    return drawn(title, paint if servers else None, height=1.9 + 0.22 * max(len(servers), 6))

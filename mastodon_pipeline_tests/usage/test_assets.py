@@ -26,6 +26,9 @@ from mastodon_pipeline_tests.usage.local_lake import (
 )
 
 KEY = "2026-11-24-15:00"
+CHARTS = [
+    *("app", "hour_of_day", "language", "language_density", "servers_by_hour", "toots_per_server")
+]
 
 
 def execute(lake: Lake, instance: dg.DagsterInstance, job: str, **how: Any) -> Any:
@@ -70,11 +73,11 @@ def test_one_run_builds_a_range_and_tells_of_each_hour(
     assert checks_of(outcome) == {"no_duplicate_toots": True, "hour_equals_recount": True}
 
 
-def test_the_day_has_its_row_its_check_and_its_chart(
+def test_the_day_has_its_row_its_checks_and_its_charts(
     lake: Lake, instance: dg.DagsterInstance
 ) -> None:
-    """The picture is in the asset's metadata, and a file in the lake."""
-    land(lake, *in_order(record(), delete()))
+    """Each picture is in its asset's metadata, and a file in the lake."""
+    land(lake, *in_order(record(app="Tusky"), delete()))
     execute(lake, instance, "refresh_hourly_usage", partition_key=KEY)
     outcome = execute(lake, instance, "refresh_daily_usage", partition_key="2026-11-24")
     assert outcome.success
@@ -83,9 +86,12 @@ def test_the_day_has_its_row_its_check_and_its_chart(
         "toots_sum_to_the_day": True,
         "mentions_are_possible": True,
     }
-    (chart,) = outcome.asset_materializations_for_node("toots_per_server_chart")
-    assert chart.metadata["chart"].value.startswith("![Toots on 2026-11-24](data:image/png;base64,")
-    assert Path(lake.layout.chart("toots_per_server", DAY)).read_bytes().startswith(b"\x89PNG")
+    for name in CHARTS:
+        (chart,) = outcome.asset_materializations_for_node(f"{name}_chart")
+        shown = chart.metadata["chart"].value
+        assert shown.startswith("![Toots on 2026-11-24](data:image/png;base64,")
+        assert chart.metadata["toots drawn"].value == 1
+        assert Path(lake.layout.chart(name, DAY)).read_bytes().startswith(b"\x89PNG")
     assert rows(lake, lake.layout.daily("daily_usage", DAY))[0]["toots"] == 1
 
 

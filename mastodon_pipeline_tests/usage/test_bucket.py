@@ -31,7 +31,9 @@ from mastodon_pipeline_tests.usage.local_lake import (
     rows,
 )
 
-CHARTS = ["toots_per_server"]
+CHARTS = [
+    *("app", "hour_of_day", "language", "language_density", "servers_by_hour", "toots_per_server")
+]
 KEY = "2026-11-24-15:00"
 BIN = Path(sys.executable).parent
 
