@@ -38,7 +38,7 @@ test: install ## All tests, against a real stack of their own
 	@$(BIN)/pytest
 
 test-unit: install ## The tests that need no stack
-	@$(BIN)/pytest -m "not integration"
+	@$(BIN)/pytest -m "not integration" -n auto
 
 lint: install ## Format check, lint, types
 	@$(BIN)/ruff format --check .
