@@ -7,8 +7,10 @@ import click
 from mastodon_pipeline.listening.commands import listen
 from mastodon_pipeline.listening.consume_command import consume
 from mastodon_pipeline.listening.login_command import login
+from mastodon_pipeline.listening.replay_command import replay_files
 from mastodon_pipeline.listening.servers_command import servers
 from mastodon_pipeline.settings import SettingsError
+from mastodon_pipeline.usage.commands import sql
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -24,7 +26,9 @@ def cli() -> None:
 cli.add_command(listen)
 cli.add_command(login)
 cli.add_command(consume)
+cli.add_command(replay_files)
 cli.add_command(servers)
+cli.add_command(sql)
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """`mastodon-pipeline consume`: what the topic holds, record by record."""
 
+from contextlib import closing
+
 import click
 
 from mastodon_pipeline.listening.consuming import dead_letter_json, follow, toot_json
@@ -39,19 +41,19 @@ def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None
         waiting = True
 
     try:
-        messages = follow(settings, topic, from_beginning, outage)
-        click.echo(f"reading {topic}; Ctrl-C ends it", err=True)
-        for message in messages:
-            waiting = False
-            try:
-                click.echo(as_json(message))
-            except ValueError as error:
-                place = f"partition {message.partition()} offset {message.offset()}"
-                click.echo(f"not decodable: {place}: {error}", err=True)
-                continue
-            printed += 1
-            if printed == limit:
-                break
+        with closing(follow(settings, topic, from_beginning, outage)) as messages:
+            click.echo(f"reading {topic}; Ctrl-C ends it", err=True)
+            for message in messages:
+                waiting = False
+                try:
+                    click.echo(as_json(message))
+                except ValueError as error:
+                    place = f"partition {message.partition()} offset {message.offset()}"
+                    click.echo(f"not decodable: {place}: {error}", err=True)
+                    continue
+                printed += 1
+                if printed == limit:
+                    break
     except KeyboardInterrupt:
         pass
     click.echo(f"{printed} records", err=True)

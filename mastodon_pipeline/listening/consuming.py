@@ -1,7 +1,7 @@
 """Reading the topics for a person to look at; nothing is committed and nobody is disturbed."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from threading import Event
 from typing import Any
@@ -22,11 +22,11 @@ class NoSuchTopic(SettingsError):
 
 def follow(
     settings: Settings, topic: str, from_beginning: bool, outage: Callable[[str], None]
-) -> Iterator[Message]:
+) -> Generator[Message, None, None]:
     """The topic's messages: those it holds where `from_beginning`, and those that come; endless.
 
-    Messages of different partitions come in no particular order. While Kafka is away the iterator
-    waits for it, and calls `outage` with the reason, again and again.
+    Close it in the end. Messages of different partitions come in no particular order. While Kafka
+    is away it waits, and calls `outage` with the reason, again and again.
     Raises KafkaUnreachable where it does not answer now, and NoSuchTopic.
     """
     started = Event()
@@ -68,7 +68,7 @@ def _starts(
     return partitions
 
 
-def _messages(consumer: Consumer, outage: Callable[[str], None]) -> Iterator[Message]:
+def _messages(consumer: Consumer, outage: Callable[[str], None]) -> Generator[Message, None, None]:
     try:
         while True:
             message = consumer.poll(0.5)

@@ -18,8 +18,7 @@ from mastodon_pipeline.settings import OWN_FILE, load_settings
     "--env-file",
     type=click.Path(dir_okay=False, path_type=Path),
     default=OWN_FILE,
-    show_default="the repository's .env, which git ignores",
-    help="Where the token is kept.",
+    help="Where the token is kept; without this the repository's .env, which git ignores.",
 )
 def login(server: str, env_file: Path) -> None:
     """Get a token for SERVER, so that its stream can be followed.

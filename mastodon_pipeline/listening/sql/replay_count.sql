@@ -1,0 +1,3 @@
+-- How many rows are to be replayed: from the files' footers.
+SELECT count(*)
+FROM read_parquet($paths, union_by_name := true, hive_partitioning := false);
