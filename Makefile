@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs clean test test-unit lint format lock
+.PHONY: help install demo up down status logs clean test test-unit bench lint format lock
 
 help: ## This list
 	@echo "mastodon_pipeline counts what happens on the Fediverse. Start with: make demo"
@@ -39,6 +39,9 @@ test: install ## All tests, against a real stack of their own
 
 test-unit: install ## The tests that need no stack
 	@$(BIN)/pytest -m "not integration" -n auto
+
+bench: install ## Speed, measured against its baseline in the same run
+	@$(BIN)/python -m benchmarks.listening
 
 lint: install ## Format check, lint, types
 	@$(BIN)/ruff format --check .
