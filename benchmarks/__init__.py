@@ -1,1 +1,1 @@
-"""Measurements: each prints a table against its stated baseline, from the same run. `make bench`."""
+"""Measurements, each a table against its stated baseline from the same run: `make bench`."""

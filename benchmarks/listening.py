@@ -127,7 +127,7 @@ def ours(toots: int) -> Taken:
         return meter.taken(statistics.toots)
 
 
-class ArticleListener(StreamListener):  # type: ignore[misc]
+class ArticleListener(StreamListener):
     """The article's: everything for one toot before the next, down to the flush."""
 
     def __init__(self, wanted: int, base_url: str) -> None:
@@ -174,7 +174,7 @@ class ArticleListener(StreamListener):  # type: ignore[misc]
 
 def the_articles(toots: int) -> Taken:
     """The article's listener, by Mastodon.py as it comes."""
-    admin = AdminClient(load_settings().kafka_client_config())
+    admin = AdminClient({**load_settings().kafka_client_config()})
     for made in admin.create_topics([NewTopic("bench-article", num_partitions=1)]).values():
         made.result(15)
     with simulated_server(2 * toots) as (url, token, control):  # deletes and edits lie between
