@@ -120,9 +120,10 @@ def toot_line(record: Record) -> str:
 def listen(
     base_url: str, public: bool, enable_kafka: bool, quiet: bool, watchdog: float | None
 ) -> None:
-    """Follow one server and print its toots, one a line; Ctrl-C ends it.
+    """Follow one server and print its toots.
 
-    This is the listener without Dagster: what `make up` runs for every configured server.
+    One toot is one line; Ctrl-C ends it. This is the listener without Dagster: what `make up` runs
+    for every configured server.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("mastodon_pipeline").setLevel(logging.INFO)

@@ -17,10 +17,10 @@ from mastodon_pipeline.settings import load_settings
     "--dead-letters", is_flag=True, help="What could not be recorded or landed, with the reason."
 )
 def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None:
-    """Print the topic's records, decoded, one JSON object a line; Ctrl-C ends it.
+    """Print the topic's records, decoded, as JSON.
 
-    The names are those of the Avro schema; _partition and _offset say where Kafka keeps the
-    record. It reads beside the sink and takes nothing from it.
+    One record is one line; Ctrl-C ends it. The names are those of the Avro schema; _partition and
+    _offset say where Kafka keeps the record. It reads beside the sink and takes nothing from it.
 
     \b
     Examples:

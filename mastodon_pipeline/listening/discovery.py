@@ -121,7 +121,11 @@ def choose_way(
         return Way("poll", why)
     if stream_refusal:
         return Way("park", f"it refused the token in {server.token_env} ({stream_refusal})")
-    return Way("park", f"its {server.feed} feed needs a token: set {server.token_env}")
+    return Way(
+        "park",
+        f"its {server.feed} feed needs a token: set {server.token_env}, or run "
+        f"mastodon-pipeline login {server.base_url}",
+    )
 
 
 def refusal_reason(server: Server, refused: Refused, has_token: bool) -> str:

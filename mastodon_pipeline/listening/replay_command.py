@@ -15,12 +15,12 @@ _FLUSH_SECONDS = 60.0
 @click.command(name="replay")
 @click.argument("glob", nargs=-1, required=True)
 def replay_files(glob: tuple[str, ...]) -> None:
-    """Put the toots of local Parquet files back into the topic, with their own post times.
+    """Put the toots of Parquet files back into the topic.
 
-    GLOB names files with the topic's columns (landed ones, or those of the table toots) or with
-    the article's fourteen. The records get the source "replay" and land in the hours they belong
-    to; doing it twice changes nothing, for a toot counts once. Toots from before FIRST_DAY land,
-    but are not counted.
+    They keep their own post times. GLOB names local files with the topic's columns (landed ones,
+    or those of the table toots) or with the article's fourteen. The records get the source
+    "replay" and land in the hours they belong to; doing it twice changes nothing, for a toot
+    counts once. Toots from before FIRST_DAY land, but are not counted.
 
     \b
     Examples:

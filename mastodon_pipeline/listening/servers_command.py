@@ -15,12 +15,12 @@ _HEADINGS = ("SERVER", "FEED", "VERSION", "WAY", "WHY")
 @click.command()
 @click.argument("server", nargs=-1)
 def servers(server: tuple[str, ...]) -> None:
-    """Ask each SERVER how it can be listened to; without one, all that are configured.
+    """Show how each server will be listened to, and why.
 
-    Every server is asked who it is, and then tried once the way it will be listened to:
-    "streaming" with a token, "polling" its public timeline without one; "parked" where it lets us
-    do neither, with the reason; "unreachable" where it does not answer now (a listener tries
-    again). The exit code is 0 all the same: this is a report.
+    Without SERVER, all that are configured. Each is asked who it is, and then tried once the way
+    it will be listened to: "streaming" with a token, "polling" its public timeline without one;
+    "parked" where it lets us do neither; "waiting" where it does not answer now, and a listener
+    would try again. The exit code is 0 all the same: this is a report.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def _row(check: ServerCheck) -> tuple[str, ...]:
         check.server.name,
         check.server.feed,
         check.found.version[:24] if check.found else "?",
-        _WAYS[check.way.kind] if check.way else "unreachable",
+        _WAYS[check.way.kind] if check.way else "waiting",
         check.reason,
     )
     # Versions and reasons are a stranger's words, and must not steer the terminal.
