@@ -30,6 +30,7 @@ def replay_files(glob: tuple[str, ...]) -> None:
     settings = load_settings()
     replayed = Replayed()
     complaint = ""
+    click.echo("looking at the files", err=True)
     with ParquetToots(glob) as toots:
         sink, _ = open_kafka(settings)
         try:

@@ -83,6 +83,8 @@ class ParquetToots:
                     # What is null takes the schema's default.
                     found = {n: v for n, v in zip(names, row, strict=True) if v is not None}
                     yield {**found, "source": "replay"}
+        except duckdb.InterruptException:
+            raise KeyboardInterrupt from None
         except duckdb.Error as error:
             raise Unreplayable(" ".join(str(error).split())[:300]) from None
 

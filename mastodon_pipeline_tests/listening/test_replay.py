@@ -1,5 +1,9 @@
 """Replaying Parquet: the same toots, whoever had written the files."""
 
+import os
+import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -24,9 +28,10 @@ from mastodon_pipeline.listening.replaying import (
 from mastodon_pipeline.listening.toot_record import Record
 from mastodon_pipeline.listening.toot_schema import decode, encode, toot_schema
 from mastodon_pipeline.listening.topic_observation import observe_topic
+from mastodon_pipeline.listening.topics import ensure_topics
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.tables import build_toots
-from mastodon_pipeline_tests.listening.recording_sink import RecordingSink
+from mastodon_pipeline_tests.listening.recording_sink import RecordingSink, wait_until
 from mastodon_pipeline_tests.usage.local_lake import (
     HOUR,
     delete,
@@ -264,3 +269,31 @@ def test_the_command_fills_the_topic_and_may_be_repeated(
         for n in range(number)
     }
     assert observe_topic(settings).end_offset == 2 * number
+
+
+def test_ctrl_c_ends_a_long_replay_and_says_how_far_it_came(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was sent is flushed, and there is no traceback."""
+    monkeypatch.setenv("KAFKA_TOPIC", f"replay-{uuid.uuid4().hex[:8]}")
+    settings = Settings()
+    ensure_topics(settings)
+    path = write_article(tmp_path / "one.parquet", article_row())
+    with duckdb.connect(":memory:") as connection:
+        one = connection.read_parquet(path)
+        many = connection.sql("FROM range(400_000)").cross(one).project(f"{', '.join(ARTICLES)}")
+        many.write_parquet(f"{tmp_path}/many.parquet")
+    command = [sys.executable, "-c", "from mastodon_pipeline.cli import main; main()", "replay"]
+    with subprocess.Popen(
+        [*command, f"{tmp_path}/many.parquet"], env=os.environ, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            wait_until(lambda: observe_topic(settings).end_offset > 0, "the first toots")
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert "interrupted; replay again" in err
+    assert "Traceback" not in err
+    assert f"{observe_topic(settings).end_offset} of 400000 rows are in" in err
