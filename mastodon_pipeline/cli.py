@@ -3,13 +3,14 @@
 import sys
 
 import click
+import duckdb
 
 from mastodon_pipeline.listening.commands import listen
 from mastodon_pipeline.listening.consume_command import consume
 from mastodon_pipeline.listening.login_command import login
-from mastodon_pipeline.listening.replay_command import replay_files
+from mastodon_pipeline.listening.replay_command import replay_command
 from mastodon_pipeline.listening.servers_command import servers
-from mastodon_pipeline.settings import SettingsError
+from mastodon_pipeline.settings import Settings, SettingsError
 from mastodon_pipeline.usage.commands import sql
 
 
@@ -23,10 +24,17 @@ def cli() -> None:
     """
 
 
+def _open_lake(settings: Settings) -> duckdb.DuckDBPyConnection:
+    # Imported when asked: it brings Dagster, which takes a second.
+    from mastodon_pipeline.landing.lake import connect_lake
+
+    return connect_lake(settings)
+
+
 cli.add_command(listen)
 cli.add_command(login)
 cli.add_command(consume)
-cli.add_command(replay_files)
+cli.add_command(replay_command(_open_lake))
 cli.add_command(servers)
 cli.add_command(sql)
 

@@ -1,37 +1,60 @@
 """`mastodon-pipeline replay`: Parquet files back into the topic."""
 
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import click
+import duckdb
 
 from mastodon_pipeline.listening.kafka_listener import open_kafka
-from mastodon_pipeline.listening.replaying import ParquetToots, Replayed, replay
+from mastodon_pipeline.listening.replaying import (
+    ParquetToots,
+    Replayed,
+    connect_local,
+    replay,
+)
 from mastodon_pipeline.listening.toot_sink import DeliveryFailed
-from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.settings import Settings, load_settings
 
+Connect = Callable[[], duckdb.DuckDBPyConnection]
+OpenLake = Callable[[Settings], duckdb.DuckDBPyConnection]
 _FLUSH_SECONDS = 60.0
 
 
-@click.command(name="replay")
-@click.argument("glob", nargs=-1, required=True)
-def replay_files(glob: tuple[str, ...]) -> None:
-    """Put the toots of Parquet files back into the topic.
+def replay_command(open_lake: OpenLake) -> click.Command:
+    """The command. `open_lake` gives a DuckDB that reads the object store, where one is named."""
 
-    They keep their own post times. GLOB names local files with the topic's columns (landed ones,
-    or those of the table toots) or with the article's fourteen. The records get the source
-    "replay" and land in the hours they belong to; doing it twice changes nothing, for a toot
-    counts once. Toots from before FIRST_DAY land, but are not counted.
+    @click.command(name="replay")
+    @click.argument("glob", nargs=-1, required=True)
+    def replay_files(glob: tuple[str, ...]) -> None:
+        """Put the toots of Parquet files back into the topic.
 
-    \b
-    Examples:
-      mastodon-pipeline replay 'old/mastodon-topic+0+*.parquet'
-      FIRST_DAY=2023-02-01 mastodon-pipeline replay 'topics/**/*.parquet'
-    """
-    settings = load_settings()
+        They keep their own post times. GLOB names files, here or in the object store (s3://), with
+        the topic's columns (landed ones, or those of the table toots) or with the article's
+        fourteen. The records get the source "replay" and land in the hours they belong to; doing
+        it twice changes nothing, for a toot counts once. Toots from before FIRST_DAY land, but are
+        not counted.
+
+        \b
+        Examples:
+          mastodon-pipeline replay 'old/mastodon-topic+0+*.parquet'
+          mastodon-pipeline replay 's3://mastodon/topics/*/created_at_hour=2026-11-24-*/*.parquet'
+        """
+        settings = load_settings()
+        if any(path.startswith("s3://") for path in glob):
+            _replay(glob, settings, partial(open_lake, settings))
+        else:
+            _replay(glob, settings, connect_local)
+
+    return replay_files
+
+
+def _replay(globs: Sequence[str], settings: Settings, connect: Connect) -> None:
     replayed = Replayed()
     complaint = ""
     click.echo("looking at the files", err=True)
-    with ParquetToots(glob) as toots:
+    with ParquetToots(globs, connect) as toots:
         sink, _ = open_kafka(settings)
         try:
             with click.progressbar(

@@ -40,18 +40,27 @@ class Replayed:
     dead_letters: int = 0
 
 
-class ParquetToots:
-    """The toots in local Parquet files; a context manager."""
+def connect_local() -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB for local files."""
+    return duckdb.connect(
+        ":memory:", config={"threads": "1", "autoinstall_known_extensions": "false"}
+    )
 
-    def __init__(self, globs: Sequence[str]) -> None:
-        """Looks at the files' columns. Raises Unreplayable."""
+
+class ParquetToots:
+    """The toots in Parquet files; a context manager, which closes the connection."""
+
+    def __init__(
+        self,
+        globs: Sequence[str],
+        connect: Callable[[], duckdb.DuckDBPyConnection] = connect_local,
+    ) -> None:
+        """Looks at the files' columns. Raises Unreplayable, and what `connect` raises."""
         for glob in globs:
-            if "://" in glob:
-                raise Unreplayable(f"{glob} is not a local path; copy the files here first")
+            if "://" in glob and not glob.startswith("s3://"):
+                raise Unreplayable(f"{glob} is neither a local path nor one of s3://")
         self._paths = {"paths": list(globs)}
-        self._connection = duckdb.connect(
-            ":memory:", config={"threads": "1", "autoinstall_known_extensions": "false"}
-        )
+        self._connection = connect()
         try:
             described = self._connection.execute(query("replay_columns"), self._paths).fetchall()
             names = {row[0] for row in described}

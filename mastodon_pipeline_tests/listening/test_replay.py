@@ -17,6 +17,8 @@ from click.testing import CliRunner
 
 from infra.native_stack import Stack
 from mastodon_pipeline.cli import cli
+from mastodon_pipeline.landing.bucket import ensure_bucket
+from mastodon_pipeline.landing.lake import connect_lake
 from mastodon_pipeline.listening.consuming import follow
 from mastodon_pipeline.listening.replaying import (
     ARTICLES,
@@ -228,7 +230,7 @@ def test_what_is_no_toot_is_a_dead_letter_and_the_others_go_on(tmp_path: Path) -
     [
         ("nothing/*.parquet", "No files found"),
         ("*.txt", "not a Parquet file|too small|No magic bytes"),
-        ("s3://bucket/*.parquet", "is not a local path"),
+        ("https://one.example/a.parquet", "is neither a local path nor one of s3://"),
         ("lacking.parquet", "the article's fourteen columns .they lack bot, words"),
     ],
 )
@@ -269,6 +271,27 @@ def test_the_command_fills_the_topic_and_may_be_repeated(
         for n in range(number)
     }
     assert observe_topic(settings).end_offset == 2 * number
+
+
+def test_landed_files_are_replayed_from_the_object_store(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the topic was lost."""
+    name = f"replay-{uuid.uuid4().hex[:8]}"
+    monkeypatch.setenv("KAFKA_TOPIC", name)
+    monkeypatch.setenv("S3_BUCKET", name)
+    settings = Settings()
+    ensure_bucket(settings)
+    folder = f"s3://{name}/topics/{name}"
+    with connect_lake(settings) as lake:
+        for hour in range(3):
+            toot = record(uri=f"https://one.example/{hour}", status_id=str(hour))
+            path = f"{folder}/created_at_hour=2026-11-24-0{hour}/a.parquet"
+            write_parquet(lake, path, [toot])
+    result = CliRunner().invoke(cli, ["replay", f"{folder}/*/*.parquet"])
+    assert result.exit_code == 0, result.output
+    assert f"3 of 3 rows are in {name}" in result.stderr
+    assert observe_topic(settings).end_offset == 3
 
 
 def test_ctrl_c_ends_a_long_replay_and_says_how_far_it_came(
