@@ -21,6 +21,7 @@ from mastodon_pipeline.usage.freshness import Cursor, look
 from mastodon_pipeline.usage.lake import Lake, open_lake
 from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START
 from mastodon_pipeline.usage.tables import DAILY_TABLES
+from mastodon_pipeline.usage.views import open_views
 from mastodon_pipeline_tests.usage.local_lake import (
     DAY,
     HOUR,
@@ -156,6 +157,59 @@ def test_a_table_is_materialised_from_the_shell(lake: Lake, tmp_path: Path) -> N
     assert secret
     assert secret.get_secret_value() not in outcome.stdout + outcome.stderr
     assert len(rows(lake, lake.layout.toots_per_server(HOUR))) == 2
+
+
+def ask(*arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    """`mastodon-pipeline sql` as a person runs it."""
+    return subprocess.run(
+        [str(BIN / "mastodon-pipeline"), "sql", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **how,
+    )
+
+
+def test_anybody_may_ask_in_sql_from_the_shell(lake: Lake, instance: dg.DagsterInstance) -> None:
+    """By argument or through a pipe; what is wrong is one line; the keys cannot be asked for."""
+    assert ask("--csv", "SHOW TABLES").stdout == "name\n", "nothing is built yet"
+    assert execute(instance, "refresh_hourly_usage", partition_key=KEY).success
+    assert execute(instance, "refresh_daily_usage", partition_key="2026-11-24").success
+    found = ask("--csv", "SELECT server, toots FROM toots_per_server_per_hour ORDER BY server")
+    assert found.stdout == "server,toots\none.example,1\ntwo.example,1\n", found.stderr
+    piped = ask("--json", input="SELECT count(*) AS n FROM mastodon_toot;")
+    assert piped.stdout == '[{"n":2}]\n', piped.stderr
+    tables = ask("--csv", "SHOW TABLES").stdout.split()[1:]
+    assert tables == sorted(["toots", "toots_per_server_per_hour", *DAILY_TABLES, "mastodon_toot"])
+    wrong = ask("SELECT nothing FROM toots")
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("mastodon-pipeline: Binder Error: ")
+    assert wrong.stderr.count("\n") == 1
+
+    secret = load_settings().aws_secret_access_key
+    assert secret
+    for asked in (
+        "FROM duckdb_secrets()",
+        "FROM duckdb_secrets(redact := false)",
+        "SET allow_unredacted_secrets = true; FROM duckdb_secrets(redact := false)",
+        "FROM duckdb_settings()",
+        "RESET s3_secret_access_key; SELECT current_setting('s3_secret_access_key')",
+    ):
+        told = ask("--json", asked)
+        assert secret.get_secret_value() not in told.stdout + told.stderr
+    assert "redacted" in ask("--json", "FROM duckdb_secrets()").stdout
+
+
+def test_a_reader_in_the_middle_of_a_query_locks_nobody_out(
+    lake: Lake, instance: dg.DagsterInstance
+) -> None:
+    """Tables are built while somebody reads them."""
+    assert execute(instance, "refresh_hourly_usage", partition_key=KEY).success
+    with open_views(load_settings()) as reader:
+        reading = reader.execute("SELECT toots.* FROM toots, range(100000)")
+        assert reading.fetchone()
+        assert execute(instance, "refresh_hourly_usage", partition_key=KEY).success
+        assert reading.fetchone()
 
 
 def test_an_object_store_that_is_down_is_one_line(

@@ -1,0 +1,20 @@
+-- The toots with the columns of the article that this project follows, so that its queries run
+-- unchanged: each toot once, and created_at the time of posting, where the article had the time of
+-- reading. m_id is null where a server's ids are no numbers.
+CREATE OR REPLACE VIEW mastodon_toot AS
+SELECT
+    try_cast(status_id AS BIGINT) AS m_id,
+    epoch_ms(created_at) // 1000 AS created_at,
+    strftime(created_at, '%Y %m %d %H:%M:%S') AS created_at_str,
+    app,
+    url,
+    base_url,
+    if(language = '', 'unknown', language) AS language,
+    favourites,
+    username,
+    bot,
+    tags,
+    characters,
+    words,
+    mastodon_text
+FROM toots;

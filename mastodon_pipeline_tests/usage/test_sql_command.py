@@ -1,0 +1,234 @@
+"""`mastodon-pipeline sql`: every table by name, answers in three shapes, faults in one line."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from mastodon_pipeline.cli import cli
+from mastodon_pipeline.landing.lake import LAKE_CONFIG, prepare_lake
+from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.commands import answer, converse, reason
+from mastodon_pipeline.usage.lake import Lake
+from mastodon_pipeline.usage.tables import (
+    DAILY_TABLES,
+    build_daily,
+    build_toots,
+    build_toots_per_server,
+)
+from mastodon_pipeline.usage.views import create_views, table_folders
+from mastodon_pipeline_tests.usage.local_lake import DAY, HOUR, land, record
+
+ARTICLE = [
+    *("m_id", "created_at", "created_at_str", "app", "url", "base_url", "language"),
+    *("favourites", "username", "bot", "tags", "characters", "words", "mastodon_text"),
+]
+
+
+@pytest.fixture
+def connection(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A lake with two days of toots and the tables of the second, by their names."""
+    posted = HOUR + timedelta(seconds=7.6)
+    land(
+        lake,
+        record(status_id="42", app="Tusky", created_at=posted, language=""),
+        record(uri="b", status_id="01HX", server="two.example", language="zh-CN"),
+        record(uri="c", status_id="3", created_at=HOUR - timedelta(days=1)),
+    )
+    for hour in (HOUR, HOUR - timedelta(days=1)):
+        build_toots(lake, hour)
+        build_toots_per_server(lake, hour)
+    for table in DAILY_TABLES:
+        build_daily(lake, DAY, table)
+    with duckdb.connect(":memory:") as own:
+        own.execute("SET TimeZone = 'UTC'")
+        create_views(own, table_folders(lake.layout))
+        yield own
+
+
+def test_every_table_is_a_view_by_its_name(connection: duckdb.DuckDBPyConnection) -> None:
+    """And the article's besides."""
+    names = [name for (name,) in connection.sql("SHOW TABLES").fetchall()]
+    assert names == sorted(["toots", "toots_per_server_per_hour", *DAILY_TABLES, "mastodon_toot"])
+    for name in names:
+        assert connection.table(name).count("*").fetchone()
+
+
+def test_a_query_that_names_a_day_reads_that_days_files_alone(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    """The history costs nothing."""
+    plan = connection.sql(f"EXPLAIN ANALYZE SELECT count(*) FROM toots WHERE day = '{DAY}'")
+    assert "Scanning Files: 1/2" in plan.fetchall()[0][1]
+
+
+def test_the_hourly_table_keeps_its_own_hour(connection: duckdb.DuckDBPyConnection) -> None:
+    """No folder's name hides it."""
+    found = connection.sql(
+        "SELECT DISTINCT hour FROM toots_per_server_per_hour WHERE day = '2026-11-24'"
+    )
+    assert found.fetchall() == [(HOUR,)]
+
+
+def test_mastodon_toot_has_the_articles_columns(connection: duckdb.DuckDBPyConnection) -> None:
+    """Exactly those, with its meanings: seconds, its way to write a time, unknown languages."""
+    table = connection.table("mastodon_toot")
+    assert table.columns == ARTICLE
+    by_language = {row[6]: dict(zip(ARTICLE, row, strict=True)) for row in table.fetchall()}
+    one = by_language["unknown"]
+    assert one["m_id"] == 42
+    assert one["created_at"] == int(HOUR.timestamp()) + 7, "whole seconds, not rounded up"
+    assert one["created_at_str"] == "2026 11 24 15:00:07"
+    assert by_language["zh-CN"]["m_id"] is None, "an id that is no number"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "SELECT * FROM mastodon_toot WHERE app IS NOT NULL AND app <> '' AND bot = 'False'",
+        "SELECT m_id, ('EPOCH'::TIMESTAMP + INTERVAL (created_at::INT) seconds)::TIMESTAMPTZ"
+        " AS created_tz, regexp_replace(regexp_replace(url, '^http[s]://', ''), '/.*$', '')"
+        " AS from_instance FROM mastodon_toot WHERE app = 'Tusky'",
+    ],
+)
+def test_the_articles_queries_run_unchanged(
+    connection: duckdb.DuckDBPyConnection, asked: str
+) -> None:
+    """Its expressions as they stand in its notebook.
+
+    See: https://github.com/saubury/mastodon-stream/blob/main/notebooks/mastodon-analysis.ipynb
+    """
+    assert len(connection.sql(asked).fetchall()) == 1
+
+
+def test_a_lake_without_tables_has_no_views(lake: Lake) -> None:
+    """Nothing is there yet; nothing fails."""
+    create_views(lake.connection, {})
+    assert lake.connection.sql("SHOW TABLES").fetchall() == []
+
+
+def test_answers_are_a_table_csv_or_json(
+    connection: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same rows; text with commas, quotes and line breaks comes back whole."""
+    asked = "SELECT 'a,\"b\"\nc' AS text, DATE '2026-11-24' AS day, 1.5 AS n, NULL AS x"
+    answer(connection, asked, "csv")
+    assert list(csv.reader(StringIO(capsys.readouterr().out))) == [
+        ["text", "day", "n", "x"],
+        ['a,"b"\nc', "2026-11-24", "1.5", ""],
+    ]
+    answer(connection, f"{asked} FROM range(1500)", "json")
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 1500
+    assert found[0] == {"text": 'a,"b"\nc', "day": "2026-11-24", "n": "1.5", "x": None}
+    answer(connection, "SELECT 1 AS n WHERE false", "json")
+    assert json.loads(capsys.readouterr().out) == []
+    answer(connection, "SELECT 1 AS first; SELECT 2 AS second")
+    shown = capsys.readouterr().out
+    assert "first" in shown
+    assert "second" in shown
+
+
+def test_a_strangers_text_does_not_steer_the_terminal(
+    connection: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Control characters are shown, not obeyed."""
+    answer(connection, "SELECT 'a' || chr(27) || '[31mb' AS text")
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("selec 1", 'Parser Error: syntax error at or near "selec"'),
+        ("SELECT nothing FROM toots", 'Binder Error: Referenced column "nothing" not found'),
+        ("FROM app_usag", 'Did you mean "app_usage"?'),
+    ],
+)
+def test_a_wrong_statement_is_one_line(
+    connection: duckdb.DuckDBPyConnection, asked: str, said: str
+) -> None:
+    """With DuckDB's own suggestion, without the statement again."""
+    with pytest.raises(duckdb.Error) as raised:
+        answer(connection, asked)
+    line = reason(raised.value)
+    assert said in line
+    assert "\n" not in line
+
+
+def test_an_object_store_that_went_away_is_one_line() -> None:
+    """In the middle of it all, DuckDB meets it first."""
+    with duckdb.connect(":memory:", config=dict(LAKE_CONFIG)) as connection:
+        settings = load_settings(
+            s3_endpoint="http://127.0.0.1:9", aws_access_key_id="k", aws_secret_access_key="s"
+        )
+        prepare_lake(connection, settings)
+        connection.execute("SET http_retries = 0")
+        with pytest.raises(duckdb.Error) as raised:
+            answer(connection, "FROM read_parquet('s3://mastodon/toots/*.parquet')")
+    assert "does not answer as it should: see `make status`" in reason(raised.value)
+    assert "\n" not in reason(raised.value)
+
+
+def lines(*typed: str | type[BaseException]) -> Callable[[str], str]:
+    """What a person types, line by line; then the end of input."""
+    coming: Iterator[str | type[BaseException]] = iter([*typed, EOFError])
+
+    def read_line(_prompt: str) -> str:
+        line = next(coming)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    return read_line
+
+
+def test_the_prompt_reads_until_a_semicolon(
+    connection: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over lines; not one in a string; what is wrong is told, and it goes on."""
+    typed = lines("SELECT 'one;", "two' AS", "text;", "", "selec;", "SELECT 3;")
+    converse(connection, "csv", typed)
+    told = capsys.readouterr()
+    assert "Tables: app_usage, daily_usage" in told.out
+    assert 'text\n"one;\ntwo"\n3\n3\n' in told.out
+    assert told.err == 'Parser Error: syntax error at or near "selec"\n'
+
+
+@pytest.mark.parametrize("leave", ["exit", "quit;", ".quit"])
+def test_the_prompt_is_left_by_a_word_or_the_end_of_input(
+    connection: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str], leave: str
+) -> None:
+    """And Ctrl-C only takes back what was typed."""
+    typed = lines("SELECT 1", KeyboardInterrupt, "SELECT 2;", leave, "SELECT 3;")
+    converse(connection, "csv", typed)
+    assert capsys.readouterr().out.splitlines()[2:] == ["", "2", "2"]
+
+
+def test_an_object_store_that_is_down_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It names the address and what to do."""
+    monkeypatch.setenv("MASTODON_PIPELINE_DATA", str(tmp_path))
+    monkeypatch.setenv("S3_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "word")
+    outcome = CliRunner().invoke(cli, ["sql", "SELECT 1"])
+    assert outcome.exit_code == 1
+    assert outcome.output == (
+        "mastodon-pipeline: the object store at http://127.0.0.1:9 does not answer: start it with"
+        " `make up`, or set S3_ENDPOINT\n"
+    )
+
+
+def test_help_teaches_by_examples() -> None:
+    """Each command of it stands on lines of its own."""
+    shown = CliRunner().invoke(cli, ["sql", "--help"]).output
+    assert '  mastodon-pipeline sql "SHOW TABLES"\n' in shown
+    assert "Ctrl-D" in shown
