@@ -52,8 +52,9 @@ class FeedPosition:
     """One feed's position. All methods may be called from any thread.
 
     **What can be lost here:** a remote toot that the server fetched while nobody listened, and
-    that was written more than `overlap_ms` before the newest toot read; and, where ids are no
-    snowflakes, any that the server lists below what was read.
+    that was written more than `overlap_ms` before the newest toot read; where ids are no
+    snowflakes, any that the server lists below what was read. On a polled feed a toot fetched
+    between two polls waits for the next reconnect or restart, which reads the overlap.
     """
 
     def __init__(self, start: str | None, overlap_ms: int = 0) -> None:

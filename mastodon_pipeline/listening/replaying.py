@@ -68,7 +68,7 @@ class ParquetToots:
             [self.rows] = self._connection.execute(query("replay_count"), self._paths).fetchall()[0]
         except duckdb.Error as error:
             self._connection.close()
-            raise Unreplayable(" ".join(str(error).split())[:300]) from None
+            raise Unreplayable(_told(error)) from None
         except Unreplayable:
             self._connection.close()
             raise
@@ -95,7 +95,7 @@ class ParquetToots:
         except duckdb.InterruptException:
             raise KeyboardInterrupt from None
         except duckdb.Error as error:
-            raise Unreplayable(" ".join(str(error).split())[:300]) from None
+            raise Unreplayable(_told(error)) from None
 
 
 def replay(
@@ -126,6 +126,11 @@ def replay(
         if number % 1000 == 0:
             sink.poll()
             tick(1000)
+
+
+def _told(error: duckdb.Error) -> str:
+    # Without the place in our query, which is no business of the reader's.
+    return " ".join(str(error).partition("\n\nLINE ")[0].split())[:300]
 
 
 def _checked(record: Record) -> Record:
