@@ -46,12 +46,13 @@ def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None
             for message in messages:
                 waiting = False
                 try:
-                    click.echo(as_json(message))
+                    line = as_json(message)
                 except ValueError as error:
                     place = f"partition {message.partition()} offset {message.offset()}"
                     click.echo(f"not decodable: {place}: {error}", err=True)
                     continue
-                printed += 1
+                printed += 1  # Before it is seen, so that the sum never lacks what was seen.
+                click.echo(line)
                 if printed == limit:
                     break
     except KeyboardInterrupt:
