@@ -111,7 +111,8 @@ def dagster_programs(
         directory=REPOSITORY,
         environment=variables,
         reads=(home / "dagster.yaml",),
-        after=after,
+        # Both would make Dagster's tables in a new home, and one fail at the other's.
+        after=(*after, webserver.name),
         # Its runs get the signal too: a listener hands over what it holds, then ends.
         stop_seconds=60,
     )
