@@ -25,8 +25,9 @@ def quiet(server: ServerPolicy) -> Options:
 
 
 def wait_for_stream(simulator: Simulator) -> None:
-    streams = simulator.servers[0].streams
-    simulator.wait_until(lambda: len(streams) > 0)
+    # And until the timeline has been read for what came before: a toot in between is told twice.
+    server = simulator.servers[0]
+    simulator.wait_until(lambda: len(server.streams) > 0 and server.served["polls"] > 0)
 
 
 @contextmanager
