@@ -24,7 +24,7 @@ ROWS_OF_A_TABLE = 100
 
 @click.command(
     epilog="Addresses and keys come from the settings: S3_ENDPOINT, S3_BUCKET, AWS_ACCESS_KEY_ID, "
-    "AWS_SECRET_ACCESS_KEY. Nothing that is asked here locks or changes the lake's tables."
+    "AWS_SECRET_ACCESS_KEY. The views only read, and lock nobody out."
 )
 @click.argument("statement", required=False)
 @click.option("--csv", "shape", flag_value="csv", help="Print as CSV, all rows.")
