@@ -4,7 +4,9 @@ import csv
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -80,18 +82,28 @@ def sql(statement: str | None, shape: Shape | None) -> None:
 def answer(connection: "DuckDBPyConnection", statements: str, shape: Shape = "table") -> None:
     """Runs statements one after the other, and prints what each returns.
 
-    Raises duckdb.Error where one is wrong or cannot be run, and KeyboardInterrupt where it was
-    interrupted.
+    Ctrl-C ends a query at once. Raises duckdb.Error where a statement is wrong or cannot be run.
     """
-    try:
-        for statement in connection.extract_statements(statements):
-            result = connection.sql(statement)
-            if result is not None:
-                _PRINT[shape](result)
-    except RuntimeError as error:
-        if "interrupt" in str(error).lower():  # how DuckDB tells of Ctrl-C
-            raise KeyboardInterrupt from None
-        raise
+    for statement in connection.extract_statements(statements):
+        result = _interruptible(connection, partial(connection.sql, statement))
+        if result is None:
+            continue
+        if shape == "table":
+            _interruptible(connection, partial(_print_table, result))
+        else:
+            _interruptible(connection, result.execute)
+            _PRINT[shape](result)
+
+
+def _interruptible(connection: "DuckDBPyConnection", run: Callable[[], Any]) -> Any:
+    # Python sees Ctrl-C between its own steps alone, and a query is one: another thread runs it.
+    with ThreadPoolExecutor(1) as worker:
+        running = worker.submit(run)
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
 
 
 def converse(
@@ -185,7 +197,6 @@ def _print_json(result: "DuckDBPyRelation") -> None:
 
 
 _PRINT: dict[Shape, Callable[["DuckDBPyRelation"], None]] = {
-    "table": _print_table,
     "csv": _print_csv,
     "json": _print_json,
 }

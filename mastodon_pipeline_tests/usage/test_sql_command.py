@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import StringIO
@@ -174,6 +177,18 @@ def test_an_object_store_that_went_away_is_one_line() -> None:
             answer(connection, "FROM read_parquet('s3://mastodon/toots/*.parquet')")
     assert "does not answer as it should: see `make status`" in reason(raised.value)
     assert "\n" not in reason(raised.value)
+
+
+def test_ctrl_c_ends_a_query_at_once_and_the_connection_goes_on(
+    connection: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not when the query would have ended, in some years."""
+    ctrl_c = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT])
+    ctrl_c.start()
+    with pytest.raises(KeyboardInterrupt):
+        answer(connection, "SELECT count(*) FROM range(1_000_000_000_000_000) t(x) WHERE x % 7 = 8")
+    answer(connection, "SELECT 7 AS n", "csv")
+    assert capsys.readouterr().out == "n\n7\n"
 
 
 def lines(*typed: str | type[BaseException]) -> Callable[[str], str]:
