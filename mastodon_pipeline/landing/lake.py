@@ -62,6 +62,7 @@ def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
     keys = s3_credentials(settings)
     # LOAD takes no parameters; the path is our own environment's.
     connection.execute(f"LOAD '{_httpfs_extension()}'")
+    connection.execute(query("forget_keys"))
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET http_retries = 5")  # 0.1 s, times four each: rides out some 30 s
     if proxy_bypass(endpoint.hostname):

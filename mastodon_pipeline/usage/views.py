@@ -42,7 +42,6 @@ def open_views(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
             ).get("KeyCount")
         }
     with closing(connect_lake(settings)) as connection:
-        connection.execute(query("forget_keys"))
         create_views(connection, present)
         yield connection
 

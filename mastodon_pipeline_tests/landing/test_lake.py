@@ -18,6 +18,17 @@ def test_the_keys_are_never_shown(settings: Settings) -> None:
     assert "a-secret-key" not in repr(s3_credentials(settings))
 
 
+def test_keys_of_the_environment_stay_out_of_the_settings(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """httpfs copies them there as it is loaded, where any query could read them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "an-environment-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "an-environment-secret")
+    with connect_lake(settings) as lake:
+        shown = str(lake.execute("FROM duckdb_settings()").fetchall())
+    assert "an-environment" not in shown
+
+
 def test_a_connection_is_bounded_and_in_utc(settings: Settings) -> None:
     """2 GB, and instants are shown in UTC whatever the machine's zone."""
     with connect_lake(settings) as lake:
