@@ -1,29 +1,12 @@
-"""A native stack for the time of a measurement, on ports and data of its own."""
+"""A native stack for the time of a measurement, which says on stderr what it is doing."""
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 
 import click
 
-from infra.native_stack import Ports, Stack
+from infra.native_stack import Stack, temporary_stack
 
 
-@contextmanager
-def a_native_stack() -> Iterator[Stack]:
+def a_native_stack() -> AbstractContextManager[Stack]:
     """Starts it, sets the environment to it, and leaves nothing of it behind."""
-    data = Path(tempfile.mkdtemp(prefix="mastodon-bench-"))
-    stack = Stack(data=data, ports=Ports.free(), say=lambda text: click.echo(text, err=True))
-    former = dict(os.environ)
-    try:
-        stack.up()
-        os.environ.update(stack.environment)
-        yield stack
-    finally:
-        os.environ.clear()
-        os.environ.update(former)
-        stack.down()
-        shutil.rmtree(data)
+    return temporary_stack(lambda text: click.echo(text, err=True))

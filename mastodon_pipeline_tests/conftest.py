@@ -1,14 +1,10 @@
 """What all tests share: the native stack, for those that need it."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from infra.native_stack import Ports, Stack
+from infra.native_stack import Stack, temporary_stack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,20 +16,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """A whole native stack of this session's own, without Dagster, and the environment set to it.
-
-    It has free ports and a temporary data directory, so a demo on the default ports is not
-    disturbed. Both are gone afterwards, whether the tests passed, failed or were interrupted.
-    """
-    data = Path(tempfile.mkdtemp(prefix="mastodon-stack-"))
-    former = dict(os.environ)
-    stack = Stack(data=data, ports=Ports.free())
-    try:
-        stack.up()
-        os.environ.update(stack.environment)
+    """This session's own native stack, gone afterwards whether the tests passed or not."""
+    with temporary_stack() as stack:
         yield stack
-    finally:
-        os.environ.clear()
-        os.environ.update(former)
-        stack.down()
-        shutil.rmtree(data)

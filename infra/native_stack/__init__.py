@@ -8,5 +8,6 @@ from infra.native_stack.errors import StackError
 from infra.native_stack.ports import Ports
 from infra.native_stack.program import Program
 from infra.native_stack.stack import ProgramStatus, Stack
+from infra.native_stack.temporary import temporary_stack
 
-__all__ = ["Ports", "Program", "ProgramStatus", "Stack", "StackError"]
+__all__ = ["Ports", "Program", "ProgramStatus", "Stack", "StackError", "temporary_stack"]
