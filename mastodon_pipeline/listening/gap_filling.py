@@ -4,6 +4,7 @@ The stream is connected first, so nothing falls between the two; what both bring
 """
 
 import logging
+import time
 from collections.abc import Callable
 from queue import Queue
 from threading import Event
@@ -17,7 +18,7 @@ from mastodon_pipeline.listening.server_session import (
     Unreachable,
     UnsafeAddress,
 )
-from mastodon_pipeline.listening.server_statistics import ServerStatistics
+from mastodon_pipeline.listening.server_statistics import ServerStatistics, UnfilledGap
 from mastodon_pipeline.listening.timeline_pages import (
     BEFORE_EVERYTHING,
     TimelineReader,
@@ -116,6 +117,7 @@ class GapFilling:
             gap.read_up_to or "the start",
             reason,
         )
-        self._statistics.gaps_lost += 1
-        self._statistics.gap_reason = reason
+        self._statistics.lost_gap(
+            UnfilledGap(gap.read_up_to or "", "", None, None, reason, time.time_ns() // 1_000_000)
+        )
         self._position.close_gap(gap)

@@ -231,7 +231,8 @@ class ServerFollower:
         record = toot_record(status, event, self._observer, source, _now())
         self._send(record)
         self._seen.remember(record)
-        self.statistics.took_toot(record["created_at"])
+        lag = record["ingested_at"] - record["created_at"] if source != "gap" else None
+        self.statistics.took_toot(record["created_at"], lag)
         self.position.saw(str(status.id))
         return str(status.id)
 
