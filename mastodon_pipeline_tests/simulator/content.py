@@ -5,6 +5,7 @@ it, and it remembers which servers listed it under which id.
 """
 
 import random
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from mastodon_pipeline_tests.simulator import words
 
 AUTHORS_A_SERVER = 26
+_FIRST_NUMBER = 115_000_000_000_000_000
 T = TypeVar("T")
 App = tuple[str, str | None]
 
@@ -75,6 +77,7 @@ class Toot:
     visibility: Literal["public", "unlisted", "private"] = "public"
     reply_to: Literal["self", "other"] | None = None
     boost_of: "Toot | None" = None
+    quotes: "Toot | None" = None
     edited_at: int | None = None
     deleted: bool = False
     published: bool = False
@@ -113,6 +116,7 @@ class Writer:
         self.authors = authors
         self._numbers = dict.fromkeys(authors, number_from)
         self._everybody = [author for people in self.authors.values() for author in people]
+        self._latest: dict[str, Toot] = {}
 
     def toot(self, server: str, at: int) -> Toot:
         """A public top-level toot by somebody at home on `server`, created `at` (UTC ms)."""
@@ -121,6 +125,10 @@ class Writer:
         toot = self._draft(author, at)
         if rng.random() < 0.08:
             toot.reply_to = "self"
+        if zlib.crc32(toot.uri.encode()) % 60 == 0:
+            toot.quotes = self._latest.get(server)
+        if toot.quotes is None:  # a quoted toot's own quote would be told by its id alone
+            self._latest[server] = toot
         return toot
 
     def unlisted(self, server: str, at: int, boosted: Toot | None) -> Toot:
@@ -139,9 +147,7 @@ class Writer:
     def edited(self, toot: Toot) -> Body:
         """The toot's content after a second thought."""
         more = self._rng.choice(words.SENTENCES[toot.language or "en"])
-        return Body(
-            f"{toot.body.html}<p>{escape(more, quote=False)}</p>", f"{toot.body.text}\n{more}"
-        )
+        return Body(f"{toot.body.html}<p>{html(more)}</p>", f"{toot.body.text}\n{more}")
 
     @classmethod
     def with_new_authors(cls, domains: Sequence[str], rng: random.Random) -> "Writer":
@@ -173,7 +179,7 @@ class Writer:
         mentions = tuple(rng.sample(self._everybody, 1)) if rng.random() < 0.12 else ()
         emojis = (rng.choice(words.CUSTOM_EMOJI),) if rng.random() < 0.06 else ()
         return Toot(
-            uri=f"{author.uri}/statuses/{number}",
+            uri=f"{author.uri}/statuses/{_FIRST_NUMBER + number}",
             author=author,
             created_at=at,
             language=author.language,
@@ -194,27 +200,27 @@ class Writer:
     ) -> Body:
         rng = self._rng
         pool = words.SENTENCES[author.language or "en"]
-        html, text = [], []
+        markup, text = [], []
         for _ in range(rng.choices((1, 2, 3), (70, 22, 8))[0]):
             sentences = rng.sample(pool, rng.choices((1, 2, 3), (45, 40, 15))[0])
             joint = rng.choice((" ", " ", "\n"))
-            html.append(joint.join(escape(s, quote=False) for s in sentences))
+            markup.append(joint.join(html(s) for s in sentences))
             text.append(joint.join(sentences))
         if mentions:
-            html[0] = " ".join([_mention(person) for person in mentions] + [html[0]])
+            markup[0] = " ".join([_mention(person) for person in mentions] + [markup[0]])
             text[0] = " ".join([f"@{person.username}" for person in mentions] + [text[0]])
         if rng.random() < 0.2:
             emoji = rng.choice(words.EMOJI)
-            html[-1], text[-1] = f"{html[-1]} {emoji}", f"{text[-1]} {emoji}"
+            markup[-1], text[-1] = f"{markup[-1]} {emoji}", f"{text[-1]} {emoji}"
         for shortcode in emojis:
-            html[-1], text[-1] = f"{html[-1]} :{shortcode}:", f"{text[-1]} :{shortcode}:"
+            markup[-1], text[-1] = f"{markup[-1]} :{shortcode}:", f"{text[-1]} :{shortcode}:"
         if rng.random() < 0.2:
             link = rng.choice(words.LINKS)
-            html[-1], text[-1] = f"{html[-1]} {_link(link)}", f"{text[-1]} {link}"
+            markup[-1], text[-1] = f"{markup[-1]} {link_html(link)}", f"{text[-1]} {link}"
         if tags:
-            html.append(" ".join(_hashtag(author.server, tag) for tag in tags))
+            markup.append(" ".join(hashtag_html(author.server, tag) for tag in tags))
             text.append(" ".join(f"#{tag}" for tag in tags))
-        paragraphs = "".join(f"<p>{part}</p>" for part in html).replace("\n", "<br />")
+        paragraphs = "".join(f"<p>{part}</p>" for part in markup).replace("\n", "<br />")
         return Body(paragraphs, "\n".join(text))
 
 
@@ -231,20 +237,26 @@ def _mention(person: Author) -> str:
     )
 
 
-def _hashtag(server: str, tag: str) -> str:
+def hashtag_html(server: str, tag: str) -> str:
+    """A hashtag as Mastodon marks it up."""
     return (
         f'<a href="https://{server}/tags/{quote(tag.lower())}" class="mention hashtag" rel="tag">'
         f"#<span>{tag}</span></a>"
     )
 
 
-def _link(address: str) -> str:
+def link_html(address: str, rel: str = "nofollow noopener") -> str:
     """Mastodon hides a link's scheme and its tail beyond 30 characters in spans of no text loss."""
     scheme, rest = address.split("://", 1)
     shown, hidden = rest[:30], rest[30:]
-    kind = ' class="ellipsis"' if hidden else ""
+    kind = "ellipsis" if hidden else ""
     return (
-        f'<a href="{escape(address)}" target="_blank" rel="nofollow noopener" translate="no">'
-        f'<span class="invisible">{scheme}://</span><span{kind}>{escape(shown, quote=False)}</span>'
-        f'<span class="invisible">{escape(hidden, quote=False)}</span></a>'
+        f'<a href="{html(address)}" target="_blank" rel="{rel}" translate="no">'
+        f'<span class="invisible">{scheme}://</span><span class="{kind}">{html(shown)}</span>'
+        f'<span class="invisible">{html(hidden)}</span></a>'
     )
+
+
+def html(text: str) -> str:
+    """Text as Mastodon escapes it: apostrophes and quotation marks too, by number and by name."""
+    return escape(text).replace("&#x27;", "&#39;")

@@ -108,3 +108,10 @@ LINKS = (
     "https://almanac.example/tides",
     "https://recipes.example/rye-bread-in-two-days",
 )
+PROFILE_FIELDS: tuple[tuple[str, str | None], ...] = (
+    ("Home", "https://{}.example"),
+    ("Pronouns", None),
+    ("Photographs", "https://pictures.example/people/{}/harbours-and-birds"),
+    ("Code", "https://code.example/{}"),
+)
+"""What people tell of themselves: a label, and an address with their name (None: not a link)."""
