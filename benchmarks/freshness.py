@@ -1,0 +1,269 @@
+"""How old a toot is when `toots_per_server_per_hour` counts it, the running hour included.
+
+The whole product at its default settings, on this machine: Kafka, Connect, MinIO, registry,
+Dagster with its sensors, and a listener that follows simulated servers which publish by the clock.
+A reader asks the table in the bucket once a second, as anybody may.
+
+A toot's time begins with its `ingested_at`, which the listener takes just before it produces the
+record: a little before the toot arrives in Kafka, so the figures are a little too high. It ends
+with the first answer that counts it: the n-th toot of an hour and server is counted once the table
+says n. On the way are
+
+- parquet: the sink's commit puts the record's file into its hour's folder;
+- request: `landed_toots_sensor` sees it, and asks for a run where none is on its way;
+- start: the run is taken from the queue, and its process starts;
+- table: the run builds `toots` and the table, and the reader asks.
+"""
+
+import os
+import shutil
+import socket
+import statistics
+import tempfile
+import time
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import dagster as dg
+
+from infra.demo import counted, listening
+from infra.native_stack import Ports, Stack
+from infra.simulated_fediverse import ServerHour, SimulatedFediverse
+from mastodon_pipeline.landing.bucket import s3_client
+from mastodon_pipeline.landing.lake import connect_lake
+from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.jobs import refresh_hourly_usage
+from mastodon_pipeline.usage.layout import Layout
+
+ARRIVALS = """
+    select
+        strftime(arg_min(created_at, ingested_at), '%Y-%m-%d-%H') as hour,
+        arg_min(server, ingested_at) as server,
+        epoch(min(ingested_at)) as ingested_at,
+        arg_min(filename, ingested_at) as file
+    from read_parquet($landed, union_by_name = true, hive_partitioning = false, filename = true)
+    where event <> 'delete'
+    group by uri
+    order by min(ingested_at)
+"""
+STAGES = ("parquet", "request", "start", "table")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A toot's first record."""
+
+    hour: ServerHour
+    ingested_at: float
+    """Seconds since the epoch, as all times here."""
+    landed_at: float
+    """By the object store's stamp, whole seconds in a listing."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that built hours."""
+
+    requested_at: float
+    started_at: float
+    ended_at: float
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A toot's way, as stamps that never go back."""
+
+    stamps: tuple[float, ...]
+    """ingested, landed, requested, started, counted."""
+
+    @property
+    def seconds(self) -> float:
+        """The whole way."""
+        return self.stamps[-1] - self.stamps[0]
+
+    def stage(self, position: int) -> float:
+        """How long one of the `STAGES` took."""
+        return self.stamps[position + 1] - self.stamps[position]
+
+
+class Reader:
+    """Asks the table, and remembers when it first said which number."""
+
+    def __init__(self) -> None:
+        self.answers: defaultdict[ServerHour, list[tuple[int, float]]] = defaultdict(list)
+        self.total = 0
+
+    def ask(self) -> None:
+        """Once."""
+        answer = counted()
+        now = time.time()
+        self.total = sum(answer.values())
+        for hour, toots in answer.items():
+            answers = self.answers[hour]
+            if not answers or toots > answers[-1][0]:
+                answers.append((toots, now))
+
+    def counted_at(self, hour: ServerHour, number: int) -> float:
+        """When the hour's `number`-th toot, from 1 on, was counted."""
+        return next(at for toots, at in self.answers[hour] if toots >= number)
+
+    def ask_each_second(self, seconds: float, until: int | None = None) -> None:
+        """For so long, or until the table has so many toots."""
+        began = time.monotonic()
+        said = 0.0
+        while (passed := time.monotonic() - began) < seconds:
+            self.ask()
+            if self.total == until:
+                return
+            if passed - said >= 10:
+                said = passed
+                click.echo(f"  {self.total:,} toots counted ({passed:.0f} s)", err=True)
+            time.sleep(max(0.0, 1 - (time.monotonic() - began - passed)))
+
+
+@contextmanager
+def the_product(servers: int) -> Iterator[tuple[Stack, SimulatedFediverse]]:
+    """Everything that `make up` starts, and simulated servers to listen to; gone afterwards."""
+    data = Path(tempfile.mkdtemp(prefix="mastodon-bench-"))
+    stack = Stack(data=data, ports=Ports.free(), say=lambda text: click.echo(text, err=True))
+    first = free_row(servers + 1)
+    fediverse = SimulatedFediverse(servers, 0, 1.0, 7, first_port=first + 1, control_port=first)
+    former = dict(os.environ)
+    try:
+        settings = fediverse.listening_environment()
+        os.environ.pop("MASTODON_SERVERS_FILE", None)
+        os.environ.update(settings)
+        stack.up(with_dagster=True, extra=[fediverse.program(settings)])
+        os.environ.update(stack.environment)
+        yield stack, fediverse
+    finally:
+        os.environ.clear()
+        os.environ.update(former)
+        stack.down()
+        shutil.rmtree(data)
+
+
+def free_row(count: int) -> int:
+    """The first of so many neighbouring ports that nobody listens on."""
+    for first in range(20_000, 32_000, count):
+        try:
+            with ExitStack() as held:
+                for port in range(first, first + count):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+    raise RuntimeError(f"no {count} free ports in a row")
+
+
+def arrivals() -> list[Arrival]:
+    """Every toot's first record, from the landed files."""
+    settings = load_settings()
+    landed = Layout.of(settings).landed()
+    root = f"s3://{settings.s3_bucket}/"
+    with closing(s3_client(settings)) as s3, closing(connect_lake(settings)) as lake:
+        pages = s3.get_paginator("list_objects_v2").paginate(
+            Bucket=settings.s3_bucket, Prefix=landed.removeprefix(root)
+        )
+        landed_at = {
+            root + found["Key"]: found["LastModified"].timestamp()
+            for page in pages
+            for found in page.get("Contents", [])
+        }
+        rows = lake.execute(ARRIVALS, {"landed": f"{landed}*/*.parquet"}).fetchall()
+    return [
+        Arrival((hour, server), ingested_at, landed_at[file])
+        for hour, server, ingested_at, file in rows
+    ]
+
+
+def hourly_runs(data: Path) -> list[Run]:
+    """The runs of `refresh_hourly_usage`, oldest first."""
+    with dg.DagsterInstance.from_config(str(data / "dagster")) as instance:
+        records = instance.get_run_records(
+            dg.RunsFilter(
+                job_name=refresh_hourly_usage.name, statuses=[dg.DagsterRunStatus.SUCCESS]
+            )
+        )
+    return [
+        Run(record.create_timestamp.timestamp(), record.start_time or 0, record.end_time or 0)
+        for record in reversed(records)
+    ]
+
+
+def ways(arrived: list[Arrival], reader: Reader, runs: list[Run]) -> list[Counted]:
+    """Every toot's way: its run is the last that had started when it was counted."""
+    starts = [run.started_at for run in runs]
+    numbers: defaultdict[ServerHour, int] = defaultdict(int)
+    found = []
+    for one in arrived:
+        numbers[one.hour] += 1
+        counted_at = reader.counted_at(one.hour, numbers[one.hour])
+        run = runs[bisect_right(starts, counted_at) - 1]
+        stamps = [one.ingested_at, one.landed_at, run.requested_at, run.started_at, counted_at]
+        for position in range(1, len(stamps)):  # a file may land while the run is starting
+            stamps[position] = min(max(stamps[position - 1 : position + 1]), counted_at)
+        found.append(Counted(tuple(stamps)))
+    return found
+
+
+def shares(values: list[float]) -> str:
+    """Median, 95th percentile and greatest, as columns."""
+    cut = statistics.quantiles(values, n=100, method="inclusive")
+    return f"{cut[49]:>8.1f} {cut[94]:>8.1f} {max(values):>8.1f}"
+
+
+@click.command()
+@click.option("--servers", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--rate", default=10.0, show_default=True, help="Toots a second, in all.")
+@click.option("--seconds", default=240.0, show_default=True, help="How long they publish.")
+@click.option("--warm-up", default=30.0, show_default=True, help="Seconds before that, left out.")
+def bench(servers: int, rate: float, seconds: float, warm_up: float) -> None:
+    """Seconds from a toot's arrival until toots_per_server_per_hour counts it."""
+    with the_product(servers) as (stack, fediverse):
+        deadline = time.monotonic() + 120
+        while not listening(fediverse)[0]:
+            if time.monotonic() > deadline:
+                raise click.ClickException("not every server is listened to after 120 s")
+            time.sleep(1)
+        reader = Reader()
+        fediverse.go_on_living(rate)
+        reader.ask_each_second(warm_up)
+        began = time.time()
+        reader.ask_each_second(seconds)
+        fediverse.go_on_living(0)
+        time.sleep(2)  # the last copies are on their way
+        published = sum(fediverse.truth().values())
+        reader.ask_each_second(180, until=published)
+        memory = stack.memory_bytes() / 1e6
+        arrived, runs = arrivals(), hourly_runs(stack.data)
+    if reader.total != published or len(arrived) != published:
+        raise click.ClickException(
+            f"{published} toots were published, {len(arrived)} landed, {reader.total} are counted"
+        )
+    found = [way for way in ways(arrived, reader, runs) if way.stamps[0] >= began]
+    load = os.getloadavg()[0]
+    click.echo(
+        f"\n{len(found):,} toots of {servers} servers in {seconds:.0f} s, {len(runs)} runs, "
+        f"{memory:,.0f} MB in all, load {load:.1f} on {os.cpu_count()} cores, "
+        f"from {datetime.fromtimestamp(began, UTC):%H:%M} UTC"
+    )
+    click.echo(f"\n{'seconds':<10} {'p50':>8} {'p95':>8} {'max':>8}")
+    for position, stage in enumerate(STAGES):
+        click.echo(f"{stage:<10} {shares([way.stage(position) for way in found])}")
+    totals = [way.seconds for way in found]
+    click.echo(f"{'all':<10} {shares(totals)}")
+    cut = statistics.quantiles(totals, n=100, method="inclusive")
+    click.echo(f"BENCH usage.freshness_p50_seconds {cut[49]:.1f}")
+    click.echo(f"BENCH usage.freshness_p95_seconds {cut[94]:.1f}")
+    click.echo(f"BENCH usage.freshness_max_seconds {max(totals):.1f}")
+
+
+if __name__ == "__main__":
+    bench()
