@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 import webbrowser
+from collections import Counter
 from collections.abc import Callable
 
 import click
@@ -50,14 +51,29 @@ def differences(truth: dict[ServerHour, int], result: dict[ServerHour, int]) -> 
 
 
 def comparison(truth: dict[ServerHour, int], result: dict[ServerHour, int]) -> str:
-    """Both, side by side, as a table."""
-    lines = [f"{'hour (UTC)':<14} {'server':<20} {'published':>9} {'counted':>9}"]
-    for hour, server in sorted(truth.keys() | result.keys()):
-        was, found = truth.get((hour, server), 0), result.get((hour, server), 0)
-        verdict = "" if was == found else "   differs"
-        lines.append(f"{hour:<14} {server:<20} {was:>9,} {found:>9,}{verdict}")
-    total = f"{sum(truth.values()):>9,} {sum(result.values()):>9,}"
-    return "\n".join([*lines, f"{'all':<14} {'':<20} {total}"])
+    """Both, side by side, day by day; and every server-hour in which they differ."""
+    was, found = by_day(truth), by_day(result)
+    lines = [f"{'day (UTC)':<14} {'server':<20} {'published':>9} {'counted':>9}"]
+    lines += [
+        f"{day:<14} {server:<20} {was[day, server]:>9,} {found[day, server]:>9,}"
+        for day, server in sorted(was.keys() | found.keys())
+    ]
+    lines.append(f"{'all':<14} {'':<20} {was.total():>9,} {found.total():>9,}")
+    lines += [
+        f"{hour:<14} {server:<20} {truth.get((hour, server), 0):>9,} "
+        f"{result.get((hour, server), 0):>9,}   differs"
+        for hour, server in sorted(truth.keys() | result.keys())
+        if truth.get((hour, server), 0) != result.get((hour, server), 0)
+    ]
+    return "\n".join(lines)
+
+
+def by_day(toots: dict[ServerHour, int]) -> Counter[ServerHour]:
+    """The toots of each day and server."""
+    found: Counter[ServerHour] = Counter()
+    for (hour, server), number in toots.items():
+        found[hour[: len("2026-11-24")], server] += number
+    return found
 
 
 def landed() -> bool:
@@ -174,8 +190,8 @@ def compare(fediverse: SimulatedFediverse, progress: Progress) -> bool:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--servers", default=3, show_default=True, type=click.IntRange(1, 50))
-@click.option("--toots", default=3000, show_default=True, type=click.IntRange(1))
-@click.option("--hours", default=6.0, show_default=True, help="The past hours they spread over.")
+@click.option("--toots", default=12_000, show_default=True, type=click.IntRange(1))
+@click.option("--hours", default=240.0, show_default=True, help="The past hours they spread over.")
 @click.option("--seed", default=7, show_default=True, help="The same seed, the same toots.")
 @click.option(
     "--first-port", default=9101, envvar="SIMULATOR_PORT", show_default=True, show_envvar=True

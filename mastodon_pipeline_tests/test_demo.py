@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def demo() -> Iterator[tuple[Demo, "subprocess.CompletedProcess[str]"]]:
     """`make demo` without make, and what it printed; stopped and wiped at the end."""
     one = a_demo()
     try:
-        yield one, one.run("python", "-m", "infra.demo", "--toots", "2000", "--live", "0")
+        options = ("--toots", "2000", "--hours", "30", "--live", "0")
+        yield one, one.run("python", "-m", "infra.demo", *options)
     finally:
         one.stop()
         assert marked_processes(one.data) == []
@@ -106,7 +108,7 @@ def test_every_server_hour_agrees_with_the_truth(demo: Ran) -> None:
     _, outcome = demo
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     rows = re.findall(r"^(\S+) +(\S+\.example) +([\d,]+) +([\d,]+)$", outcome.stdout, re.M)
-    assert len(rows) >= 18, outcome.stdout  # three servers, six hours and a bit
+    assert len(rows) >= 6, outcome.stdout  # three servers, two days or three
     assert all(published == counted for _, _, published, counted in rows)
     assert re.search(r"^all +2,000 +2,000$", outcome.stdout, re.M)
     assert "every server-hour agrees" in outcome.stdout
@@ -132,8 +134,8 @@ def test_listener_sensors_and_schedule_are_at_work(demo: Ran) -> None:
 
 def test_an_asset_is_materialised_from_the_shell(demo: Ran) -> None:
     """`dagster asset materialize` with a partition, as CI would; the count does not change."""
-    one, outcome = demo
-    hour = re.findall(r"^(\d{4}-\d\d-\d\d-\d\d) ", outcome.stdout, re.M)[1]
+    one, _ = demo
+    hour = f"{datetime.now(UTC) - timedelta(hours=9):%Y-%m-%d-%H}"
     made = one.run(
         *("dagster", "asset", "materialize", "--select", "toots_per_server_per_hour"),
         *("--partition", f"{hour}:00", "-m", "mastodon_pipeline.definitions"),

@@ -5,6 +5,7 @@ pages are safe; copies of remote toots get ids of their arrival, or backdated on
 observing server fetched them (Mastodon dates such ids by `created_at`).
 """
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def _times(
 ) -> list[tuple[int, str]]:
     """When and where each toot is written: servers differ in size, hours in how busy they are."""
     slots = max(1, round((end - start) / HOUR))
-    busy = [rng.uniform(0.5, 1.5) for _ in range(slots)]
+    busy = [_of_the_day(start + slot * HOUR) * rng.uniform(0.8, 1.2) for slot in range(slots)]
     sizes = [1 / (position + 1) ** 0.5 for position in range(len(domains))]
     width = (end - start) / slots
     times = [
@@ -119,6 +120,11 @@ def _times(
         )
     ]
     return sorted(times)
+
+
+def _of_the_day(at: int) -> float:
+    """How busy an hour is: the most at 20 UTC, a quarter of that at 8."""
+    return 1.0 + 0.6 * math.cos((at / HOUR % 24 - 20) / 24 * math.tau)
 
 
 def _aftermath(
