@@ -4,7 +4,8 @@ See: https://docs.joinmastodon.org/entities/Instance/ (`configuration.timelines_
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -74,11 +75,30 @@ def discover(server: Server, client: Mastodon) -> Discovered:
 
     Raises Refused for an HTTP error, Unreachable, UnsafeAddress, CrossHostRedirect.
     """
-    try:
+    with asking(server, client):
         try:
             answer: Mapping[str, Any] = client.instance_v2()
         except MastodonNotFoundError:
             answer = client.instance_v1()  # Before Mastodon 4.0, and Pleroma: `uri` for `domain`.
+    feeds = _path(answer, "configuration", "timelines_access", "live_feeds")
+    host = urlsplit(server.base_url).hostname or server.name
+    named = answer.get("domain") or answer.get("uri")
+    return Discovered(
+        domain=str(named or host).split("://")[-1].rstrip("/").lower(),
+        version=str(answer.get("version") or ""),
+        local_access=_access(feeds.get("local")),
+        remote_access=_access(feeds.get("remote")),
+    )
+
+
+@contextmanager
+def asking(server: Server, client: Mastodon) -> Iterator[None]:
+    """Around a question to the server: Mastodon.py's errors become this stage's.
+
+    Raises Refused for an HTTP error, Unreachable, UnsafeAddress, CrossHostRedirect.
+    """
+    try:
+        yield
     except MastodonRatelimitError:
         wait = max((client.ratelimit_reset or 0.0) - time.time(), 1.0)
         raise Refused(429, "Too Many Requests", {"Retry-After": str(int(wait))}) from None
@@ -91,15 +111,6 @@ def discover(server: Server, client: Mastodon) -> Discovered:
         if isinstance(error.__context__, UnsafeAddress | CrossHostRedirect):
             raise error.__context__ from None
         raise Unreachable(network_reason(error)) from None
-    feeds = _path(answer, "configuration", "timelines_access", "live_feeds")
-    host = urlsplit(server.base_url).hostname or server.name
-    named = answer.get("domain") or answer.get("uri")
-    return Discovered(
-        domain=str(named or host).split("://")[-1].rstrip("/").lower(),
-        version=str(answer.get("version") or ""),
-        local_access=_access(feeds.get("local")),
-        remote_access=_access(feeds.get("remote")),
-    )
 
 
 def choose_way(

@@ -3,6 +3,7 @@
 See: https://docs.joinmastodon.org/entities/Instance/ and /methods/instance/#activity
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -107,19 +108,21 @@ def instance_v1(policy: ServerPolicy, base_url: str, contact: Author) -> dict[st
 
 
 def activity(created: list[int], now: datetime) -> list[dict[str, str]]:
-    """Weekly figures, newest week first, everything in strings.
+    """Weekly figures, newest first, everything in strings.
 
     `created` are the UTC milliseconds of all statuses by the server's own people, those that no
-    public feed shows included, as Mastodon counts them.
+    public feed shows included, as Mastodon counts them. Its weeks are as odd as Mastodon's: they
+    begin at the moment of the answer so many weeks ago, and hold that UTC day and the five after
+    it, so every seventh day is in none, and the newest week is the running day.
+
+    See: https://github.com/mastodon/mastodon, `Api::V1::Instances::ActivityController` and
+    `ActivityTracker#sum`, whose range leaves out its last day
     """
-    monday = (now - timedelta(days=now.weekday())).replace(
-        hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC
-    )
+    days = Counter(datetime.fromtimestamp(at // 1000, UTC).date() for at in created)
     weeks = []
     for back in range(WEEKS):
-        start = int((monday - timedelta(weeks=back)).timestamp())
-        statuses = sum(start <= at // 1000 < start + 7 * 86400 for at in created)
-        weeks.append(
-            {"week": str(start), "statuses": str(statuses), "logins": "0", "registrations": "0"}
-        )
+        start = now - timedelta(weeks=back)
+        statuses = sum(days[start.date() + timedelta(days=day)] for day in range(6))
+        week = str(int(start.timestamp()))
+        weeks.append({"week": week, "statuses": str(statuses), "logins": "0", "registrations": "0"})
     return weeks
