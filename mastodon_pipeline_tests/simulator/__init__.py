@@ -10,7 +10,7 @@ The demo's source and the tests' opponent. As a program it is
 """
 
 from mastodon_pipeline_tests.simulator.fediverse import Options, default_servers
-from mastodon_pipeline_tests.simulator.instance import ServerPolicy
+from mastodon_pipeline_tests.simulator.instance import ServerPolicy, gotosocial
 from mastodon_pipeline_tests.simulator.limits import Limits, Rate
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 from mastodon_pipeline_tests.simulator.truth import ServerHour, TrueToot
@@ -24,4 +24,5 @@ __all__ = [
     "Simulator",
     "TrueToot",
     "default_servers",
+    "gotosocial",
 ]

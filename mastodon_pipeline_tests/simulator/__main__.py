@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 
 from mastodon_pipeline_tests.simulator.control import control_application
+from mastodon_pipeline_tests.simulator.doors import PortInUseError
 from mastodon_pipeline_tests.simulator.fediverse import (
     Fediverse,
     Options,
-    PortInUseError,
     default_servers,
     environment,
 )

@@ -1,13 +1,17 @@
 """The simulator's own port: how far it is, what is true, and orders to it. Not Mastodon's API."""
 
 import math
+import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast, get_args
 
 import msgspec
 from aiohttp import web
 
+from mastodon_pipeline_tests.simulator.faults import ENDPOINTS, REQUEST_FAULTS, Endpoint, Fault
 from mastodon_pipeline_tests.simulator.fediverse import Fediverse
+from mastodon_pipeline_tests.simulator.frames import Wire
+from mastodon_pipeline_tests.simulator.limits import ResetForm, reset_headers
 from mastodon_pipeline_tests.simulator.server import SimulatedServer
 from mastodon_pipeline_tests.simulator.truth import toots_per_server_per_hour
 
@@ -22,10 +26,19 @@ POST /fault?kind=KIND[&server=DOMAIN]   at one server or all of them, where KIND
        cut                              reset every stream
        end                              end every stream in good order
        silence, speak                   streams stay open and say nothing; talk again
-       drop&seconds=S                   reset every new connection
-       answer&status=N&seconds=S        answer everything with an HTTP status
+       pieces&bytes=N                   cut what is streamed into pieces of N bytes; 0: as usual
+       crlf                             end the lines of streams with CRLF
        event&name=NAME                  send a malformed or odd event to every stream
-       clear                            no more dropping, answering or silence
+       restart&seconds=S                end every stream, refuse connections for S seconds
+       clear                            all of these, and those below, are over
+   or what every request gets for S seconds, at one ENDPOINT (instance, timeline, streaming,
+   other) or all of them; fault_answers.py describes each:
+       answer&status=N[&reset=FORM&reset_seconds=S]
+                                        an HTTP status; FORM is iso, epoch, retry_after or none
+       redirect[&target=URL]            to the same place, here or at another server
+       bomb, endless_header, endless_line [&megabytes=N]
+       drop, hang, hang_up, cut_body, garbage
+       each with &seconds=S[&endpoint=ENDPOINT]
 """
 
 
@@ -82,6 +95,12 @@ class _Control:
                 seconds=_number(request, "seconds", 10.0),
                 status=int(_number(request, "status", 503)),
                 name=request.query.get("name", ""),
+                endpoint=request.query.get("endpoint", ""),
+                reset=request.query.get("reset", "none"),
+                reset_seconds=_number(request, "reset_seconds", 10.0),
+                target=request.query.get("target", ""),
+                megabytes=int(_number(request, "megabytes", 64)),
+                piece_bytes=int(_number(request, "bytes", 0)),
             )
         return _json(results)
 
@@ -96,23 +115,38 @@ class _Control:
 
 
 def order_fault(
-    server: SimulatedServer, kind: str, *, seconds: float = 10.0, status: int = 503, name: str = ""
+    server: SimulatedServer,
+    kind: str,
+    *,
+    seconds: float = 10.0,
+    status: int = 503,
+    name: str = "",
+    endpoint: str = "",
+    reset: str = "none",
+    reset_seconds: float = 10.0,
+    target: str = "",
+    megabytes: int = 64,
+    piece_bytes: int = 0,
 ) -> Any:
     """Lets something go wrong at a server (see `HELP`); what is worth knowing about it, or None.
 
-    Raises HTTPBadRequest for an unknown kind or event.
+    Raises HTTPBadRequest for an unknown kind, event, endpoint or form of a reset.
     """
+    if endpoint not in ("", *ENDPOINTS) or reset not in get_args(ResetForm):
+        raise web.HTTPBadRequest(text=f"no endpoint {endpoint!r}, or no reset {reset!r}\n\n{HELP}")
     match kind:
         case "cut":
             return server.streams.cut()
         case "end":
             server.streams.end()
         case "silence" | "speak":
-            server.streams.silent = kind == "silence"
-        case "drop":
-            server.faults.drop(seconds)
-        case "answer":
-            server.faults.answer(status, seconds)
+            server.streams.wire.silent = kind == "silence"
+        case "pieces":
+            server.streams.wire.piece_bytes = piece_bytes
+        case "crlf":
+            server.streams.wire.line_end = b"\r\n"
+        case "restart":
+            server.restart(seconds)
         case "event":
             try:
                 return server.inject(name)
@@ -120,7 +154,12 @@ def order_fault(
                 raise web.HTTPBadRequest(text=f"no event {name!r}; see faults.py\n") from None
         case "clear":
             server.faults.clear()
-            server.streams.silent = False
+            server.streams.wire = Wire()
+        case _ if kind in REQUEST_FAULTS:
+            headers = reset_headers(cast(ResetForm, reset), time.time() + reset_seconds)
+            until = time.monotonic() + seconds
+            fault = Fault(kind, until, status, headers, target, megabytes)
+            server.faults.begin(fault, cast(Endpoint, endpoint) if endpoint else None)
         case _:
             raise web.HTTPBadRequest(text=f"no fault {kind!r}\n\n{HELP}")
     return None

@@ -1,7 +1,20 @@
 """What can go wrong with a server, on request: wrong answers, dropped connections, bad events."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Endpoint = Literal["instance", "timeline", "streaming", "other"]
+"""What a request is for; `/health` and `/oauth` are among the others."""
+ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
+REQUEST_FAULTS = frozenset(
+    {
+        *("answer", "drop", "hang", "hang_up", "cut_body", "redirect"),
+        *("bomb", "endless_header", "endless_line", "garbage"),
+    }
+)
+"""What can become of a request: see `fault_answers`."""
 
 MALFORMED: dict[str, bytes] = {
     "bad_json": b'{"id": "1", "content": ',
@@ -36,31 +49,47 @@ def odd_status(name: str, domain: str, number: int) -> tuple[str, bytes]:
     ).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What becomes of requests until `until` (`time.monotonic()`)."""
+
+    kind: str
+    until: float
+    status: int = 503
+    """For `answer`: the HTTP status."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """For `answer`."""
+    target: str = ""
+    """For `redirect`: scheme and authority of another server; '' is this one."""
+    megabytes: int = 64
+    """For what is large: its size, unpacked (2^20 bytes each)."""
+
+
 @dataclass(slots=True)
 class Faults:
-    """A server's current faults; each timed one ends by itself (times: `time.monotonic()`)."""
+    """A server's current faults; each ends by itself."""
 
-    status: int = 0
-    status_until: float = 0.0
-    drop_until: float = 0.0
+    _current: dict[Endpoint, Fault] = field(default_factory=dict)
 
-    def answer(self, status: int, seconds: float) -> None:
-        """Answer every request with this HTTP status for so many seconds."""
-        self.status, self.status_until = status, time.monotonic() + seconds
+    def begin(self, fault: Fault, endpoint: Endpoint | None = None) -> None:
+        """From now on, at one endpoint or at all of them; replaces the fault that was there."""
+        for one in [endpoint] if endpoint else ENDPOINTS:
+            self._current[one] = fault
 
-    def drop(self, seconds: float) -> None:
-        """Reset every new connection for so many seconds, before a word is said."""
-        self.drop_until = time.monotonic() + seconds
+    def of(self, endpoint: Endpoint) -> Fault | None:
+        """What becomes of such a request now; None where all is well."""
+        fault = self._current.get(endpoint)
+        return fault if fault is not None and time.monotonic() < fault.until else None
 
     def clear(self) -> None:
         """Everything is well again."""
-        self.status_until = self.drop_until = 0.0
+        self._current.clear()
 
-    @property
-    def dropping(self) -> bool:
-        return time.monotonic() < self.drop_until
 
-    @property
-    def answering(self) -> int | None:
-        """The HTTP status that every request gets now, or None."""
-        return self.status if time.monotonic() < self.status_until else None
+def endpoint_of(path: str) -> Endpoint:
+    """What a request with this path is for."""
+    if path.startswith("/api/v1/streaming") and not path.rstrip("/").endswith("health"):
+        return "streaming"
+    if path.startswith("/api/v1/timelines/"):
+        return "timeline"
+    return "instance" if path.startswith(("/api/v1/instance", "/api/v2/instance")) else "other"

@@ -19,13 +19,13 @@ from typing import Any, Literal
 from aiohttp import web
 
 from mastodon_pipeline_tests.simulator.content import Toot, Writer
+from mastodon_pipeline_tests.simulator.doors import HOST, Door
 from mastodon_pipeline_tests.simulator.instance import ServerPolicy
 from mastodon_pipeline_tests.simulator.plan import Happening, build_plan
 from mastodon_pipeline_tests.simulator.routes import application
 from mastodon_pipeline_tests.simulator.server import SimulatedServer, delete, edit
 from mastodon_pipeline_tests.simulator.truth import TrueToot, true_toots
 
-HOST = "127.0.0.1"
 SETTLE_SECONDS = 1.0
 """Between the last server's first listener and the first toot: a client that polls once to try a
 server is then likely to be where it will be listening."""
@@ -33,10 +33,6 @@ _TICK_SECONDS = 0.02
 _LIVE_NUMBERS_FROM = 1_000_000
 
 _log = logging.getLogger(__name__)
-
-
-class PortInUseError(Exception):
-    """A port is taken; the message names it and says what to do."""
 
 
 def default_servers(count: int) -> tuple[ServerPolicy, ...]:
@@ -100,7 +96,7 @@ class Fediverse:
         self.by_domain = {server.domain: server for server in self.servers}
         self.happened = 0
         self.started, self.done = asyncio.Event(), asyncio.Event()
-        self._runners: list[web.AppRunner] = []
+        self._doors: list[Door] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -113,32 +109,31 @@ class Fediverse:
         """
         for position, server in enumerate(self.servers):
             first = self.options.first_port
-            server.port = await self.serve(application(server), first and first + position)
-            if server.policy.token:
-                name = token_variable(server)
-                server.tokens.user = os.environ.get(name) or secrets.token_urlsafe(32)
+            await self._open_server(server, first and first + position)
             self._tasks.append(
                 asyncio.create_task(server.streams.thump(server.policy.thump_seconds))
             )
         self._tasks.append(asyncio.create_task(self._run()))
 
+    async def _open_server(self, server: SimulatedServer, port: int) -> None:
+        doors = [Door(application(server), server.policy.tls)]
+        self._doors += doors
+        server.port = server.streaming_port = await doors[0].open(port)
+        if server.policy.streams_apart:
+            doors.append(Door(application(server), server.policy.tls))
+            self._doors.append(doors[1])
+            server.streaming_port = await doors[1].open(0)
+        server.doors = doors
+        if server.policy.token:
+            server.tokens.user = os.environ.get(token_variable(server)) or secrets.token_urlsafe(32)
+
     async def serve(self, app: web.Application, port: int) -> int:
-        """Serves an application on a loopback port (0: a free one) until `close`; the port."""
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            shutdown_timeout=0.2,
-            handler_cancellation=True,  # a client that leaves is known at once
-        )
-        await runner.setup()
-        self._runners.append(runner)
-        try:
-            await web.TCPSite(runner, HOST, port).start()
-        except OSError as error:
-            raise PortInUseError(
-                f"port {port} on {HOST} cannot be opened ({error.strerror}); choose another"
-            ) from None
-        return int(runner.addresses[0][1])
+        """Serves an application on a loopback port (0: a free one) until `close`; the port.
+
+        Raises PortInUseError.
+        """
+        self._doors.append(Door(app))
+        return await self._doors[-1].open(port)
 
     async def close(self) -> None:
         """Ends streams in good order and closes every port, within a second."""
@@ -149,7 +144,12 @@ class Fediverse:
                 await task
         for server in self.servers:
             server.streams.end()
-        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+        await asyncio.gather(*(door.close() for door in self._doors))
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Every address that is open."""
+        return [address for door in self._doors for address in door.addresses]
 
     @property
     def toots(self) -> list[Toot]:
@@ -158,7 +158,7 @@ class Fediverse:
 
     def truth(self) -> list[TrueToot]:
         """Every public toot published by now."""
-        return true_toots(self.toots)
+        return true_toots(self.toots, {s.domain: s.dialect.id_text for s in self.servers})
 
     def status(self) -> dict[str, Any]:
         """How far it is and who listens."""
@@ -241,6 +241,19 @@ class Fediverse:
         if others and self._live_rng.random() < 0.25:
             observer = self._live_rng.choice(others)
             asyncio.get_running_loop().call_later(1.5, self._copy_now, toot, observer)
+        return toot
+
+    def fetch_late(self, observer: str, home: str, seconds_ago: float) -> Toot:
+        """The observer fetches a toot that somebody at `home` wrote so long ago.
+
+        Mastodon dates its id by the toot, so it appears below ids that were read before. It is
+        part of the truth; at `home` it is listed no longer.
+        """
+        now = int(time.time() * 1000)
+        toot = self._live.toot(home, now - int(seconds_ago * 1000))
+        self.live_toots.append(toot)
+        status_id = self.plan.ids[observer].backdated(toot.created_at)
+        toot.published = self.by_domain[observer].publish(toot, status_id, now)
         return toot
 
     def _copy_now(self, toot: Toot, observer: str) -> None:

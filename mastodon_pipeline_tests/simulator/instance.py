@@ -3,12 +3,15 @@
 See: https://docs.joinmastodon.org/entities/Instance/ and /methods/instance/#activity
 """
 
+import ssl
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from mastodon_pipeline_tests.simulator.content import Author
+from mastodon_pipeline_tests.simulator.dialect import MASTODON, Dialect, Software
+from mastodon_pipeline_tests.simulator.gotosocial import GOTOSOCIAL, gotosocial_instance
 from mastodon_pipeline_tests.simulator.limits import MASTODON_LIMITS, Limits
 from mastodon_pipeline_tests.simulator.status import account
 
@@ -35,12 +38,32 @@ class ServerPolicy:
     """How long anonymous answers are cached; Mastodon's 15 s only delay a test."""
     limits: Limits = MASTODON_LIMITS
     """How often a client may ask."""
+    software: Software = "mastodon"
+    streams_apart: bool = False
+    """Streaming has an address of its own, as large servers do it; the instance names it."""
+    tls: ssl.SSLContext | None = None
+    """Served by https with this certificate."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How its software tells ids, statuses and streams."""
+        return GOTOSOCIAL if self.software == "gotosocial" else MASTODON
 
 
-def instance_v2(policy: ServerPolicy, base_url: str, contact: Author) -> dict[str, Any]:
-    """The Instance entity of Mastodon 4.5, with who may read the live feeds."""
+def gotosocial(domain: str, token: bool = True) -> ServerPolicy:
+    """A GoToSocial server as it comes: its timeline is not for the public."""
+    return ServerPolicy(
+        domain, token=token, closed=True, version="0.20.2+git-1234567", software="gotosocial"
+    )
+
+
+def instance_v2(policy: ServerPolicy, streaming_url: str, contact: Author) -> dict[str, Any]:
+    """The Instance entity of Mastodon 4.5, with who may read the live feeds, or GoToSocial's.
+
+    `streaming_url`: the http address of its streaming server.
+    """
     topics = {"local": "public", "remote": "public"}
-    return {
+    entity = {
         "domain": policy.domain,
         "title": policy.domain.partition(".")[0].title(),
         "version": policy.version,
@@ -52,7 +75,7 @@ def instance_v2(policy: ServerPolicy, base_url: str, contact: Author) -> dict[st
         "languages": ["en"],
         "configuration": {
             "urls": {
-                "streaming": base_url.replace("http", "ws", 1),
+                "streaming": streaming_url.replace("http", "ws", 1),
                 "status": None,
                 "about": f"https://{policy.domain}/about",
                 "privacy_policy": f"https://{policy.domain}/privacy-policy",
@@ -83,9 +106,10 @@ def instance_v2(policy: ServerPolicy, base_url: str, contact: Author) -> dict[st
         },
         "rules": [],
     }
+    return gotosocial_instance(entity) if policy.software == "gotosocial" else entity
 
 
-def instance_v1(policy: ServerPolicy, base_url: str, contact: Author) -> dict[str, Any]:
+def instance_v1(policy: ServerPolicy, streaming_url: str, contact: Author) -> dict[str, Any]:
     """The older V1::Instance entity, which Mastodon still answers."""
     return {
         "uri": policy.domain,
@@ -94,7 +118,7 @@ def instance_v1(policy: ServerPolicy, base_url: str, contact: Author) -> dict[st
         "description": "",
         "email": f"postmaster@{policy.domain}",
         "version": policy.version,
-        "urls": {"streaming_api": base_url.replace("http", "ws", 1)},
+        "urls": {"streaming_api": streaming_url.replace("http", "ws", 1)},
         "stats": {"user_count": 26, "status_count": 0, "domain_count": 2},
         "thumbnail": None,
         "languages": ["en"],

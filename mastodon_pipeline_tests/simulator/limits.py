@@ -3,11 +3,15 @@
 See: https://docs.joinmastodon.org/api/rate-limits/ and Mastodon's `RateLimitHeaders`.
 """
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+ResetForm = Literal["iso", "epoch", "retry_after", "none"]
+"""How a 429 tells when to come back; Mastodon's is ISO 8601, and no Retry-After."""
 
 
 class Rate(NamedTuple):
@@ -71,11 +75,23 @@ class Throttles:
             left.append((throttle.count(client, now), throttle))
         remaining, closest = min(left, key=lambda pair: pair[0])
         reset = closest.reset(now)
-        stamp = datetime.fromtimestamp(reset, UTC).isoformat(timespec="microseconds")
         return remaining >= 0, {
             "X-RateLimit-Limit": str(closest.rate.requests),
             "X-RateLimit-Remaining": str(max(0, remaining)),
-            "X-RateLimit-Reset": str(int(reset))
-            if self.limits.epoch_reset
-            else stamp.replace("+00:00", "Z"),
+            **reset_headers("epoch" if self.limits.epoch_reset else "iso", reset),
         }
+
+
+def reset_headers(form: ResetForm, reset: float) -> dict[str, str]:
+    """The header that tells when the window ends (epoch seconds), in one of its forms.
+
+    Whole seconds are rounded up, so that who waits for them is not too early.
+    """
+    if form == "epoch":
+        return {"X-RateLimit-Reset": str(math.ceil(reset))}
+    if form == "iso":
+        stamp = datetime.fromtimestamp(reset, UTC).isoformat(timespec="microseconds")
+        return {"X-RateLimit-Reset": stamp.replace("+00:00", "Z")}
+    if form == "retry_after":
+        return {"Retry-After": str(math.ceil(reset - time.time()))}
+    return {}

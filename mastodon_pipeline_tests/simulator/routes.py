@@ -7,7 +7,6 @@ See: https://docs.joinmastodon.org/methods/ and, for who may read what, Mastodon
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,37 +14,28 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
+from mastodon_pipeline_tests.simulator.access import (
+    ApiError,
+    asker,
+    given_token,
+    true,
+    wanted_feeds,
+)
+from mastodon_pipeline_tests.simulator.fault_answers import answer as faulty_answer
+from mastodon_pipeline_tests.simulator.faults import endpoint_of
 from mastodon_pipeline_tests.simulator.instance import activity, instance_v1, instance_v2
-from mastodon_pipeline_tests.simulator.server import SimulatedServer
+from mastodon_pipeline_tests.simulator.server import SeenRequest, SimulatedServer
 from mastodon_pipeline_tests.simulator.status import account
-from mastodon_pipeline_tests.simulator.streams import CHANNELS
 from mastodon_pipeline_tests.simulator.timeline import DEFAULT_LIMIT, MAXIMUM_LIMIT, Page
 
-_FALSE = {"", "0", "f", "F", "false", "FALSE", "off", "OFF"}  # Rails' boolean cast
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class ApiError(Exception):
-    """An answer with this HTTP status, `{"error": message}` and these headers."""
-
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.headers = status, message, headers
-
-
-@dataclass(frozen=True, slots=True)
-class _Asker:
-    """Who a request is from."""
-
-    user: bool
-    token: str | None
 
 
 def application(server: SimulatedServer) -> web.Application:
     """The aiohttp application that answers for `server`."""
     routes = _Routes(server)
     app = web.Application(middlewares=[routes.middleware])
-    for path, handler in {
+    paths: dict[str, Handler] = {
         "/api/v2/instance": routes.instance_v2,
         "/api/v1/instance": routes.instance_v1,
         "/api/v1/instance/activity": routes.activity,
@@ -54,10 +44,14 @@ def application(server: SimulatedServer) -> web.Application:
         "/health": routes.health,
         "/api/v1/streaming/health": routes.health,
         "/api/v1/streaming": routes.stream,
-        "/api/v1/streaming/public": routes.stream,
-        "/api/v1/streaming/public/local": routes.stream,
-        "/api/v1/streaming/public/remote": routes.stream,
-    }.items():
+    }
+    if server.dialect.server_sent_events:
+        paths |= {
+            "/api/v1/streaming/public": routes.stream,
+            "/api/v1/streaming/public/local": routes.stream,
+            "/api/v1/streaming/public/remote": routes.stream,
+        }
+    for path, handler in paths.items():
         app.router.add_get(path, handler)
         app.router.add_get(path + "/", handler)
     app.router.add_post("/api/v1/apps", routes.apps)
@@ -79,17 +73,27 @@ class _Routes:
         return answer
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        faults = self._server.faults
+        endpoint = endpoint_of(request.path)
+        self._server.requests.append(
+            SeenRequest(
+                time.monotonic(),
+                endpoint,
+                str(request.rel_url),
+                request.host,
+                request.headers.get("User-Agent", ""),
+                bool(given_token(request)),
+            )
+        )
+        fault = self._server.faults.of(endpoint)
         headers: dict[str, str] = {}
+        response: web.StreamResponse | None = None
         try:
-            if faults.dropping and request.transport is not None:
-                request.transport.abort()
-                raise ApiError(503, "dropped")  # never arrives: the connection is gone
-            if (status := faults.answering) is not None:
-                raise ApiError(status, f"Simulated fault {status}")
-            if not request.path.startswith("/api/v1/streaming"):
-                headers = self._admit(request)
-            response = await handler(request)
+            if fault is not None:
+                response = await faulty_answer(fault, request)
+            if response is None:
+                if endpoint != "streaming":
+                    headers = self._admit(request)
+                response = await handler(request)
         except ApiError as error:
             response = web.json_response(
                 {"error": error.message}, status=error.status, headers=error.headers
@@ -101,29 +105,19 @@ class _Routes:
         return response
 
     def _admit(self, request: web.Request) -> dict[str, str]:
-        asker = self._asker(request)
+        who = asker(request, self._server.tokens)
         paging = any(name in request.query for name in ("min_id", "max_id", "since_id"))
-        client = asker.token or request.remote or ""
-        admitted, headers = self._server.throttles.admit(client, asker.token is not None, paging)
+        client = who.token or request.remote or ""
+        admitted, headers = self._server.throttles.admit(client, who.token is not None, paging)
         if not admitted:
             raise ApiError(429, "Too many requests", headers)
         return headers
 
-    def _asker(self, request: web.Request) -> _Asker:
-        tokens = self._server.tokens
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-        given = given or request.query.get("access_token", "")
-        if given and tokens.user and secrets.compare_digest(given.encode(), tokens.user.encode()):
-            return _Asker(True, given)
-        if given and given not in tokens.apps:
-            raise ApiError(401, "The access token is invalid")
-        return _Asker(False, given or None)
-
     def _demand_user(self, request: web.Request) -> None:
-        asker = self._asker(request)
-        if asker.token is None:
+        who = asker(request, self._server.tokens)
+        if who.token is None:
             raise ApiError(401, "The access token is invalid")
-        if not asker.user:
+        if not who.user:
             raise ApiError(422, "This method requires an authenticated user")
 
     async def health(self, request: web.Request) -> web.Response:
@@ -131,11 +125,15 @@ class _Routes:
 
     async def instance_v2(self, request: web.Request) -> web.Response:
         server = self._server
-        return web.json_response(instance_v2(server.policy, server.base_url, server.people[-1]))
+        return web.json_response(
+            instance_v2(server.policy, server.streaming_url, server.people[-1])
+        )
 
     async def instance_v1(self, request: web.Request) -> web.Response:
         server = self._server
-        return web.json_response(instance_v1(server.policy, server.base_url, server.people[-1]))
+        return web.json_response(
+            instance_v1(server.policy, server.streaming_url, server.people[-1])
+        )
 
     async def activity(self, request: web.Request) -> web.Response:
         if not self._server.policy.activity:
@@ -184,18 +182,18 @@ class _Routes:
         )
 
     async def public_timeline(self, request: web.Request) -> web.Response:
-        asker = self._asker(request)
+        who = asker(request, self._server.tokens)
         self._server.served["polls"] += 1
-        local, remote = _wanted_feeds(self._server, request, asker)
-        if asker.token is None:
+        local, remote = wanted_feeds(self._server.policy, request.query, who)
+        if who.token is None:
             self._server.listened.set()
         key, seconds = str(request.rel_url), self._server.policy.cache_seconds
         cached = self._cache.get(key)
-        if asker.token is None and cached is not None and cached[0] > time.monotonic():
+        if who.token is None and cached is not None and cached[0] > time.monotonic():
             body, headers = cached[1:]
         else:
             body, headers = self._page(request, local, remote)
-            if asker.token is None and seconds:
+            if who.token is None and seconds:
                 self._cache[key] = (time.monotonic() + seconds, body, headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
@@ -203,15 +201,15 @@ class _Routes:
         self, request: web.Request, local: bool, remote: bool
     ) -> tuple[bytes, dict[str, str]]:
         query, timeline = request.query, self._server.timeline
-        limit = min(abs(_integer(query.get("limit")) if "limit" in query else 20), MAXIMUM_LIMIT)
+        limit = min(abs(_integer(query["limit"])) if "limit" in query else 20, MAXIMUM_LIMIT)
         page = Page(
             local=local,
             remote=remote,
-            only_media=_true(query.get("only_media")),
+            only_media=true(query.get("only_media")),
             limit=limit if "limit" in query else DEFAULT_LIMIT,
-            max_id=_id(query.get("max_id")),
-            since_id=_id(query.get("since_id")),
-            min_id=_id(query.get("min_id")),
+            max_id=self._id(query.get("max_id")),
+            since_id=self._id(query.get("since_id")),
+            min_id=self._id(query.get("min_id")),
         )
         ids = timeline.page(page)
         headers = {"Link": self._links(request, ids)} if ids else {}
@@ -221,52 +219,34 @@ class _Routes:
         kept = ("local", "remote", "limit", "only_media")
         query = {name: request.query[name] for name in kept if name in request.query}
         page = URL(f"{self._server.base_url}/api/v1/timelines/public")
-        older = page.with_query({**query, "max_id": str(ids[-1])})
-        newer = page.with_query({**query, "min_id": str(ids[0])})
+        id_text = self._server.dialect.id_text
+        older = page.with_query({**query, "max_id": id_text(ids[-1])})
+        newer = page.with_query({**query, "min_id": id_text(ids[0])})
         return f'<{older}>; rel="next", <{newer}>; rel="prev"'
 
+    def _id(self, value: str | None) -> int | None:
+        """A blank id is none at all."""
+        return self._server.dialect.id_number(value) if value else None
+
     async def stream(self, request: web.Request) -> web.StreamResponse:
+        server = self._server
+        websocket = request.headers.get("Upgrade", "").lower() == "websocket"
+        if not (websocket or server.dialect.server_sent_events):
+            raise ApiError(400, "Bad Request: the client is not using the websocket protocol")
         channel = request.query.get("stream") or (
             request.path.strip("/").removeprefix("api/v1/streaming").strip("/").replace("/", ":")
         )
-        if channel.startswith("public") and _true(request.query.get("only_media")):
+        if channel.startswith("public") and true(request.query.get("only_media")):
             channel += ":media"
-        if channel not in CHANNELS:
+        if channel not in server.dialect.channels:
             raise ApiError(400, "Unknown channel requested")
-        if "Authorization" not in request.headers and "access_token" not in request.query:
+        if not given_token(request):
             raise ApiError(401, "Missing access token")
-        if not self._asker(request).user:
+        if not asker(request, server.tokens).user:
             raise ApiError(401, "Invalid access token")
-        self._server.served["streams"] += 1
-        self._server.listened.set()
-        return await self._server.streams.serve(request, channel)
-
-
-def _wanted_feeds(
-    server: SimulatedServer, request: web.Request, asker: _Asker
-) -> tuple[bool, bool]:
-    """Which halves of the public timeline the request may have: (local, remote).
-
-    Without `local` or `remote` both feeds must be public to be read anonymously. A disabled feed
-    is empty to a user, and refused to everybody else.
-    """
-    policy = server.policy
-    only_local, only_remote = _true(request.query.get("local")), _true(request.query.get("remote"))
-    if policy.closed and not asker.user:
-        raise ApiError(401, "This API requires an authenticated user")
-    if only_local:
-        asked = [policy.local_feed]
-    elif only_remote:
-        asked = [policy.remote_feed]
-    else:
-        asked = [policy.local_feed, policy.remote_feed]
-    if not asker.user and any(access != "public" for access in asked):
-        raise ApiError(422, "This method requires an authenticated user")
-    local = not only_remote or only_local
-    remote = not only_local or only_remote
-    if only_local and only_remote:
-        local = remote = False  # both scopes at once: no toot is of both kinds
-    return local and policy.local_feed != "disabled", remote and policy.remote_feed != "disabled"
+        server.served["streams"] += 1
+        server.listened.set()
+        return await server.streams.serve(request, channel)
 
 
 async def _form(request: web.Request) -> dict[str, str]:
@@ -279,18 +259,9 @@ async def _form(request: web.Request) -> dict[str, str]:
     return {name: str(value) for name, value in (await request.post()).items()}
 
 
-def _true(value: str | None) -> bool:
-    return value is not None and value not in _FALSE
-
-
-def _integer(value: str | None) -> int:
+def _integer(value: str) -> int:
     """As Ruby reads it: what is no number is 0."""
     try:
-        return int(value or 0)
+        return int(value)
     except ValueError:
         return 0
-
-
-def _id(value: str | None) -> int | None:
-    """A blank id is none at all."""
-    return _integer(value) if value else None

@@ -6,15 +6,17 @@ How it answers over HTTP is in `routes`.
 import asyncio
 import secrets
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mastodon_pipeline_tests.simulator.content import Author, Body, Toot
-from mastodon_pipeline_tests.simulator.faults import MALFORMED, Faults, odd_status
+from mastodon_pipeline_tests.simulator.doors import HOST, Door
+from mastodon_pipeline_tests.simulator.faults import MALFORMED, Endpoint, Faults, odd_status
+from mastodon_pipeline_tests.simulator.frames import Frame
 from mastodon_pipeline_tests.simulator.instance import ServerPolicy
 from mastodon_pipeline_tests.simulator.limits import Throttles
-from mastodon_pipeline_tests.simulator.streams import Streams, event_frame
+from mastodon_pipeline_tests.simulator.streams import Streams
 from mastodon_pipeline_tests.simulator.timeline import Timeline
 
 STREAMED_UP_TO = 6 * 3_600_000
@@ -33,16 +35,35 @@ class Tokens:
     """What a user would copy from the page that asks for consent."""
 
 
+@dataclass(frozen=True, slots=True)
+class SeenRequest:
+    """One request as the server saw it, whatever became of it."""
+
+    at: float
+    """`time.monotonic()`."""
+    endpoint: Endpoint
+    path: str
+    """With its query."""
+    host: str
+    user_agent: str
+    token: bool
+    """A token came with it."""
+
+
 class SimulatedServer:
     """State of one server; all methods are called in the event loop that serves it."""
 
     def __init__(self, policy: ServerPolicy, people: Sequence[Author], token: str | None) -> None:
         self.policy = policy
         self.domain = policy.domain
+        self.dialect = policy.dialect
         self.people = people
         self.port = 0
+        self.streaming_port = 0
+        """Another one than `port` where streams are apart."""
+        self.doors: list[Door] = []
         self.tokens = Tokens(token if policy.token else None)
-        self.timeline = Timeline(policy.domain)
+        self.timeline = Timeline(policy.domain, policy.dialect)
         self.streams = Streams()
         self.throttles = Throttles(policy.limits)
         self.faults = Faults()
@@ -53,6 +74,8 @@ class SimulatedServer:
         """
         self.served: Counter[str] = Counter()
         """Requests answered: streams, polls, and events sent, to see who listens how."""
+        self.requests: deque[SeenRequest] = deque(maxlen=100_000)
+        """The latest requests, refused and faulty ones too: how polite is the listener?"""
         self.created: list[int] = []
         """When each status by this server's people was created (UTC ms), hidden ones included."""
         self._odd = 0
@@ -60,7 +83,22 @@ class SimulatedServer:
     @property
     def base_url(self) -> str:
         """Where it is reached, always loopback."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.policy.tls else 'http'}://{HOST}:{self.port}"
+
+    @property
+    def streaming_url(self) -> str:
+        """Where its streams are, as an http address."""
+        return self.base_url.replace(f":{self.port}", f":{self.streaming_port or self.port}")
+
+    def restart(self, seconds: float) -> None:
+        """Ends every stream, refuses connections for so many seconds, and is back."""
+        self.streams.end()
+        for door in self.doors:
+            door.shut(seconds)
+
+    def asked(self, endpoint: Endpoint | None = None, since: float = 0.0) -> int:
+        """How many requests came, for one endpoint or at all, since `time.monotonic()`."""
+        return sum(seen.at >= since and endpoint in (None, seen.endpoint) for seen in self.requests)
 
     def publish(self, toot: Toot, status_id: int, at: int) -> bool:
         """The toot is published here, or a copy arrives, at `at` (UTC ms) by the plan's clock.
@@ -86,7 +124,7 @@ class SimulatedServer:
         """The toot is gone; all that is told is this server's own id of it."""
         status_id = toot.listed.get(self.domain)
         if status_id is not None and self.timeline.remove(status_id):
-            self._stream("delete", str(status_id).encode(), toot)
+            self._stream("delete", self.dialect.id_text(status_id).encode(), toot)
 
     def inject(self, name: str) -> str | None:
         """Sends a bad or odd `update` to every stream; the uri where it is a toot all the same.
@@ -94,11 +132,11 @@ class SimulatedServer:
         Raises KeyError for a name that is neither in `MALFORMED` nor in `ODD`.
         """
         if name in MALFORMED:
-            self.streams.send_to_all(event_frame("update", MALFORMED[name]))
+            self.streams.send_to_all(Frame("update", MALFORMED[name]))
             return None
         self._odd += 1
         uri, payload = odd_status(name, self.domain, int(time.time() * 1000) << 16 | self._odd)
-        self.streams.send_to_all(event_frame("update", payload))
+        self.streams.send_to_all(Frame("update", payload))
         return uri
 
     def _stream(self, event: str, payload: bytes, toot: Toot) -> None:
@@ -106,7 +144,7 @@ class SimulatedServer:
         if (self.policy.local_feed if local else self.policy.remote_feed) == "disabled":
             return
         if len(self.streams):
-            frame = event_frame(event, payload)
+            frame = Frame(event, payload)
             self.served["events"] += self.streams.send(frame, local, media=toot.media > 0)
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from mastodon_pipeline_tests.simulator.control import control_application, order_fault
+from mastodon_pipeline_tests.simulator.faults import Endpoint
 from mastodon_pipeline_tests.simulator.fediverse import Fediverse, Options, environment
 from mastodon_pipeline_tests.simulator.server import SimulatedServer
 from mastodon_pipeline_tests.simulator.truth import (
@@ -75,6 +76,16 @@ class Simulator:
         """One more toot at this moment; its uri."""
         domain = self.server(server).domain
         return self.call(lambda: self.fediverse.publish_now(domain)).uri
+
+    def fetch_late(self, observer: int | str, home: int | str, seconds_ago: float) -> str:
+        """A server fetches another's toot of so long ago, under a backdated id; its uri."""
+        domains = self.server(observer).domain, self.server(home).domain
+        return self.call(lambda: self.fediverse.fetch_late(*domains, seconds_ago)).uri
+
+    def asked(self, endpoint: Endpoint | None = None, server: int | str = 0) -> int:
+        """How many requests a server has seen, for one endpoint or at all."""
+        chosen = self.server(server)
+        return self.call(lambda: chosen.asked(endpoint))
 
     def wait_until_done(self, seconds: float = 60.0) -> None:
         """Returns when the whole plan is published.

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mastodon_pipeline_tests.simulator.content import Toot
+from mastodon_pipeline_tests.simulator.dialect import MASTODON, Dialect
 from mastodon_pipeline_tests.simulator.status import status_json
 
 DEFAULT_LIMIT, MAXIMUM_LIMIT = 20, 40
@@ -30,8 +31,9 @@ class Page:
 class Timeline:
     """Toots by id. What a public feed may not show is refused, as Mastodon's scope does."""
 
-    def __init__(self, domain: str) -> None:
+    def __init__(self, domain: str, dialect: Dialect = MASTODON) -> None:
         self._domain = domain
+        self._dialect = dialect
         self._ids: list[int] = []
         self._toots: dict[int, Toot] = {}
 
@@ -77,7 +79,7 @@ class Timeline:
 
     def status(self, status_id: int) -> bytes:
         """A listed toot as JSON, as it reads now."""
-        return status_json(self._toots[status_id], self._domain, status_id)
+        return self._dialect.status(status_json(self._toots[status_id], self._domain, status_id))
 
     def _matching(self, positions: range, wanted: Page) -> list[int]:
         found: list[int] = []

@@ -1,6 +1,6 @@
 """What was really published: the figures that a pipeline has to arrive at."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -51,9 +51,14 @@ class ServerHour(msgspec.Struct, frozen=True):
     users: int
 
 
-def true_toots(toots: Iterable[Toot]) -> list[TrueToot]:
-    """The truth of those that are published by now, in the order of publication."""
-    return [_true(toot) for toot in toots if toot.published]
+def true_toots(
+    toots: Iterable[Toot], id_text: Mapping[str, Callable[[int], str]]
+) -> list[TrueToot]:
+    """The truth of those that are published by now, in the order of publication.
+
+    `id_text`: how each server writes its ids.
+    """
+    return [_true(toot, id_text) for toot in toots if toot.published]
 
 
 def toots_per_server_per_hour(toots: Iterable[TrueToot]) -> list[ServerHour]:
@@ -67,7 +72,7 @@ def toots_per_server_per_hour(toots: Iterable[TrueToot]) -> list[ServerHour]:
     ]
 
 
-def _true(toot: Toot) -> TrueToot:
+def _true(toot: Toot, id_text: Mapping[str, Callable[[int], str]]) -> TrueToot:
     created_at, author = iso(toot.created_at), toot.author
     gone = toot.deleted or author.noindex
     return TrueToot(
@@ -89,5 +94,5 @@ def _true(toot: Toot) -> TrueToot:
         deleted=toot.deleted,
         text="" if gone else toot.body.text,
         texts=(*(body.text for body in toot.earlier), toot.body.text),
-        listed={domain: str(status_id) for domain, status_id in toot.listed.items()},
+        listed={domain: id_text[domain](number) for domain, number in toot.listed.items()},
     )

@@ -1,0 +1,72 @@
+"""The ports that a simulated Fediverse is reached at, always on loopback."""
+
+import asyncio
+import ssl
+
+from aiohttp import web
+
+HOST = "127.0.0.1"
+
+
+class PortInUseError(Exception):
+    """A port is taken; the message names it and says what to do."""
+
+
+class Door:
+    """One application on one port; it can be shut and opened again, as a restart does it."""
+
+    def __init__(self, app: web.Application, tls: ssl.SSLContext | None = None) -> None:
+        self.port = 0
+        self._tls = tls
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=0.2,
+            handler_cancellation=True,  # a client that leaves is known at once
+        )
+        self._site: web.TCPSite | None = None
+        self._reopening: asyncio.Task[None] | None = None
+
+    async def open(self, port: int) -> int:
+        """Opens the port (0: a free one) until `close`; which one it is.
+
+        Raises PortInUseError.
+        """
+        await self._runner.setup()
+        try:
+            await self._listen(port)
+        except OSError as error:
+            raise PortInUseError(
+                f"port {port} on {HOST} cannot be opened ({error.strerror}); choose another"
+            ) from None
+        self.port = int(self._runner.addresses[0][1])
+        return self.port
+
+    def shut(self, seconds: float) -> None:
+        """Refuses connections for so many seconds and ends those that are open, streams apart."""
+        self._reopening = asyncio.create_task(self._reopen(seconds))
+
+    async def close(self) -> None:
+        """Closes the port and every connection, within a second."""
+        if self._reopening is not None:
+            self._reopening.cancel()
+        await self._runner.cleanup()
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it is open."""
+        return [(str(host), int(port)) for host, port in self._runner.addresses]
+
+    async def _listen(self, port: int) -> None:
+        self._site = web.TCPSite(self._runner, HOST, port, ssl_context=self._tls, backlog=1024)
+        await self._site.start()
+
+    async def _reopen(self, seconds: float) -> None:
+        if self._site is not None:
+            await self._site.stop()
+            self._site = None
+        if self._runner.server is not None:
+            for connection in self._runner.server.connections:
+                connection.close()  # once its request is answered
+        await asyncio.sleep(seconds)
+        await self._listen(self.port)
