@@ -5,6 +5,7 @@ import sys
 import click
 import duckdb
 
+from mastodon_pipeline.doctor_command import doctor
 from mastodon_pipeline.listening.commands import listen
 from mastodon_pipeline.listening.consume_command import consume
 from mastodon_pipeline.listening.login_command import login
@@ -31,6 +32,7 @@ def _open_lake(settings: Settings) -> duckdb.DuckDBPyConnection:
     return connect_lake(settings)
 
 
+cli.add_command(doctor)
 cli.add_command(listen)
 cli.add_command(login)
 cli.add_command(consume)

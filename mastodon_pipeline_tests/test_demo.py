@@ -132,6 +132,15 @@ def test_listener_sensors_and_schedule_are_at_work(demo: Ran) -> None:
     assert "daily_usage_schedule" in on
 
 
+def test_the_doctor_finds_nothing_ill(demo: Ran) -> None:
+    """`mastodon-pipeline doctor` sees every part healthy, down to the counted hours."""
+    one, _ = demo
+    said = one.run("mastodon-pipeline", "doctor")
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert all(line.startswith("ok  ") for line in said.stdout.splitlines()), said.stdout
+    assert "counted up to the hour" in said.stdout
+
+
 def test_an_asset_is_materialised_from_the_shell(demo: Ran) -> None:
     """`dagster asset materialize` with a partition, as CI would; the count does not change."""
     one, _ = demo

@@ -1,0 +1,189 @@
+"""What is missing or unhealthy, and the command that mends it: `mastodon-pipeline doctor`.
+
+It looks and changes nothing. Each part is looked at by itself, some seconds at most, so that one
+that hangs does not hide the others.
+"""
+
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal
+
+from botocore.exceptions import ClientError
+from confluent_kafka import KafkaException
+from duckdb import HTTPException, IOException
+
+from mastodon_pipeline.landing.bucket import object_store_errors, s3_client
+from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.landing.health import SinkState, connector_health
+from mastodon_pipeline.landing.lake import connect_lake
+from mastodon_pipeline.listening.toot_schema import registry_client, value_subject
+from mastodon_pipeline.listening.topics import admin_client, unreachable
+from mastodon_pipeline.settings import (
+    OWN_FILE,
+    Settings,
+    SettingsError,
+    data_directory,
+    load_settings,
+)
+from mastodon_pipeline.usage.layout import Layout
+
+APPLY_CONFIG = "dagster job execute -m mastodon_pipeline.definitions -j kafka_connect_config"
+_DEADLINE_SECONDS = 5.0
+_STALE_DAEMON_SECONDS = 120.0
+"""Dagster's daemons beat every 30 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How one part is."""
+
+    part: str
+    state: Literal["healthy", "ill", "waiting"]
+    """`waiting`: nothing is wrong, but it has had nothing to do yet."""
+    detail: str
+    """What was seen; for an ill part with what mends it."""
+
+
+class _Ill(Exception):
+    """This part is unhealthy; the message says how, and what mends it."""
+
+
+class _Waiting(Exception):
+    """This part has had nothing to do yet."""
+
+
+def examine() -> Iterator[Finding]:
+    """Looks at every part, in the order in which a toot passes them; each as soon as it is seen.
+
+    Never raises for what it finds.
+    """
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        yield Finding("settings", "ill", str(error))
+        return
+    for part, look in _PARTS:
+        try:
+            yield Finding(part, "healthy", look(settings))
+        except _Waiting as waiting:
+            yield Finding(part, "waiting", str(waiting))
+        except (_Ill, SettingsError, LandingError) as error:
+            yield Finding(part, "ill", str(error))
+
+
+def _servers(settings: Settings) -> str:
+    servers = settings.servers()
+    if not servers:
+        raise _Waiting("none is configured: make up SERVERS=mastodon.social")
+    with_token = sum(server.token is not None for server in servers)
+    return f"{len(servers)} configured, {with_token} of them with a token"
+
+
+def _own_file(settings: Settings) -> str:
+    if not OWN_FILE.exists():
+        return f"no {OWN_FILE.name}; the environment alone counts"
+    if OWN_FILE.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise _Ill(f"others may read your tokens: chmod 600 {OWN_FILE}")
+    return f"{OWN_FILE.name} is readable by you alone"
+
+
+def _kafka(settings: Settings) -> str:
+    try:
+        topics = admin_client(settings).list_topics(timeout=_DEADLINE_SECONDS).topics
+    except KafkaException as error:
+        raise unreachable(settings, error) from None
+    if settings.kafka_topic not in topics:
+        raise _Waiting(f"it has no {settings.kafka_topic} yet: the first listener makes it")
+    partitions = len(topics[settings.kafka_topic].partitions)
+    return f"{settings.kafka_topic} has {partitions} partitions"
+
+
+def _registry(settings: Settings) -> str:
+    subject = value_subject(settings)
+    try:
+        with registry_client(settings) as client:
+            known = subject in client.get_subjects()
+    except Exception as error:
+        # The client passes its HTTP library's errors through, which are not ours to import.
+        raise _Ill(
+            f"it does not answer at {settings.schema_registry_url} ({type(error).__name__}): "
+            "start it with `make up`, or set SCHEMA_REGISTRY_URL"
+        ) from None
+    if not known:
+        raise _Waiting(f"it has no {subject} yet: the first listener registers it")
+    return f"{subject} is registered"
+
+
+def _object_store(settings: Settings) -> str:
+    with object_store_errors(settings), closing(s3_client(settings)) as s3:
+        try:
+            s3.head_bucket(Bucket=settings.s3_bucket)
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
+                raise
+            raise _Waiting(f"no bucket {settings.s3_bucket} yet: {APPLY_CONFIG}") from None
+    return f"bucket {settings.s3_bucket} is there"
+
+
+def _sink(settings: Settings) -> str:
+    health = connector_health(settings, None, time.time())
+    resume = f"{settings.kafka_connect_url}/connectors/{settings.connector_name}/resume"
+    if health.state is SinkState.HEALTHY:
+        return health.detail
+    if health.state.needs_repair:
+        raise _Ill(f"{health.detail}: {APPLY_CONFIG} (connector_supervisor does it by itself)")
+    if health.state is SinkState.PAUSED:
+        raise _Ill(f"{health.detail}: curl -X PUT {resume}")
+    if health.state is SinkState.STARTING:
+        raise _Waiting(health.detail)
+    raise _Ill(health.detail)
+
+
+def _dagster(settings: Settings) -> str:
+    from dagster import DagsterInstance  # Imported when asked: it takes a second.
+
+    home = data_directory() / "dagster"
+    if not (home / "dagster.yaml").exists():
+        raise _Ill(f"it has never run in {data_directory()}: make up")
+    with DagsterInstance.from_config(str(home)) as instance:
+        statuses = instance.get_daemon_statuses()
+    beaten = [
+        status.last_heartbeat.timestamp for status in statuses.values() if status.last_heartbeat
+    ]
+    age = time.time() - max(beaten, default=0.0)
+    if age > _STALE_DAEMON_SECONDS:
+        since = f"its last sign is {_ago(age)} old" if beaten else "it has given no sign"
+        raise _Ill(f"no daemon runs, so nobody supervises or counts ({since}): make up")
+    return f"its daemon gave a sign {age:.0f} s ago"
+
+
+def _tables(settings: Settings) -> str:
+    table = f"{Layout.of(settings).root}/usage/toots_per_server_per_hour/"
+    try:
+        with connect_lake(settings) as lake:
+            newest = lake.execute("select max(file) from glob($1)", [f"{table}**"]).fetchone()
+    except (HTTPException, IOException):
+        raise _Ill("they cannot be read: see the object store, above") from None
+    if newest is None or newest[0] is None:
+        raise _Waiting("no hour has been counted yet: landed_toots_sensor does it, once on")
+    day, hour = newest[0].removeprefix(table).removesuffix(".parquet").split("/")
+    return f"counted up to the hour {day.removeprefix('day=')} {hour}:00 UTC"
+
+
+_PARTS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
+    ("servers", _servers),
+    ("tokens", _own_file),
+    ("Kafka", _kafka),
+    ("schema registry", _registry),
+    ("object store", _object_store),
+    ("sink", _sink),
+    ("Dagster", _dagster),
+    ("tables", _tables),
+)
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
