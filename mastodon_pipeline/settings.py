@@ -145,6 +145,11 @@ class Settings(BaseSettings):
         )
     )
     """The Iceberg catalog as Kafka Connect reaches it."""
+    lake_catalog_uri: SecretStr | None = None
+    """The same catalog as SQLAlchemy writes its address, where the pipeline reaches it otherwise
+    than Kafka Connect does."""
+    raw_retention_days: int = Field(30, ge=0)
+    """Landed files of older hours are removed once their `toots` are verified; 0 keeps them."""
 
     s3_endpoint: str = "http://127.0.0.1:9000"
     connect_s3_endpoint: str | None = None
