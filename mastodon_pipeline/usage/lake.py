@@ -36,6 +36,8 @@ class StoredFile(NamedTuple):
     """Changes whenever the content does."""
     modified: datetime
     """UTC, by the object store's clock."""
+    size: int
+    """Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def _list_objects(s3: "S3Client", bucket: str, prefix: str) -> list[StoredFile]:
         Bucket=bucket, Prefix=prefix.removeprefix(root)
     )
     return [
-        StoredFile(root + found["Key"], found["ETag"], found["LastModified"])
+        StoredFile(root + found["Key"], found["ETag"], found["LastModified"], found["Size"])
         for page in pages
         for found in page.get("Contents", [])
     ]

@@ -3,6 +3,7 @@
 | files | path below the bucket |
 |---|---|
 | landed records | `topics/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` (the sink's) |
+| removed records | `removed/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` (their offsets) |
 | `toots` | `toots/day=YYYY-MM-DD/hour=HH/toots.parquet` |
 | `toots_per_server_per_hour` | `usage/toots_per_server_per_hour/day=YYYY-MM-DD/HH.parquet` |
 | `daily_usage` and the other daily tables | `usage/<table>/day=YYYY-MM-DD/<table>.parquet` |
@@ -52,6 +53,10 @@ class Layout:
             return named and datetime.strptime(named[1], "%Y-%m-%d-%H").replace(tzinfo=UTC)
         except ValueError:
             return None  # an hour or a day that no calendar has
+
+    def removed_hour(self, hour: datetime) -> str:
+        """The prefix of what maintenance tells of the hour's landed files that it removed."""
+        return f"{self.root}/removed/{self.topic}/created_at_hour={hour:%Y-%m-%d-%H}/"
 
     def toots_day(self, day: date) -> str:
         """The prefix of a day's `toots`."""

@@ -158,6 +158,7 @@ def _files(prefix: str) -> list[StoredFile]:
             str(path),
             hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
             datetime.fromtimestamp(path.stat().st_mtime, UTC),
+            path.stat().st_size,
         )
         for path in found
         if str(path).startswith(prefix)
