@@ -1,0 +1,177 @@
+"""A thousand Mastodon servers in one process, as light as can be: what `many_streams` listens to.
+
+Each has a port of its own on loopback and answers discovery, its local timeline and its event
+stream, with a thump every 15 s. Started by `many_streams`, which gives its orders over HTTP.
+"""
+
+import asyncio
+import json
+import random
+import resource
+import sys
+import time
+from collections import deque
+
+from aiohttp import web
+
+from mastodon_pipeline_tests.simulator.content import Writer
+from mastodon_pipeline_tests.simulator.frames import Frame, http_chunk
+from mastodon_pipeline_tests.simulator.status import status_json
+
+HOST, DOMAIN = "127.0.0.1", "many.example"
+THUMP_SECONDS = 15.0
+_THUMP = http_chunk(b":thump\n\n")
+
+
+class ManyServers:
+    """The servers, told apart by the port a request came to."""
+
+    def __init__(self, ports: range) -> None:
+        self._ports = ports
+        self._streams: dict[int, web.Request] = {}
+        self._listed: dict[int, deque[tuple[int, bytes]]] = {p: deque(maxlen=400) for p in ports}
+        self._attempts: list[float] = []
+        self._opened: list[float] = []
+        self._published = 0
+        self._most_at_one = 0
+        self._rate = 0.0
+        self._rng = random.Random(7)
+        self._writer = Writer.with_new_authors([DOMAIN], self._rng)
+        self._last_id = 0
+
+    def application(self) -> web.Application:
+        """What every port serves."""
+        app = web.Application()
+        for path, handler in (
+            ("/api/v2/instance", self._instance),
+            ("/api/v1/timelines/public", self._timeline),
+            ("/api/v1/streaming", self._stream),
+            ("/api/v1/streaming/public/local", self._stream),
+        ):
+            app.router.add_get(path, handler)
+            app.router.add_get(f"{path}/", handler)
+        return app
+
+    def control(self) -> web.Application:
+        """Orders and counts."""
+        app = web.Application()
+        app.router.add_get("/counts", self._counts)
+        app.router.add_post("/rate", self._set_rate)
+        app.router.add_post("/cut", self._cut)
+        return app
+
+    async def thump(self) -> None:
+        """Each stream every 15 s, spread evenly over time; for ever."""
+        while True:
+            for port in self._ports:
+                await asyncio.sleep(THUMP_SECONDS / len(self._ports))
+                self._write(port, _THUMP)
+
+    async def publish(self) -> None:
+        """Toots at the rate that was ordered, somewhere; for ever."""
+        owed = 0.0
+        then = time.monotonic()
+        while True:
+            await asyncio.sleep(0.01)
+            now = time.monotonic()
+            owed, then = owed + (now - then) * self._rate, now
+            while owed >= 1:
+                owed -= 1
+                self._publish(self._rng.choice(self._ports))
+
+    def _publish(self, port: int) -> None:
+        now = int(time.time() * 1000)
+        self._last_id = max(self._last_id + 1, now << 16)
+        payload = status_json(self._writer.toot(DOMAIN, now), DOMAIN, self._last_id)
+        self._listed[port].append((self._last_id, payload))
+        self._published += 1
+        self._write(port, Frame("update", payload).chunks)
+
+    def _write(self, port: int, chunk: bytes) -> None:
+        request = self._streams.get(port)
+        if request is not None and request.transport is not None:
+            request.transport.write(chunk)
+
+    async def _instance(self, request: web.Request) -> web.Response:
+        streaming = f"ws://{request.host}"
+        feeds = {"live_feeds": {"local": "public", "remote": "authenticated"}}
+        configuration = {"urls": {"streaming": streaming}, "timelines_access": feeds}
+        return web.json_response(
+            {"domain": DOMAIN, "version": "4.5.3", "configuration": configuration}
+        )
+
+    async def _timeline(self, request: web.Request) -> web.Response:
+        after = int(request.query.get("min_id", "0"))
+        listed = [one for one in self._listed[_port(request)] if one[0] > after]
+        page = listed[:40] if "min_id" in request.query else listed[-40:]
+        return web.Response(
+            body=b"[" + b",".join(payload for _, payload in reversed(page)) + b"]",
+            content_type="application/json",
+        )
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        port = _port(request)
+        self._attempts.append(time.monotonic())
+        self._most_at_one = max(self._most_at_one, 1 + (port in self._streams))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(b":)\n")
+        self._streams[port] = request
+        self._opened.append(time.monotonic())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if self._streams.get(port) is request:
+                del self._streams[port]
+        return response
+
+    async def _counts(self, request: web.Request) -> web.Response:
+        since = float(request.query.get("since", 0))
+        return web.json_response(
+            {
+                "open": len(self._streams),
+                "published": self._published,
+                "attempts": [at for at in self._attempts if at >= since],
+                "opened": [at for at in self._opened if at >= since],
+                "most_at_one": self._most_at_one,
+            }
+        )
+
+    async def _set_rate(self, request: web.Request) -> web.Response:
+        self._rate = float(request.query["toots"])
+        return web.json_response({})
+
+    async def _cut(self, request: web.Request) -> web.Response:
+        at = time.monotonic()
+        streams = list(self._streams.values())
+        self._streams.clear()
+        for stream in streams:
+            if stream.transport is not None:
+                stream.transport.abort()
+        return web.json_response({"at": at, "streams": len(streams)})
+
+
+def _port(request: web.Request) -> int:
+    assert request.transport is not None
+    return int(request.transport.get_extra_info("sockname")[1])
+
+
+async def serve(first_port: int, servers: int) -> None:
+    """Serves for ever; prints `ready` once every port is open. The control port is the first."""
+    ports = range(first_port + 1, first_port + 1 + servers)
+    many = ManyServers(ports)
+    control = web.AppRunner(many.control(), access_log=None)
+    runner = web.AppRunner(many.application(), access_log=None, handler_cancellation=True)
+    await control.setup()
+    await runner.setup()
+    await web.TCPSite(control, HOST, first_port).start()
+    for port in ports:
+        await web.TCPSite(runner, HOST, port).start()
+    print(json.dumps("ready"), flush=True)
+    await asyncio.gather(many.thump(), many.publish())
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))
