@@ -15,9 +15,9 @@ This is the one place where the tables themselves hold what nothing else does. W
   files younger than a day are never removed.
 * Without its `toots` such an hour cannot be built: `RecordsGone` says so, and nothing is written.
 
-What a merge cannot know: a delete without a uri that arrives after the removal and names the toot
-by another server's status id than the one that `toots` keeps. (Such deletes land in the hour in
-which they arrive, so this takes a toot of that same hour that is more than a month late.)
+What a merge cannot know: a delete that landed before the removal while no server had told of its
+toot yet, and a delete without a uri that names the toot by another server's status id than the
+one that `toots` keeps. Both take a toot, or a delete, that comes weeks late.
 """
 
 from collections.abc import Iterator

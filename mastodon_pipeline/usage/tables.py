@@ -13,6 +13,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.kept import RecordsGone, hour_records
 from mastodon_pipeline.usage.lake import Lake, fingerprint
 from mastodon_pipeline.usage.languages import language_names
 from mastodon_pipeline.usage.sql import query
@@ -24,7 +25,9 @@ __all__ = [
     "build_daily",
     "build_toots",
     "build_toots_per_server",
+    "count_rows",
     "first_rows",
+    "write_table",
 ]
 
 
@@ -68,20 +71,27 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltTable:
     """The hour's landed records as one row a toot. `hour`: the start of the hour, UTC.
 
     An hour in which nothing landed gets a table without rows. But where the table has toots and
-    the landed files are gone (they may be removed one day, the table is what remains), it is kept.
+    the landed files are gone, it is kept; and where they were removed by maintenance, what landed
+    since is merged with it (see `kept`).
 
     A delete whose toot the listener could not name any more lands in the hour of its arrival, and
     is applied only if the toot was posted in that hour.
+
+    Raises UsageError where the landed files were removed and the table is gone as well.
     """
-    landed = lake.parquet_files(lake.layout.landed_hour(hour))
     path = lake.layout.toots(hour)
-    if not landed and lake.parquet_files(path):
-        return BuiltTable(path, _count(lake, path), 0, kept=True)
-    values = {
-        "raw_files": [lake.empty_record, *(file.path for file in landed)],
-        "built_from": fingerprint(landed),
-    }
-    return BuiltTable(path, _write(lake, "toots", path, values), len(landed))
+    try:
+        with hour_records(lake, hour) as records:
+            if not records.landed and lake.parquet_files(path):
+                return BuiltTable(path, count_rows(lake, path), 0, kept=True)
+            values = {
+                "raw_files": list(records.paths),
+                "built_from": fingerprint(records.landed),
+            }
+            rows = write_table(lake, "toots", path, values)
+            return BuiltTable(path, rows, len(records.landed))
+    except RecordsGone as error:
+        raise UsageError(str(error)) from None
 
 
 def build_toots_per_server(lake: Lake, hour: datetime) -> BuiltTable:
@@ -102,7 +112,7 @@ def build_toots_per_server(lake: Lake, hour: datetime) -> BuiltTable:
         # Handed on: it says which landed files the counts stand on.
         "built_from": lake.built_from([source]).get(source, ""),
     }
-    return BuiltTable(path, _write(lake, "toots_per_server_per_hour", path, values), 1)
+    return BuiltTable(path, write_table(lake, "toots_per_server_per_hour", path, values), 1)
 
 
 def build_daily(lake: Lake, day: date, table: str, **values: object) -> BuiltTable:
@@ -119,7 +129,7 @@ def build_daily(lake: Lake, day: date, table: str, **values: object) -> BuiltTab
         "day": day,
         "built_from": fingerprint(toots),
     }
-    return BuiltTable(path, _write(lake, table, path, values), len(toots))
+    return BuiltTable(path, write_table(lake, table, path, values), len(toots))
 
 
 def first_rows(lake: Lake, path: str, without: tuple[str, ...] = (), limit: int = 10) -> str:
@@ -135,14 +145,16 @@ def first_rows(lake: Lake, path: str, without: tuple[str, ...] = (), limit: int 
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _write(lake: Lake, table: str, path: str, values: Mapping[str, object]) -> int:
+def write_table(lake: Lake, table: str, path: str, values: Mapping[str, object]) -> int:
+    """Writes a file by the query of the table's name with these parameters; how many rows."""
     if "://" not in path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     row = lake.connection.execute(query(table), {**values, "path": path}).fetchone()
     return int(row[0]) if row else 0
 
 
-def _count(lake: Lake, path: str) -> int:
+def count_rows(lake: Lake, path: str) -> int:
+    """The rows of a table's file."""
     row = lake.connection.read_parquet(path).count("*").fetchone()
     return int(row[0]) if row else 0
 
