@@ -8,6 +8,7 @@ __all__ = [
     "HOUR_OF_DAY_USAGE",
     "LANGUAGE_DENSITY",
     "LANGUAGE_USAGE",
+    "SERVER_COVERAGE",
     "TERM_MENTIONS",
     "TOOTS",
     "TOOTS_PER_SERVER_PER_HOUR",
@@ -117,4 +118,21 @@ TERM_MENTIONS = _schema(
     term=("VARCHAR", "The word or phrase of TERMS, lower case; each has its row"),
     toots=("BIGINT", "Toots of the day whose text, as far as it is kept, mentions it"),
     mentions=("BIGINT", "How often they do so, in all"),
+)
+
+SERVER_COVERAGE = _schema(
+    day=("DATE", "The UTC day on which the servers were asked"),
+    server=("VARCHAR", "The domain in the server's accounts' addresses"),
+    base_url=("VARCHAR", "Where it was asked"),
+    first_day=("DATE", "First UTC day of the figures; null where the server gave none"),
+    last_day=("DATE", "Last UTC day of the figures: Mastodon's weeks sum six days"),
+    reported=(
+        "BIGINT",
+        "Public and unlisted statuses of its own accounts, by its own account: replies, boosts"
+        " and those deleted since included",
+    ),
+    toots=("BIGINT", "Public top-level toots of its accounts that were counted"),
+    share=("DOUBLE", "toots / reported; null where nothing was reported"),
+    hours_heard=("INTEGER", "Hours, of 144, in which at least one of its toots was counted"),
+    reason=("VARCHAR", "Why the server gave no figures; '' where it did"),
 )

@@ -2,13 +2,25 @@
 
 import dagster as dg
 
-from mastodon_pipeline.usage import assets, chart_assets, daily_assets, jobs, schedules, sensors
+from mastodon_pipeline.usage import (
+    assets,
+    chart_assets,
+    coverage_assets,
+    daily_assets,
+    jobs,
+    schedules,
+    sensors,
+)
 from mastodon_pipeline.usage.lake import LakeSource
 
 definitions = dg.Definitions(
-    assets=dg.load_assets_from_modules([assets, daily_assets, chart_assets]),
-    jobs=[jobs.refresh_hourly_usage, jobs.refresh_daily_usage],
-    schedules=[schedules.daily_usage_schedule],
+    assets=dg.load_assets_from_modules([assets, daily_assets, coverage_assets, chart_assets]),
+    jobs=[
+        jobs.refresh_hourly_usage,
+        jobs.refresh_daily_usage,
+        coverage_assets.refresh_server_coverage,
+    ],
+    schedules=[schedules.daily_usage_schedule, coverage_assets.server_coverage_schedule],
     sensors=[sensors.landed_toots_sensor],
     resources={"lake_source": LakeSource()},
     # For assets materialised by hand as well, see jobs.py; it becomes the whole project's default.

@@ -72,11 +72,16 @@ def asked_days(context: dg.AssetExecutionContext) -> list[date]:
     return [date.fromisoformat(key) for key in context.partition_keys]
 
 
-def check_result(name: str, finding: checks.Finding) -> dg.AssetCheckResult:
+def check_result(
+    name: str,
+    finding: checks.Finding,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+) -> dg.AssetCheckResult:
     """What a check found, as the UI shows it."""
     return dg.AssetCheckResult(
         check_name=name,
         passed=finding.passed,
+        severity=severity,
         description=finding.summary,
         metadata={
             "partitions compared": finding.compared,

@@ -13,6 +13,7 @@ import duckdb
 from mastodon_pipeline.landing.bucket import object_store_errors, s3_client
 from mastodon_pipeline.landing.lake import connect_lake
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.usage import coverage
 from mastodon_pipeline.usage.layout import Layout
 from mastodon_pipeline.usage.sql import query
 from mastodon_pipeline.usage.tables import DAILY_TABLES
@@ -48,7 +49,7 @@ def open_views(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def table_folders(layout: Layout) -> dict[str, str]:
     """Every table, and the prefix below which its files are."""
-    usage = ("toots_per_server_per_hour", *DAILY_TABLES)
+    usage = ("toots_per_server_per_hour", *DAILY_TABLES, coverage.TABLE)
     return {
         "toots": f"{layout.root}/toots/",
         **{table: f"{layout.root}/usage/{table}/" for table in usage},

@@ -18,6 +18,7 @@ from mastodon_pipeline.cli import cli
 from mastodon_pipeline.landing.lake import LAKE_CONFIG, prepare_lake
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.commands import answer, converse, reason
+from mastodon_pipeline.usage.coverage import build_server_coverage
 from mastodon_pipeline.usage.lake import Lake
 from mastodon_pipeline.usage.tables import (
     DAILY_TABLES,
@@ -49,6 +50,7 @@ def connection(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
         build_toots_per_server(lake, hour)
     for table in DAILY_TABLES:
         build_daily(lake, DAY, table)
+    build_server_coverage(lake, DAY, DAY, list)
     with duckdb.connect(":memory:") as own:
         own.execute("SET TimeZone = 'UTC'")
         create_views(own, table_folders(lake.layout))
@@ -58,7 +60,8 @@ def connection(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
 def test_every_table_is_a_view_by_its_name(connection: duckdb.DuckDBPyConnection) -> None:
     """And the article's besides."""
     names = [name for (name,) in connection.sql("SHOW TABLES").fetchall()]
-    assert names == sorted(["toots", "toots_per_server_per_hour", *DAILY_TABLES, "mastodon_toot"])
+    tables = ["toots", "toots_per_server_per_hour", *DAILY_TABLES, "server_coverage"]
+    assert names == sorted([*tables, "mastodon_toot"])
     for name in names:
         assert connection.table(name).count("*").fetchone()
 
