@@ -147,7 +147,6 @@ def first_rows(lake: Lake, path: str, without: tuple[str, ...] = (), limit: int 
 
 def write_table(lake: Lake, table: str, path: str, values: Mapping[str, object]) -> int:
     """Writes a file by the query of the table's name with these parameters; how many rows."""
-    """Writes a file by the query of the table's name with these parameters; how many rows."""
     if "://" not in path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     row = lake.connection.execute(query(table), {**values, "path": path}).fetchone()
@@ -155,7 +154,6 @@ def write_table(lake: Lake, table: str, path: str, values: Mapping[str, object])
 
 
 def count_rows(lake: Lake, path: str) -> int:
-    """The rows of a table's file."""
     """The rows of a table's file."""
     row = lake.connection.read_parquet(path).count("*").fetchone()
     return int(row[0]) if row else 0
