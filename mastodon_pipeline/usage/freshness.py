@@ -5,15 +5,16 @@ carry the fingerprint of the files that lie in the hour's folder now. So a run t
 killed or never starts leaves its hours stale, and they are asked for again; files that land
 while a run is reading leave theirs stale too.
 
-A listing costs what the history costs, so looking is shared out: the running hour and its
-neighbours at every look, everything else (late toots may reopen any hour) so seldom that it takes
-no more than a twentieth of the time. A small lake is thereby looked through at every look.
+A listing costs what it lists, so a look lists the running hour and its neighbours, and of all else
+(late toots may reopen any hour) a piece, from where the last look stopped, for half a second: it
+takes no longer where there is more history. A small lake is looked through at every look.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from time import monotonic
 
 import msgspec
@@ -27,23 +28,30 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 UPLOAD_MARGIN = timedelta(minutes=10)
 """S3 stamps a file with the start of its upload: it may appear this much later."""
-SWEEP_SHARE = 20
-"""Everything is listed once in so many times as long as a listing takes."""
+PATIENCE_SECONDS = 0.5
+"""How long a look goes on listing; a twentieth of the time between two looks."""
+OPENED_AT_MOST = 100
+"""Hours of a piece whose tables are opened: a few milliseconds each."""
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """What one look hands to the next."""
+    """What one look hands to the next: how far the sweep is that goes through everything."""
 
-    horizon: datetime = datetime.min.replace(tzinfo=UTC)
-    """Hours whose newest file is older than this were fresh when everything was last listed."""
-    swept_at: datetime = datetime.min.replace(tzinfo=UTC)
-    """When everything was last listed."""
-    sweep_seconds: float = 0.0
-    """How long that took."""
+    horizon: datetime = NEVER
+    """Hours whose newest file is older than this were fresh when the last sweep passed them."""
+    after: str = ""
+    """The last file that this sweep has seen; empty where a new one begins."""
+    newest: datetime = NEVER
+    """When the newest file was written that was known as this sweep began."""
+    seen: datetime = NEVER
+    """When the newest file was written that this sweep has seen."""
+    unsettled: datetime | None = None
+    """The oldest of the hours (by their newest files) that this sweep found stale."""
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
-        """From `str(cursor)`; a fresh one, which looks at everything, where there is none."""
+        """From `str(cursor)`; a fresh one, which trusts nothing, where there is none."""
         try:
             return msgspec.json.decode(text, type=cls) if text else cls()
         except msgspec.MsgspecError:
@@ -62,24 +70,34 @@ class Freshness:
     stale_days: tuple[date, ...]
     """Days whose daily tables are behind `toots` as it stands, in order; UTC."""
     ignored: tuple[str, ...]
-    """Folders that are not counted, and why, a line each."""
+    """Files that are not counted, and why, a line each."""
     cursor: Cursor = field(default_factory=Cursor)
+    newest: datetime | None = None
+    """When the newest file of the running hour and its neighbours was written, UTC."""
 
 
-def look(lake: Lake, cursor: Cursor, now: datetime, first_day: date) -> Freshness:
-    """What is stale at `now` (UTC), from `first_day` to the hour of `now`."""
-    swept = now >= cursor.swept_at + timedelta(seconds=SWEEP_SHARE * cursor.sweep_seconds)
-    started = monotonic()
+def look(
+    lake: Lake,
+    cursor: Cursor,
+    now: datetime,
+    first_day: date,
+    patience: float = PATIENCE_SECONDS,
+) -> Freshness:
+    """What is seen to be stale at `now` (UTC), from `first_day` to the hour of `now`.
+
+    Goes on with the sweep for `patience` seconds, and one hour's files at least.
+    """
     this_hour = now.replace(minute=0, second=0, microsecond=0)
-    landed = (
-        lake.parquet_files(lake.layout.landed())
-        if swept
-        else [
-            file
-            for hour in (this_hour - HOUR, this_hour, this_hour + HOUR)
-            for file in lake.parquet_files(lake.layout.landed_hour(hour))
-        ]
-    )
+    running = [
+        file
+        for hour in (this_hour - HOUR, this_hour, this_hour + HOUR)
+        for file in lake.parquet_files(lake.layout.landed_hour(hour))
+    ]
+    if not cursor.after:
+        newest = max([file.modified for file in running] + [cursor.seen])
+        cursor = Cursor(cursor.horizon, newest=newest, seen=newest)
+    piece, after = _piece(lake, cursor, patience)
+    landed = {file.path: file for file in (*running, *piece)}.values()
     by_hour, ignored = _by_hour(lake, landed, now, first_day)
     recent = {
         hour: files
@@ -90,17 +108,19 @@ def look(lake: Lake, cursor: Cursor, now: datetime, first_day: date) -> Freshnes
     # little ahead, wait.
     stale_hours = _stale_hours(lake, {h: files for h, files in recent.items() if h <= now})
     stale_days = _stale_days(lake, {hour.date() for hour in recent})
-    if swept:
-        # Nothing that is stale may fall behind the horizon.
-        unsettled = [
-            max(file.modified for file in files)
-            for hour, files in recent.items()
-            if hour in stale_hours or hour.date() in stale_days or hour > now
-        ]
-        newest = max((file.modified for file in landed), default=cursor.horizon + UPLOAD_MARGIN)
-        horizon = max(min([*unsettled, newest]) - UPLOAD_MARGIN, cursor.horizon)
-        cursor = Cursor(horizon, now, round(monotonic() - started, 3))
-    return Freshness(tuple(sorted(stale_hours)), tuple(sorted(stale_days)), ignored, cursor)
+    # Nothing that is stale may fall behind the horizon.
+    unsettled = [
+        max(file.modified for file in files)
+        for hour, files in recent.items()
+        if hour in stale_hours or hour.date() in stale_days or hour > now
+    ]
+    return Freshness(
+        tuple(sorted(stale_hours)),
+        tuple(sorted(stale_days)),
+        ignored,
+        _next(cursor, after, max([file.modified for file in piece] + [cursor.seen]), unsettled),
+        max((file.modified for file in running), default=None),
+    )
 
 
 def contiguous(moments: Sequence[datetime], step: timedelta) -> list[tuple[datetime, datetime]]:
@@ -112,6 +132,33 @@ def contiguous(moments: Sequence[datetime], step: timedelta) -> list[tuple[datet
         else:
             ranges.append((moment, moment))
     return ranges
+
+
+def _piece(lake: Lake, cursor: Cursor, patience: float) -> tuple[list[StoredFile], str]:
+    """The files of the next hours, and after which file to go on: '' at the end."""
+    deadline = monotonic() + patience
+    found: list[StoredFile] = []
+    opened = 0
+    landed = lake.list_files(lake.layout.landed(), cursor.after)
+    for _, listed in groupby(landed, lambda file: file.path.rpartition("/")[0]):
+        files = list(listed)
+        found += [file for file in files if file.path.endswith(".parquet")]
+        opened += max(file.modified for file in files) >= cursor.horizon
+        if opened >= OPENED_AT_MOST or monotonic() >= deadline:
+            return found, files[-1].path
+    return found, ""
+
+
+def _next(cursor: Cursor, after: str, seen: datetime, unsettled: list[datetime]) -> Cursor:
+    """The cursor after a look; at a sweep's end its horizon moves up."""
+    if cursor.unsettled is not None:
+        unsettled = [*unsettled, cursor.unsettled]
+    if after:
+        return Cursor(cursor.horizon, after, cursor.newest, seen, min(unsettled, default=None))
+    horizon = min([*unsettled, cursor.newest])
+    if horizon > cursor.horizon + UPLOAD_MARGIN:
+        return Cursor(horizon - UPLOAD_MARGIN, seen=seen)
+    return Cursor(cursor.horizon, seen=seen)
 
 
 def _by_hour(

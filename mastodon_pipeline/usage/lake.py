@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import duckdb
 
@@ -24,7 +24,7 @@ from mastodon_pipeline.usage.sql import query
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["Lake", "LakeSource", "StoredFile", "fingerprint", "open_lake"]
+__all__ = ["Lake", "LakeSource", "ListFiles", "StoredFile", "fingerprint", "open_lake"]
 
 
 class StoredFile(NamedTuple):
@@ -40,14 +40,24 @@ class StoredFile(NamedTuple):
     """Bytes."""
 
 
+class ListFiles(Protocol):
+    """Lists files."""
+
+    def __call__(self, prefix: str, after: str = "") -> Iterable[StoredFile]:
+        """Those whose path starts with a prefix, and comes after a path.
+
+        In the order of the paths, and a page at a time: who stops early pays for no more.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Lake:
     """What building, checking and watching the tables needs."""
 
     layout: Layout
     connection: duckdb.DuckDBPyConnection
-    list_files: Callable[[str], list[StoredFile]]
-    """All files whose path starts with a prefix, in the order of their paths."""
+    list_files: ListFiles
+    """What is there, in the order of the paths."""
     write_bytes: Callable[[str, bytes], None]
     """Puts a PNG at a path, in place of what was there."""
     empty_record: str
@@ -95,7 +105,7 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
         yield Lake(
             Layout.of(settings),
             connection,
-            lambda prefix: _list_objects(s3, settings.s3_bucket, prefix),
+            lambda prefix, after="": _list_objects(s3, settings.s3_bucket, prefix, after),
             lambda path, content: _put_picture(s3, settings.s3_bucket, path, content),
             empty_record,
         )
@@ -120,16 +130,18 @@ def fingerprint(files: Iterable[StoredFile]) -> str:
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
 
 
-def _list_objects(s3: "S3Client", bucket: str, prefix: str) -> list[StoredFile]:
+def _list_objects(
+    s3: "S3Client", bucket: str, prefix: str, after: str = ""
+) -> Iterator[StoredFile]:
     root = f"s3://{bucket}/"
     pages = s3.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Prefix=prefix.removeprefix(root)
+        Bucket=bucket, Prefix=prefix.removeprefix(root), StartAfter=after.removeprefix(root)
     )
-    return [
-        StoredFile(root + found["Key"], found["ETag"], found["LastModified"], found["Size"])
-        for page in pages
-        for found in page.get("Contents", [])
-    ]
+    for page in pages:
+        for found in page.get("Contents", []):
+            yield StoredFile(
+                root + found["Key"], found["ETag"], found["LastModified"], found["Size"]
+            )
 
 
 def _put_picture(s3: "S3Client", bucket: str, path: str, content: bytes) -> None:

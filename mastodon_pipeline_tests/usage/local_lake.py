@@ -150,7 +150,7 @@ class LocalLakeSource(LakeSource):
             yield lake
 
 
-def _files(prefix: str) -> list[StoredFile]:
+def _files(prefix: str, after: str = "") -> list[StoredFile]:
     folder = Path(prefix if prefix.endswith("/") else str(Path(prefix).parent))
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     return [
@@ -161,7 +161,7 @@ def _files(prefix: str) -> list[StoredFile]:
             path.stat().st_size,
         )
         for path in found
-        if str(path).startswith(prefix)
+        if str(path).startswith(prefix) and str(path) > after
     ]
 
 

@@ -114,7 +114,7 @@ def test_fresh_hours_behind_the_horizon_are_not_opened_again(lake: Lake) -> None
     assert cursor.horizon > NOW - timedelta(hours=1)
     Path(lake.layout.toots_per_server(LATE)).unlink()
     found = look(lake, cursor, SOON, FIRST_DAY)
-    assert (found.stale_hours, found.cursor.swept_at) == ((), SOON)
+    assert found.stale_hours == ()
 
 
 def test_the_horizon_waits_for_a_stale_day(lake: Lake) -> None:
@@ -127,16 +127,53 @@ def test_the_horizon_waits_for_a_stale_day(lake: Lake) -> None:
     assert look(lake, cursor, SOON, FIRST_DAY).stale_days == (LATE.date(),)
 
 
-def test_between_sweeps_only_the_running_hours_are_listed(lake: Lake) -> None:
-    """A late toot waits for the next sweep, which is due once it costs little enough."""
-    cursor = Cursor(swept_at=NOW, sweep_seconds=6.0)
-    land(lake, record(), record(uri="b", created_at=LATE))
-    soon = look(lake, cursor, NOW + timedelta(seconds=10), FIRST_DAY)
-    assert soon.stale_hours == (HOUR,)
-    assert soon.cursor == cursor
-    later = look(lake, cursor, NOW + timedelta(seconds=120), FIRST_DAY)
-    assert later.stale_hours == (LATE, HOUR)
-    assert later.cursor.swept_at == NOW + timedelta(seconds=120)
+def test_a_long_history_is_looked_through_piece_by_piece(lake: Lake) -> None:
+    """Without patience an hour a look, beside the running one, which every look sees; then anew."""
+    late = [HOUR - timedelta(hours=ago) for ago in (50, 40, 30)]
+    land(lake, record(), *(record(uri=f"{hour}", created_at=hour) for hour in late))
+    cursor, seen = Cursor(), []
+    for _ in range(6):
+        found = look(lake, cursor, NOW, FIRST_DAY, patience=0)
+        seen.append(found.stale_hours)
+        cursor = found.cursor
+    assert seen == [
+        (late[0], HOUR),
+        (late[1], HOUR),
+        (late[2], HOUR),
+        (HOUR,),  # the sweep has come to the running hour itself
+        (HOUR,),  # and to the end
+        (late[0], HOUR),
+    ]
+
+
+def test_the_horizon_waits_for_what_any_piece_found_stale(lake: Lake) -> None:
+    """The sweep ends some looks later, and has not forgotten it."""
+    land(lake, record(), *(record(uri=f"{n}", created_at=LATE - n * ONE_HOUR) for n in range(3)))
+    stale = LATE - ONE_HOUR
+    age(lake, stale, timedelta(days=1))
+    refresh(lake, HOUR, LATE, LATE - 2 * ONE_HOUR)
+    build_day(lake, DAY)
+    build_day(lake, LATE.date())
+    cursor = Cursor()
+    for _ in range(3):
+        found = [look(lake, cursor, NOW, FIRST_DAY, patience=0)]
+        while found[-1].cursor.after:
+            found.append(look(lake, found[-1].cursor, NOW, FIRST_DAY, patience=0))
+        assert {hour for one in found for hour in one.stale_hours} == {stale}
+        cursor = found[-1].cursor
+    assert cursor.horizon == NOW - timedelta(days=1, minutes=10)
+
+
+def test_a_lake_at_rest_is_not_opened_again_and_again(lake: Lake) -> None:
+    """Nothing has landed for days: the second sweep knows what the first has seen."""
+    land(lake, record(created_at=LATE))
+    age(lake, LATE, timedelta(days=1))
+    refresh(lake, LATE)
+    build_day(lake, LATE.date())
+    cursor = Cursor()
+    for _ in range(3):
+        cursor = look(lake, cursor, NOW, FIRST_DAY).cursor
+    assert cursor.horizon == NOW - timedelta(days=1, minutes=10)
 
 
 def test_toots_of_the_next_hour_wait_for_it_and_are_not_forgotten(lake: Lake) -> None:
@@ -172,9 +209,10 @@ def test_hours_without_a_partition_are_ignored_and_said_so(lake: Lake) -> None:
 
 def test_the_cursor_survives_being_written_down() -> None:
     """Compact, whatever the history; one that nobody understands means looking at everything."""
-    cursor = Cursor(horizon=NOW, swept_at=HOUR, sweep_seconds=0.25)
+    path = f"s3://mastodon/topics/mastodon-topic/created_at_hour=2026-11-24-15/{'0' * 60}.parquet"
+    cursor = Cursor(horizon=NOW, after=path, newest=HOUR, seen=NOW, unsettled=LATE)
     assert Cursor.parse(str(cursor)) == cursor
-    assert len(str(cursor)) < 150
+    assert len(str(cursor)) < 400
     assert Cursor.parse("of an older version") == Cursor.parse(None) == Cursor()
 
 

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-import msgspec
 import pytest
 
 from mastodon_pipeline.usage.definitions import definitions
@@ -135,8 +134,7 @@ def test_what_it_asks_for_makes_everything_current(
         )
         result = landed_toots_sensor(context)
         assert isinstance(result, dg.SensorResult)
-        # Time passes: everything may be listed again.
-        cursor = str(msgspec.structs.replace(Cursor.parse(result.cursor), swept_at=late))
+        cursor = str(result.cursor)
         jobs.append(sorted({str(one.job_name) for one in result.run_requests or []}))
         for one in result.run_requests or []:
             job = definitions.resolve_job_def(str(one.job_name))
