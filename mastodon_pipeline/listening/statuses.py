@@ -1,9 +1,11 @@
 """Typed decoding of what a Mastodon server sends: the few fields of a status that are recorded.
 
 Two passes. The first is msgspec's typed decoder, fast and strict. What it refuses (a null list, a
-number written as text, bad UTF-8, a lone surrogate) gets a second, tolerant pass that takes each
-field as far as it can be understood. What that refuses too raises `UndecodableStatus`, and the
-caller sends the payload to the dead-letter topic: no payload is lost without a trace.
+number written as text, bad UTF-8, a lone surrogate), or where there is a NUL, gets a second,
+tolerant pass that takes each field as far as it can be understood and scrubs its text. So no text
+of a `Status` but `content` (which `plain_text` scrubs) holds what UTF-8 or a database cannot carry.
+What the second pass refuses too raises `UndecodableStatus`, and the caller sends the payload to
+the dead-letter topic: no payload is lost without a trace.
 
 See: https://docs.joinmastodon.org/entities/Status/ and .../entities/Account/
 """
@@ -16,12 +18,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from mastodon_pipeline.listening.text import scrub
+
 
 class UndecodableStatus(ValueError):
     """A payload that is no status, even read tolerantly; the message says what is missing."""
 
 
-class Account(Struct):
+class Account(Struct, gc=False):
     """A toot's author, as the observing server shows them."""
 
     acct: str
@@ -34,23 +38,23 @@ class Account(Struct):
     """The author lets others find their public posts by full-text search (Mastodon 4.2+)."""
 
 
-class Application(Struct):
+class Application(Struct, gc=False):
     """What the toot was written with; servers name it for their own accounts only."""
 
     name: str | None = ""
 
 
-class Tag(Struct):
+class Tag(Struct, gc=False):
     """A hashtag of a toot."""
 
     name: str = ""
 
 
-class Counted(Struct):
+class Counted(Struct, gc=False):
     """An element of which only the number matters."""
 
 
-class Status(Struct):
+class Status(Struct, gc=False):
     """The recorded fields of a status. `id` is opaque: a number or any text."""
 
     id: str | int
@@ -87,6 +91,9 @@ def decode_status(payload: bytes) -> Status:
         status = _typed_status.decode(payload)
     except (msgspec.DecodeError, ValueError, RecursionError):
         status = _tolerantly(payload)
+    else:
+        if _holds_nul(status):
+            status = _tolerantly(payload)
     if not status.uri or not status.account.acct or status.id == "":
         raise UndecodableStatus("id, uri or account.acct is empty")
     return status
@@ -121,6 +128,16 @@ def _any_json(payload: bytes) -> Any:
         return json.loads(payload.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise UndecodableStatus(f"not JSON: {error}") from None
+
+
+def _holds_nul(status: Status) -> bool:
+    author, application = status.account, status.application
+    # One text to look through costs less than eight, and less than the payload, which is ten times
+    # as long.
+    texts = f"{status.id}{status.uri}{status.url}{author.acct}{author.username}{status.language}"
+    if status.tags:
+        texts += "".join([tag.name for tag in status.tags])
+    return "\0" in f"{texts}{status.visibility}{application.name if application else None}"
 
 
 def _tolerantly(payload: bytes) -> Status:
@@ -164,7 +181,7 @@ def _tolerantly(payload: bytes) -> Status:
 
 def _text(value: object) -> str:
     if isinstance(value, str):
-        return value
+        return scrub(value)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 

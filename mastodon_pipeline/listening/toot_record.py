@@ -9,11 +9,12 @@ only: a remote author's wish is known where their home server is listened to.
 See: https://docs.joinmastodon.org/entities/Account/#noindex and #indexable
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
+from functools import lru_cache
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from mastodon_pipeline.listening.status_ids import listed_at
 from mastodon_pipeline.listening.statuses import Status
@@ -42,28 +43,26 @@ def toot_record(
     status: Status, event: TootEvent, observer: ObservingServer, source: Source, ingested_at: int
 ) -> Record:
     """The Avro record of a new or edited toot. `ingested_at`: UTC milliseconds, our clock."""
-    text = plain_text(status.content or "")
-    author = status.account
-    language = scrub(status.language or "")
-    tag_names = [scrub(tag.name) for tag in status.tags]
-    acct = scrub(author.acct)
+    text = plain_text(status.content) if status.content else ""
+    author, application, language = status.account, status.application, status.language or ""
+    tag_names = [tag.name for tag in status.tags]
     return {
         "event": event,
-        "uri": scrub(status.uri),
-        "status_id": scrub(str(status.id)),
+        "uri": status.uri,
+        "status_id": str(status.id),
         "base_url": observer.base_url,
-        "server": home_server(acct, observer),
+        "server": home_server(author.acct, observer),
         "created_at": min(milliseconds(status.created_at), ingested_at + FUTURE_TOLERANCE_MS),
         "edited_at": milliseconds(status.edited_at) if status.edited_at else None,
         "ingested_at": ingested_at,
         "source": source,
-        "username": scrub(author.username),
-        "acct": acct,
+        "username": author.username,
+        "acct": author.acct,
         "bot": bool(author.bot),
-        "app": scrub((status.application and status.application.name) or ""),
-        "url": scrub(status.url or ""),
+        "app": (application and application.name) or "",
+        "url": status.url or "",
         "language": language,
-        "language_primary": language.replace("_", "-").partition("-")[0].strip().lower(),
+        "language_primary": _primary_subtag(language),
         "favourites": max(0, min(status.favourites_count or 0, _INT_MAX)),
         "tags": len(tag_names),
         "tag_names": tag_names,
@@ -72,11 +71,16 @@ def toot_record(
         "mentions": len(status.mentions),
         "media": len(status.media_attachments),
         "mastodon_text": "" if author.noindex else text,
-        "visibility": scrub(status.visibility or ""),
+        "visibility": status.visibility or "",
         "sensitive": bool(status.sensitive),
         "reply": status.in_reply_to_id is not None,
         "indexable": author.indexable,
     }
+
+
+@lru_cache(1024)
+def _primary_subtag(language: str) -> str:
+    return language.replace("_", "-").partition("-")[0].strip().lower()
 
 
 def delete_record(
@@ -125,8 +129,7 @@ def milliseconds(moment: datetime) -> int:
     return passed.days * 86_400_000 + passed.seconds * 1000 + passed.microseconds // 1000
 
 
-@dataclass(frozen=True, slots=True)
-class SeenToot:
+class SeenToot(Struct, frozen=True, gc=False):
     """What a later delete, which carries nothing but an id, must be told about its toot."""
 
     uri: str
@@ -136,26 +139,27 @@ class SeenToot:
 
 
 class SeenToots:
-    """The latest toots by (observing server, id), in memory, bounded: the oldest are forgotten.
+    """The latest toots by (observing server, id), in memory: between half of `limit` and `limit`.
 
     A delete that comes after its toot was forgotten, or after the listener restarted, travels with
     its id and the time in it (`delete_record`); nothing else is lost with this memory.
     """
 
     def __init__(self, limit: int = 200_000) -> None:
-        self._limit = limit
-        self._toots: OrderedDict[tuple[str, str], SeenToot] = OrderedDict()
-        self._lock = Lock()
+        self._half = max(1, limit // 2)
+        self._toots: dict[tuple[str, str], SeenToot] = {}
+        self._earlier: dict[tuple[str, str], SeenToot] = {}
 
     def remember(self, record: Record) -> None:
         """Keeps the record's uri and hour under its observing server and id."""
+        toots = self._toots
+        if len(toots) >= self._half:
+            # All at once: to drop the oldest of a full dictionary one by one costs more each time.
+            self._earlier, self._toots = toots, (toots := {})
         key = (record["base_url"], record["status_id"])
-        with self._lock:
-            self._toots[key] = SeenToot(record["uri"], record["server"], record["created_at"])
-            if len(self._toots) > self._limit:
-                self._toots.popitem(last=False)
+        toots[key] = SeenToot(record["uri"], record["server"], record["created_at"])
 
     def get(self, base_url: str, status_id: str) -> SeenToot | None:
         """The toot behind an id, or None where it was never seen or is forgotten."""
-        with self._lock:
-            return self._toots.get((base_url, status_id))
+        key = (base_url, status_id)
+        return self._toots.get(key) or self._earlier.get(key)

@@ -75,6 +75,28 @@ def test_what_cannot_be_recorded_without_is_demanded(missing: str) -> None:
         decode_status(json.dumps({k: v for k, v in PLAIN.items() if k != missing}).encode())
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("uri", "https://a.example/\0"),
+        ("url", "\0"),
+        ("content", "a\0b"),
+        ("language", "e\0n"),
+        ("visibility", "pub\0lic"),
+        ("application", {"name": "We\0b"}),
+        ("tags", [{"name": "one"}, {"name": "t\0wo"}]),
+        ("account", {"acct": "an\0n", "username": "a\0nn"}),
+        ("id", "11\0"),
+    ],
+)
+def test_no_nul_comes_through(field: str, value: object) -> None:
+    """JSON can say it; databases refuse it."""
+    status = decode_status(with_field(field, value))
+    observer = ObservingServer("https://a.example", "a.example")
+    record = toot_record(status, "update", observer, "stream", 1_800_000_000_000)
+    assert "\\x00" not in repr(record)
+
+
 def test_a_page_keeps_each_status_raw() -> None:
     """So that one bad status does not spoil its page."""
     page = json.dumps([PLAIN, {"id": 7}, None]).encode()
