@@ -6,9 +6,7 @@ listener reads them again. A full queue makes the caller wait. A delivery that f
 the run, which goes on from the position once the supervisor has restarted it.
 """
 
-from collections.abc import Mapping
 from functools import partial
-from threading import Event
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -22,6 +20,9 @@ from mastodon_pipeline.listening.toot_sink import (
 )
 from mastodon_pipeline.settings import Settings
 
+_POLL_EVERY = 100
+"""Records between two looks at delivery reports: one each would add half to the cost of producing.
+Where fewer come, the listener's own `poll` takes them."""
 MAX_DEAD_LETTER_BYTES = 512 * 1024
 """A dead letter's payload beyond this is cut; the header `payload_bytes` tells its true size."""
 
@@ -53,8 +54,9 @@ class TootProducer:
         self._topic = settings.kafka_topic
         self._dead_letters = settings.dead_letter_topic
         self._schema_id = schema_id
-        self._closed = Event()
+        self._closed = False
         self._failure: KafkaError | None = None
+        self._produced = 0
         self.failures = 0
         """Deliveries that failed for good."""
 
@@ -69,17 +71,17 @@ class TootProducer:
             raise UnrecordableToot(f"it does not fit the schema: {error}") from error
         # Kafka has no times before 1970; the record itself keeps what the author's server claims.
         timestamp = max(record["created_at"], 1)
-        self._produce(self._topic, record_key(record), value, timestamp, {}, acknowledged)
+        self._produce(self._topic, record_key(record), value, timestamp, None, acknowledged)
 
     def dead_letter(self, letter: DeadLetter, acknowledged: Acknowledged) -> None:
         """Produces the raw payload with its reason in the headers. Raises DeliveryFailed."""
-        headers = {
-            "reason": letter.reason[:1000].encode("utf-8", "replace"),
-            "server": letter.base_url.encode(),
-            "event": letter.event.encode("utf-8", "replace"),
-            "exception": letter.exception.encode(),
-            "payload_bytes": str(len(letter.payload)).encode(),
-        }
+        headers: list[tuple[str, str | bytes | None]] = [
+            ("reason", letter.reason[:1000].encode("utf-8", "replace")),
+            ("server", letter.base_url),
+            ("event", letter.event.encode("utf-8", "replace")),
+            ("exception", letter.exception),
+            ("payload_bytes", str(len(letter.payload))),
+        ]
         payload = letter.payload[:MAX_DEAD_LETTER_BYTES]
         self._produce(self._dead_letters, letter.base_url, payload, 0, headers, acknowledged)
 
@@ -91,7 +93,7 @@ class TootProducer:
 
     def close(self, timeout: float) -> None:
         """Takes nothing more and flushes for up to `timeout` seconds. Raises DeliveryFailed."""
-        self._closed.set()
+        self._closed = True
         left = self._producer.flush(timeout)
         if left or self.failures:
             why = self._failure.str() if self._failure else f"none within {timeout:g} s"
@@ -106,11 +108,11 @@ class TootProducer:
         key: str,
         value: bytes,
         timestamp: int,
-        headers: Mapping[str, bytes],
+        headers: list[tuple[str, str | bytes | None]] | None,
         acknowledged: Acknowledged,
     ) -> None:
         report = partial(self._delivered, acknowledged)
-        while not self._closed.is_set():
+        while not self._closed:
             try:
                 self._producer.produce(
                     topic,
@@ -118,7 +120,7 @@ class TootProducer:
                     key=key.encode(),
                     on_delivery=report,
                     timestamp=timestamp,
-                    headers=dict(headers),
+                    headers=headers,
                 )
             except BufferError:
                 # The queue is full: waiting here slows the reader down, which is the point.
@@ -128,7 +130,9 @@ class TootProducer:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     raise UnrecordableToot(f"its {len(value)} bytes are too many") from error
                 raise DeliveryFailed(f"Kafka refused a record: {error.args[0].str()}") from error
-            self._producer.poll(0)
+            self._produced += 1
+            if self._produced % _POLL_EVERY == 0:
+                self._producer.poll(0)
             return
         raise DeliveryFailed("the producer is closed")
 
