@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from mastodon_pipeline.usage.clamped import told_before
 from mastodon_pipeline.usage.kept import hour_records
 from mastodon_pipeline.usage.lake import Lake, fingerprint
 from mastodon_pipeline.usage.sql import query
@@ -96,6 +97,7 @@ def hours_equal_recount(lake: Lake, hours: Iterable[datetime]) -> Finding:
                     raw_files=list(records.paths),
                     usage_file=table,
                     hour_start=hour,
+                    **told_before(lake, hour),
                 )
             ]
     return Finding(compared, tuple(faults), unsettled)

@@ -13,6 +13,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.clamped import told_before
 from mastodon_pipeline.usage.kept import RecordsGone, hour_records
 from mastodon_pipeline.usage.lake import Lake, fingerprint
 from mastodon_pipeline.usage.languages import language_names
@@ -74,6 +75,9 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltTable:
     the landed files are gone, it is kept; and where they were removed by maintenance, what landed
     since is merged with it (see `kept`).
 
+    The hour before is to be built before it: toots of clocks that run ahead are told apart by its
+    table (see `clamped`).
+
     A delete whose toot the listener could not name any more lands in the hour of its arrival, and
     is applied only if the toot was posted in that hour.
 
@@ -87,6 +91,7 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltTable:
             values = {
                 "raw_files": list(records.paths),
                 "built_from": fingerprint(records.landed),
+                **told_before(lake, hour),
             }
             rows = write_table(lake, "toots", path, values)
             return BuiltTable(path, rows, len(records.landed))

@@ -2,12 +2,14 @@
 
 import itertools
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mastodon_pipeline.settings import REPOSITORY
+from mastodon_pipeline.usage.checks import no_duplicate_toots
 from mastodon_pipeline.usage.columns import TOOTS
 from mastodon_pipeline.usage.lake import Lake
 from mastodon_pipeline.usage.tables import build_toots
@@ -121,6 +123,44 @@ def test_a_picture_without_words_withholds_nothing(lake: Lake) -> None:
     """Empty text is no noindex where there was none to begin with: a later edit is kept."""
     land(lake, *in_order(record(mastodon_text="", characters=0, media=1), EDITED))
     assert [toot["mastodon_text"] for toot in built(lake)] == ["hello, world"]
+
+
+AHEAD = timedelta(minutes=5)
+"""How far a clock may be ahead of ours; of one that is further, our time and this is kept."""
+NEXT = HOUR + timedelta(hours=1)
+
+
+def clamped(read_at: datetime, **fields: Any) -> Record:
+    """A telling, read at this time, of a toot whose clock is years ahead."""
+    return record(created_at=read_at + AHEAD, ingested_at=read_at, **fields)
+
+
+FIRST = clamped(NEXT - timedelta(minutes=7))
+SECOND = clamped(NEXT - timedelta(minutes=3), base_url="https://two.example", status_id="77")
+
+
+def test_a_toot_whose_clock_is_ahead_counts_in_the_first_hour_that_was_told(lake: Lake) -> None:
+    """Two servers tell of it before and after the full hour; others of the hour are untouched."""
+    land(lake, FIRST, SECOND, record(uri="b", created_at=NEXT))
+    assert [toot["uri"] for toot in built(lake)] == [FIRST["uri"]]
+    assert [toot["uri"] for toot in rows(lake, build_toots(lake, NEXT).path)] == ["b"]
+
+
+def test_told_after_the_claimed_time_it_is_still_one(lake: Lake) -> None:
+    """A clock ten minutes ahead: the second server tells the time that the author's claimed."""
+    claimed = NEXT + timedelta(minutes=3)
+    land(lake, FIRST, record(created_at=claimed, ingested_at=claimed + timedelta(minutes=9)))
+    assert len(built(lake)) == 1
+    assert rows(lake, build_toots(lake, NEXT).path) == []
+
+
+def test_two_times_that_were_claimed_are_not_reconciled(lake: Lake) -> None:
+    """Not even one a little ahead: the check for duplicates tells of such a toot."""
+    land(lake, record(created_at=HOUR + AHEAD, ingested_at=HOUR + timedelta(seconds=1)))
+    built(lake)
+    land(lake, record(created_at=NEXT, ingested_at=NEXT))
+    assert len(rows(lake, build_toots(lake, NEXT).path)) == 1
+    assert not no_duplicate_toots(lake, [NEXT]).passed
 
 
 def test_files_from_before_a_schema_change_are_read_beside_newer_ones(lake: Lake) -> None:

@@ -1,7 +1,14 @@
 -- Servers whose row in toots_per_server_per_hour differs from a recount of the landed records.
 -- The recount shares nothing with the way of the table: no toots file between, aggregates by
--- arg_max where the table's way sorts.
-WITH recount AS (
+-- arg_max where the table's way sorts. Left out are the toots that the hour before has under a time
+-- of the listener's own.
+WITH told_before AS (
+    SELECT uri
+    FROM read_parquet($toots_before, union_by_name := true, hive_partitioning := false)
+    WHERE created_at = ingested_at + $ahead
+),
+
+recount AS (
     SELECT
         server,
         count(*) AS toots,
@@ -27,7 +34,9 @@ WITH recount AS (
                 )
             ))
         FROM read_parquet($raw_files, union_by_name := true, hive_partitioning := false)
-        WHERE event IS DISTINCT FROM 'delete'
+        WHERE
+            event IS DISTINCT FROM 'delete'
+            AND coalesce(uri, '') NOT IN (SELECT told_before.uri FROM told_before)
         GROUP BY if(coalesce(uri, '') = '', concat(base_url, '#', status_id), uri)
     )
     GROUP BY server
@@ -49,7 +58,9 @@ observers AS (
                 PARTITION BY if(coalesce(uri, '') = '', concat(base_url, '#', status_id), uri)
             ) AS newest_server
         FROM read_parquet($raw_files, union_by_name := true, hive_partitioning := false)
-        WHERE event IS DISTINCT FROM 'delete'
+        WHERE
+            event IS DISTINCT FROM 'delete'
+            AND coalesce(uri, '') NOT IN (SELECT told_before.uri FROM told_before)
     )
     GROUP BY ALL
 ),

@@ -8,6 +8,7 @@
 --   A delete whose toot was never seen gives no row.
 -- * Only the home server tells the posting application; the other copies leave it empty.
 -- * Where any server withheld the text (the author said noindex), no other copy brings it back.
+-- * A toot that the hour before has under a time of the listener's own (see clamped.py) is its.
 COPY (
     WITH record AS (
         SELECT
@@ -32,8 +33,17 @@ COPY (
         FROM read_parquet($raw_files, union_by_name := true, hive_partitioning := false)
     ),
 
+    told_before AS (
+        SELECT uri
+        FROM read_parquet($toots_before, union_by_name := true, hive_partitioning := false)
+        WHERE created_at = ingested_at + $ahead
+    ),
+
     version AS (
-        SELECT * FROM record WHERE event <> 'delete'
+        SELECT *
+        FROM record
+        ANTI JOIN told_before USING (uri)
+        WHERE event <> 'delete'
     ),
 
     newest AS (
