@@ -1,6 +1,7 @@
 """Keeps the tables current: asks for the hours and days that are behind what has landed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
 import dagster as dg
@@ -11,20 +12,27 @@ from mastodon_pipeline.usage.jobs import refresh_daily_usage, refresh_hourly_usa
 from mastodon_pipeline.usage.lake import LakeSource
 from mastodon_pipeline.usage.partitions import DAY_KEY, HOUR_KEY
 
-__all__ = ["landed_toots_sensor", "requests", "why_to_wait"]
+__all__ = ["landed_toots_sensor", "requests"]
 
 INTERVAL_SECONDS = 10
-RUNS_AT_ONCE = 3
-"""Ranges that one look asks for; the others are still stale at the next."""
+PARTITIONS_A_RUN = 24
+"""A longer range is cut, so that its newest hours never wait for a run that takes minutes."""
+PAST_RUNS_AT_ONCE = 2
+"""Runs for partitions of the past, while the running hour's has the machine beside them."""
 ABANDONED = timedelta(minutes=15)
 """A run that began longer ago is not waited for: after a power cut it stays STARTED for ever."""
 LONGEST_PAUSE = timedelta(minutes=10)
 """Between tries, where runs keep failing: 10 s at first, then twice as long each time."""
-DAILY_PAUSE = timedelta(minutes=5)
-"""Between builds of the running day's tables and chart, while its hours keep changing."""
-# Dagster's documented run tags for a range of partitions in one run.
+REMEMBERED_RUNS = 50
+"""How many of the last runs are looked at for failures."""
+DAILY_PAUSE, DAILY_PAUSE_AT_REST = timedelta(minutes=5), timedelta(minutes=1)
+"""Between builds of a day's tables and charts, while toots keep coming and once they rest."""
+REST = timedelta(seconds=30)
+"""So long without a new file, three of the sink's commits, is rest."""
+# Dagster's documented run tags for a range of partitions in one run, and for a single one.
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+PARTITION = "dagster/partition"
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -32,6 +40,11 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
+]
+_ENDED = [
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
 ]
 
 
@@ -45,8 +58,9 @@ def landed_toots_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     """Re-materialises the hours that got new files, late ones too, then the days they belong to.
 
-    One run a contiguous range, never a second while one is on its way, and a growing pause where
-    runs fail. Stopping it loses nothing: once on again, it finds what is behind.
+    One run a contiguous range, never for an hour that a run on its way is to build, and with a
+    growing pause where runs fail. Stopping it loses nothing: once on again, it finds what is
+    behind.
     """
     now = datetime.now(UTC)
     with lake_source.open() as lake:
@@ -66,73 +80,131 @@ def requests(
     instance: dg.DagsterInstance, found: Freshness, now: datetime
 ) -> tuple[list[dg.RunRequest], list[str]]:
     """The runs to ask for at `now` (UTC), and for what is not asked for, why not."""
-    asked: list[dg.RunRequest] = []
-    waiting: list[str] = []
-    if found.stale_hours:
-        if reason := why_to_wait(instance, refresh_hourly_usage.name, now):
-            waiting.append(reason)
-        else:
-            asked += _ranges(refresh_hourly_usage.name, found.stale_hours, HOUR, HOUR_KEY)
-    if found.stale_days:
+    hourly = _Refresh(instance, refresh_hourly_usage.name, HOUR, HOUR_KEY, now)
+    asked, waiting = hourly.requests(found.stale_hours)
+    coming = bool(found.stale_hours) or (found.newest is not None and now - found.newest < REST)
+    daily = _Refresh(instance, refresh_daily_usage.name, DAY, DAY_KEY, now)
+    days, waiting_days = daily.requests(
+        [datetime.combine(day, time(), UTC) for day in found.stale_days],
         # While hours keep changing, a day would never come to rest: it is built now and then.
-        pause = DAILY_PAUSE if found.stale_hours else timedelta(0)
-        if reason := why_to_wait(instance, refresh_daily_usage.name, now, pause):
-            waiting.append(reason)
-        else:
-            moments = [datetime.combine(day, time(), UTC) for day in found.stale_days]
-            asked += _ranges(refresh_daily_usage.name, moments, DAY, DAY_KEY)
-    return asked, waiting
-
-
-def why_to_wait(
-    instance: dg.DagsterInstance, job_name: str, now: datetime, pause: timedelta = timedelta(0)
-) -> str | None:
-    """Why no run of this job should be asked for at `now` (UTC), or None.
-
-    It is on its way, or failed lately, or ended less than `pause` ago. A run that somebody
-    cancelled counts as failed.
-    """
-    since = now - ABANDONED
-    unfinished = instance.get_run_records(
-        dg.RunsFilter(job_name=job_name, statuses=_UNFINISHED, created_after=since), limit=1
+        DAILY_PAUSE if coming else DAILY_PAUSE_AT_REST,
     )
-    if unfinished:
-        return f"{job_name} is on its way (run {unfinished[0].dagster_run.run_id[:8]})"
-    ended = instance.get_run_records(
-        dg.RunsFilter(
-            job_name=job_name,
-            statuses=[
-                dg.DagsterRunStatus.SUCCESS,
-                dg.DagsterRunStatus.FAILURE,
-                dg.DagsterRunStatus.CANCELED,
-            ],
-        ),
-        limit=10,
-    )
-    if not ended:
-        return None
-    failures = 0
-    for record in ended:
-        if record.dagster_run.status == dg.DagsterRunStatus.SUCCESS:
-            break
-        failures += 1
-    if failures:
-        pause = max(pause, min(timedelta(seconds=5 * 2**failures), LONGEST_PAUSE))
-    last = datetime.fromtimestamp(ended[0].end_time or ended[0].create_timestamp.timestamp(), UTC)
-    if now >= last + pause:
-        return None
-    failing = f" (its last {failures} runs failed)" if failures else ""
-    return f"{job_name} is due again at {last + pause:%H:%M:%S} UTC{failing}"
+    return [*asked, *days], [*waiting, *waiting_days]
 
 
-def _ranges(
-    job_name: str, moments: Sequence[datetime], step: timedelta, key_format: str
-) -> list[dg.RunRequest]:
-    newest_first = contiguous(moments, step)[::-1]
-    return [
-        dg.RunRequest(
-            job_name=job_name,
-            tags={RANGE_START: first.strftime(key_format), RANGE_END: last.strftime(key_format)},
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A run, and the partitions it was asked for, by their starts."""
+
+    run_id: str
+    first: datetime
+    last: datetime
+    succeeded: bool
+    ended_at: datetime
+
+    def covers(self, moment: datetime) -> bool:
+        return self.first <= moment <= self.last
+
+
+class _Refresh:
+    """One of the jobs: its partitions, and the runs it has had lately."""
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        job_name: str,
+        step: timedelta,
+        key_format: str,
+        now: datetime,
+    ) -> None:
+        self._job_name, self._step, self._key_format = job_name, step, key_format
+        self._now = now
+        self._unfinished = self._runs(
+            instance,
+            dg.RunsFilter(job_name=job_name, statuses=_UNFINISHED, created_after=now - ABANDONED),
         )
-        for first, last in newest_first[:RUNS_AT_ONCE]
-    ]
+        self._ended = self._runs(
+            instance, dg.RunsFilter(job_name=job_name, statuses=_ENDED), REMEMBERED_RUNS
+        )
+
+    def requests(
+        self, stale: Sequence[datetime], pause: timedelta = timedelta(0)
+    ) -> tuple[list[dg.RunRequest], list[str]]:
+        """A run for each contiguous range of these partitions, and why others wait.
+
+        The newest first. What is too much at once is still stale at the next look.
+        """
+        reasons = {moment: self._why_to_wait(moment, pause) for moment in stale}
+        due = [moment for moment, reason in reasons.items() if reason is None]
+        waiting = dict.fromkeys(reason for reason in reasons.values() if reason is not None)
+        newest_past = self._now - self._step
+        free = PAST_RUNS_AT_ONCE - sum(run.last <= newest_past for run in self._unfinished)
+        asked = []
+        for first, last in _cut(contiguous(due, self._step), self._step):
+            if last <= newest_past:
+                if free <= 0:
+                    waiting[f"{self._job_name} has {PAST_RUNS_AT_ONCE} runs on their way"] = None
+                    break
+                free -= 1
+            keys = first.strftime(self._key_format), last.strftime(self._key_format)
+            tags = dict(zip((RANGE_START, RANGE_END), keys, strict=True))
+            asked.append(dg.RunRequest(job_name=self._job_name, tags=tags))
+        return asked, list(waiting)
+
+    def _why_to_wait(self, moment: datetime, pause: timedelta) -> str | None:
+        """Why no run should be asked for that builds this partition, or None.
+
+        One is on its way, or failed lately, or ended less than `pause` ago. A run that somebody
+        cancelled counts as failed.
+        """
+        for run in self._unfinished:
+            if run.covers(moment):
+                return f"{self._job_name} is on its way (run {run.run_id[:8]})"
+        ended = [run for run in self._ended if run.covers(moment)]
+        if not ended:
+            return None
+        failures = 0
+        for run in ended:
+            if run.succeeded:
+                break
+            failures += 1
+        if failures:
+            pause = max(pause, min(timedelta(seconds=5 * 2**failures), LONGEST_PAUSE))
+        due = max(run.ended_at for run in ended) + pause
+        if self._now >= due:
+            return None
+        failing = f" (its last {failures} runs failed)" if failures else ""
+        return f"{self._job_name} is due again at {due:%H:%M:%S} UTC{failing}"
+
+    def _runs(
+        self, instance: dg.DagsterInstance, which: dg.RunsFilter, limit: int | None = None
+    ) -> list[_Asked]:
+        """The newest first."""
+        return [self._asked(record) for record in instance.get_run_records(which, limit=limit)]
+
+    def _asked(self, record: dg.RunRecord) -> _Asked:
+        tags = record.dagster_run.tags
+        single = tags.get(PARTITION)
+        first, last = tags.get(RANGE_START, single), tags.get(RANGE_END, single)
+        end = record.end_time or record.create_timestamp.timestamp()
+        return _Asked(
+            record.dagster_run.run_id,
+            self._moment(first) if first else datetime.min.replace(tzinfo=UTC),
+            self._moment(last) if last else datetime.max.replace(tzinfo=UTC),
+            record.dagster_run.status == dg.DagsterRunStatus.SUCCESS,
+            datetime.fromtimestamp(end, UTC),
+        )
+
+    def _moment(self, key: str) -> datetime:
+        return datetime.strptime(key, self._key_format).replace(tzinfo=UTC)
+
+
+def _cut(
+    ranges: Sequence[tuple[datetime, datetime]], step: timedelta
+) -> Iterator[tuple[datetime, datetime]]:
+    """The same, the newest first, and none longer than a run shall be."""
+    for first, last in reversed(ranges):
+        while last - first >= PARTITIONS_A_RUN * step:
+            yield last - (PARTITIONS_A_RUN - 1) * step, last
+            last -= PARTITIONS_A_RUN * step
+        yield first, last
