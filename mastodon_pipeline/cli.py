@@ -11,6 +11,7 @@ from mastodon_pipeline.listening.consume_command import consume
 from mastodon_pipeline.listening.login_command import login
 from mastodon_pipeline.listening.replay_command import replay_command
 from mastodon_pipeline.listening.servers_command import servers
+from mastodon_pipeline.maintenance.commands import maintain_command
 from mastodon_pipeline.settings import Settings, SettingsError
 from mastodon_pipeline.usage.commands import sql
 
@@ -36,6 +37,7 @@ cli.add_command(doctor)
 cli.add_command(listen)
 cli.add_command(login)
 cli.add_command(consume)
+cli.add_command(maintain_command)
 cli.add_command(replay_command(_open_lake))
 cli.add_command(servers)
 cli.add_command(sql)

@@ -5,7 +5,8 @@ the low watermark up to the sink's committed offset. What lies above is in fligh
 the sink commits an offset only when the files below it are complete (see `sink_progress`). Each
 checked offset must be
 
-* in a landed file, as `_partition` and `_offset` (twice is no error), or
+* in a landed file, as `_partition` and `_offset` (twice is no error), or in the receipt that
+  maintenance wrote before it removed the file, once the hour's `toots` were verified, or
 * in the dead-letter topic, by the headers that Connect writes there, or
 * no record that can land: a transaction marker, or a tombstone. Kafka is asked.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from mastodon_pipeline.landing.landed import landed_files
+from mastodon_pipeline.landing.landed import landed_files, receipts
 from mastodon_pipeline.landing.sink_progress import (
     PartitionProgress,
     dead_lettered,
@@ -36,7 +37,7 @@ class Completeness:
 
     partitions: tuple[PartitionProgress, ...]
     landed: int
-    """Distinct offsets below the watermarks that are in the files."""
+    """Distinct offsets below the watermarks that are in the files, or were."""
     dead_lettered: int
     """Records of the topic that Connect put in the dead-letter topic, ever."""
     cannot_land: int
@@ -71,7 +72,7 @@ def landing_completeness(settings: Settings, lake: duckdb.DuckDBPyConnection) ->
     """
     partitions = sink_progress(settings)
     bad = sorted(dead_lettered(settings))
-    files = [file.path for file in landed_files(settings)]
+    files = [file.path for file in (*landed_files(settings), *receipts(settings))]
     lake.execute(query("landed_offset_table"))
     if files and partitions:
         oldest = min(place.low for place in partitions)

@@ -12,7 +12,7 @@ from string import Template
 
 from mastodon_pipeline.settings import REPOSITORY, Settings, SettingsError
 
-__all__ = ["connector_config", "raw_folder"]
+__all__ = ["connector_config", "raw_folder", "removed_folder"]
 
 CONFIG_DIRECTORY = REPOSITORY / "infra" / "connect"
 CONTROL_TOPIC = "control-iceberg"
@@ -26,6 +26,11 @@ class _Placeholders(Template):
 def raw_folder(settings: Settings) -> str:
     """The prefix in the bucket below which the sink's hour folders lie."""
     return f"topics/{settings.kafka_topic}"
+
+
+def removed_folder(settings: Settings) -> str:
+    """The prefix in the bucket below which stand the Kafka coordinates of removed records."""
+    return f"removed/{settings.kafka_topic}"
 
 
 def connector_config(settings: Settings, directory: Path = CONFIG_DIRECTORY) -> dict[str, str]:

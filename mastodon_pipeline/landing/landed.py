@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 import duckdb
 
 from mastodon_pipeline.landing.bucket import object_store_errors, s3_client
-from mastodon_pipeline.landing.connector_config import raw_folder
+from mastodon_pipeline.landing.connector_config import raw_folder, removed_folder
 from mastodon_pipeline.landing.sql import query
 from mastodon_pipeline.settings import Settings
 
-__all__ = ["LandedFile", "LandedToots", "landed_files", "landed_toots"]
+__all__ = ["LandedFile", "LandedToots", "landed_files", "landed_toots", "receipts"]
 
 _HOUR = re.compile(r"/created_at_hour=(\d{4}-\d{2}-\d{2}-\d{2})/[^/]+\.parquet$")
 _HOUR_FORMAT = "%Y-%m-%d-%H"
@@ -57,7 +57,19 @@ def landed_files(settings: Settings) -> tuple[LandedFile, ...]:
 
     Raises LandingError where the object store is unreachable or refuses.
     """
-    bucket, prefix = settings.s3_bucket, f"{raw_folder(settings)}/created_at_hour="
+    return _files_by_hour(settings, raw_folder(settings))
+
+
+def receipts(settings: Settings) -> tuple[LandedFile, ...]:
+    """Where maintenance wrote the Kafka coordinates of landed files before it removed them.
+
+    Raises LandingError as `landed_files` does.
+    """
+    return _files_by_hour(settings, removed_folder(settings))
+
+
+def _files_by_hour(settings: Settings, folder: str) -> tuple[LandedFile, ...]:
+    bucket, prefix = settings.s3_bucket, f"{folder}/created_at_hour="
     files = []
     with object_store_errors(settings), closing(s3_client(settings)) as s3:
         try:

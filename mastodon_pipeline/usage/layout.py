@@ -58,6 +58,10 @@ class Layout:
         """The prefix of what maintenance tells of the hour's landed files that it removed."""
         return f"{self.root}/removed/{self.topic}/created_at_hour={hour:%Y-%m-%d-%H}/"
 
+    def landed_removed(self) -> str:
+        """An empty object, written anew whenever files of hours that may still change went."""
+        return f"{self.root}/removed/{self.topic}/changed"
+
     def toots_day(self, day: date) -> str:
         """The prefix of a day's `toots`."""
         return f"{self.root}/toots/day={day:%Y-%m-%d}/"

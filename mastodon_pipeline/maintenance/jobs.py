@@ -1,0 +1,89 @@
+"""`lake_maintenance`: the job, and the schedule that runs it."""
+
+import dagster as dg
+import duckdb
+from pydantic import Field
+
+from mastodon_pipeline.landing.assets import LANDED_ASSET
+from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.maintenance.maintaining import maintain
+from mastodon_pipeline.maintenance.report import Report
+from mastodon_pipeline.settings import SettingsError, load_settings
+
+__all__ = ["MaintenanceConfig", "lake_maintenance", "lake_maintenance_schedule"]
+
+
+class MaintenanceConfig(dg.Config):
+    """How to maintain; what and where comes from the settings."""
+
+    dry_run: bool = Field(default=False, description="Only tell what would be done")
+
+
+@dg.op(
+    description=(
+        "Removes landed files of verified hours past RAW_RETENTION_DAYS from the Iceberg table and"
+        " the bucket, expires snapshots, removes orphans. One at a time; killing it is harmless."
+    ),
+    tags={"kind": "iceberg"},
+)
+def maintain_lake(context: dg.OpExecutionContext, config: MaintenanceConfig) -> None:
+    """Shows what was done, or would be, in files and bytes."""
+    try:
+        report = maintain(load_settings(), dry_run=config.dry_run, say=context.log.info)
+    except (LandingError, SettingsError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    except duckdb.Error as error:
+        raise dg.Failure(f"the lake cannot be read: {error}", allow_retries=False) from None
+    for line in report.lines():
+        context.log.info(line)
+    for fault in report.faults:
+        context.log.warning(fault)
+    metadata = _metadata(report)
+    context.add_output_metadata(metadata)
+    if not report.dry_run:
+        context.log_event(dg.AssetObservation(LANDED_ASSET, metadata=metadata))
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description=(
+        "Removes from the lake what is verified and no longer needed. With dry_run in the run"
+        " config it only says what it would do."
+    ),
+)
+def lake_maintenance() -> None:
+    """One op: the maintenance."""
+    maintain_lake()
+
+
+lake_maintenance_schedule = dg.ScheduleDefinition(
+    name="lake_maintenance_schedule",
+    job=lake_maintenance,
+    cron_schedule="50 2-22/4 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description=(
+        "Every four hours, since the sink makes 360 snapshots an hour, and its commits get slower"
+        " with each."
+    ),
+)
+
+
+def _metadata(report: Report) -> dict[str, dg.RawMetadataValue]:
+    return {
+        "dry run": report.dry_run,
+        "snapshots expired": report.snapshots_expired,
+        "snapshots left": report.snapshots_left,
+        "hours verified": report.hours_verified,
+        "hours removed": report.hours_removed,
+        "hours waiting": report.hours_waiting,
+        "hours kept": len(report.hours_kept),
+        "files dropped from the table": report.dropped.files,
+        "files removed": report.removed.files,
+        "bytes removed": report.removed.bytes,
+        "metadata orphans": report.metadata_orphans.files,
+        "metadata orphans, bytes": report.metadata_orphans.bytes,
+        "data orphans": report.data_orphans.files,
+        "data orphans, bytes": report.data_orphans.bytes,
+        "report": dg.MetadataValue.md("\n".join(f"- {line}" for line in report.lines())),
+    }

@@ -1,0 +1,216 @@
+"""Maintains the lake: old snapshots, landed hours past their retention, and orphans.
+
+Compaction is `toots` itself, one file an hour: once an hour is older than RAW_RETENTION_DAYS and
+its tables are verified, its landed files are removed, first from the Iceberg table and then, when
+no snapshot names them any more, from the bucket. That takes two runs, so whoever reads the table
+keeps their files for as long as snapshots live.
+
+What could lose toots here, and what protects them:
+
+* An hour's tables might not hold what its files held: they are verified against exactly these
+  files, `toots` row by row (see `verification`), each time, in the moment before they go.
+* A late toot might afterwards replace the hour: see `usage.kept`. The receipt that prevents it
+  is written before the first file is removed.
+* The sink might yet commit a file that no snapshot names: none is touched that is younger than
+  a day, counted back from the sink's own newest commit. While the sink stands still, so does this.
+* The sink might forget its place: its newest snapshot, and all up to the newest, are never
+  expired (see `landing.iceberg.sink_chain`).
+* A file that is taken for an orphan might hold records of its own: those of its coordinates that
+  no other file of its hour has are counted first, and the file stays if there are any.
+* Files come while this runs: the landed files are listed first, the table is read afterwards, and
+  only what was listed is removed. So a file that was committed meanwhile is either not listed or
+  named.
+
+See: https://iceberg.apache.org/docs/latest/maintenance/
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mastodon_pipeline.landing.bucket import object_store_errors, s3_client
+from mastodon_pipeline.landing.iceberg import (
+    commit,
+    live_files,
+    metadata_paths,
+    open_table,
+    sink_chain,
+    sink_wrote,
+    snapshot_paths,
+)
+from mastodon_pipeline.maintenance.lock import hold_lock
+from mastodon_pipeline.maintenance.objects import Remover
+from mastodon_pipeline.maintenance.raw_hours import maintain_raw_hours, remove_data_orphans
+from mastodon_pipeline.maintenance.report import Report
+from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.usage.lake import Lake, StoredFile, open_lake
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
+
+__all__ = ["Ages", "maintain"]
+
+NEVER = datetime(1970, 1, 2, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How old things must be before they may go."""
+
+    snapshots: timedelta = timedelta(hours=6)
+    """The sink makes 360 an hour, a kilobyte each in a file that every commit writes anew; so
+    long may a query of the table take, or a reader stay with what it once saw."""
+    files: timedelta = timedelta(days=1)
+    """A younger file that nothing names may be one that somebody is about to name."""
+
+
+def maintain(
+    settings: Settings,
+    *,
+    dry_run: bool = False,
+    say: Callable[[str], object] = print,
+    now: datetime | None = None,
+    ages: Ages = Ages(),
+) -> Report:
+    """Maintains the lake once; a dry run looks in the same way and changes nothing.
+
+    `say` is told every few seconds how far it is. `now` is UTC, the present unless given.
+    Repeating it is harmless, and so is killing it: the next run goes on.
+
+    Raises LandingError where the object store or the catalog does not answer or another
+    maintenance is at work, and SettingsError where a setting is missing.
+    """
+    now = now or datetime.now(UTC)
+    report = Report(dry_run)
+    with ExitStack() as stack:
+        s3 = stack.enter_context(closing(s3_client(settings)))
+        stack.enter_context(object_store_errors(settings))
+        lock = None if dry_run else stack.enter_context(hold_lock(s3, settings.s3_bucket))
+        lake = stack.enter_context(open_lake(settings))
+        remover = Remover(s3, settings.s3_bucket, lock, say)
+        landed = _landed_by_hour(lake)  # before the table is read: see above
+        table = open_table(settings) if settings.sink == "iceberg" else None
+        if table is None and settings.sink == "iceberg":
+            report.faults.append(f"the sink has not made its table {settings.iceberg_table} yet")
+            return report
+        named: set[str] = set()
+        settled = now - ages.files
+        if table is not None:
+            table, snapshots = _expire(settings, table, now - ages.snapshots, report)
+            remover.progress(f"reading what {len(snapshots):,} snapshots name")
+            named = snapshot_paths(table, snapshots)
+            settled = min(settled, _newest_sink_commit(settings, table) - ages.files)
+        live = live_files(table) if table is not None else {}
+        past = _past_retention(settings, landed, now)
+        drop = maintain_raw_hours(
+            *(lake, remover, report),
+            hours={hour: landed[hour] for hour in past},
+            named=named,
+            live=live.keys(),
+            settled=settled,
+            first_day=settings.first_day,
+        )
+        if table is not None:
+            younger = {hour: files for hour, files in landed.items() if hour not in past}
+            remove_data_orphans(
+                *(lake, remover, report), younger, named, live.keys(), settled=settled
+            )
+            _remove_metadata_orphans(lake, table, named, settled, remover, report)
+            for path in drop:
+                report.dropped.add(live[path].file_size_in_bytes)
+            if drop and not dry_run:
+                commit(settings, lambda newest: _drop(newest, drop))
+    return report
+
+
+def _landed_by_hour(lake: Lake) -> dict[datetime, list[StoredFile]]:
+    landed: defaultdict[datetime, list[StoredFile]] = defaultdict(list)
+    for file in lake.parquet_files(lake.layout.landed()):
+        if hour := lake.layout.hour_of(file.path):
+            landed[hour].append(file)
+    return dict(landed)
+
+
+def _past_retention(
+    settings: Settings, hours: Iterable[datetime], now: datetime
+) -> frozenset[datetime]:
+    if not settings.raw_retention_days:
+        return frozenset()
+    oldest = now - timedelta(days=settings.raw_retention_days)
+    return frozenset(hour for hour in hours if hour + timedelta(hours=1) <= oldest)
+
+
+def _expire(
+    settings: Settings, table: "Table", before: datetime, report: Report
+) -> tuple["Table", list["Snapshot"]]:
+    """Expires snapshots in one commit; returns the table, and the snapshots that it has left."""
+
+    def expendable(table: "Table") -> list[int]:
+        kept = {one.snapshot_id for one in sink_chain(settings, table)}
+        kept |= {ref.snapshot_id for ref in table.metadata.refs.values()}
+        return [
+            one.snapshot_id
+            for one in table.metadata.snapshots
+            if one.snapshot_id not in kept and one.timestamp_ms < before.timestamp() * 1000
+        ]
+
+    def expire(newest: "Table") -> None:
+        if ids := expendable(newest):
+            newest.maintenance.expire_snapshots().by_ids(ids).commit()
+
+    gone = set(expendable(table))
+    if gone and not report.dry_run:
+        table = commit(settings, expire)
+    left = [one for one in table.metadata.snapshots if one.snapshot_id not in gone]
+    report.snapshots_expired, report.snapshots_left = len(gone), len(left)
+    return table, left
+
+
+def _newest_sink_commit(settings: Settings, table: "Table") -> datetime:
+    """UTC; the beginning of time where the sink has committed nothing that is known."""
+    chain = sink_chain(settings, table)
+    if not chain or not sink_wrote(settings, chain[-1]):
+        return NEVER
+    return datetime.fromtimestamp(chain[-1].timestamp_ms / 1000, UTC)
+
+
+def _drop(table: "Table", paths: Iterable[str]) -> None:
+    """Commits a snapshot without these data files, which are named one by one.
+
+    A filter on their hours would also take a file that was committed a moment ago.
+    """
+    live = live_files(table)
+    doomed = [live[path] for path in paths if path in live]
+    if not doomed:
+        return
+    with table.transaction() as transaction, transaction.update_snapshot().overwrite() as change:
+        for file in doomed:
+            change.delete_data_file(file)
+
+
+def _remove_metadata_orphans(
+    lake: Lake,
+    table: "Table",
+    named: set[str],
+    settled: datetime,
+    remover: Remover,
+    report: Report,
+) -> None:
+    folder = f"{table.location().rstrip('/')}/metadata/"
+    if not folder.startswith(f"{lake.layout.root}/"):
+        report.faults.append(f"{folder} is not in the bucket: orphans there were not looked for")
+        return
+    needed = named | metadata_paths(table)
+    orphans = [
+        file
+        for file in lake.list_files(folder)
+        if file.path not in needed and file.modified < settled
+    ]
+    for file in orphans:
+        report.metadata_orphans.add(file.size)
+    if not report.dry_run:
+        remover.remove(orphans)

@@ -1,0 +1,58 @@
+"""Removes objects from the bucket, while the maintenance's lock is held."""
+
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.maintenance.lock import Lock
+from mastodon_pipeline.usage.lake import StoredFile
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = ["Remover"]
+
+AT_ONCE = 1000
+"""S3 takes as many keys in one request."""
+SAID_EVERY_S = 3.0
+
+
+class Remover:
+    """Removes objects, keeps the lock, and says how far it all is."""
+
+    def __init__(
+        self, s3: "S3Client", bucket: str, lock: Lock | None, say: Callable[[str], object]
+    ) -> None:
+        self._s3, self._bucket, self._lock, self._say = s3, bucket, lock, say
+        self._said = monotonic()
+
+    def progress(self, doing: str) -> None:
+        """Says what is being done, every few seconds; raises LandingError if the lock is lost."""
+        if self._lock is not None:
+            self._lock.renew()
+        if monotonic() >= self._said + SAID_EVERY_S:
+            self._said = monotonic()
+            self._say(doing)
+
+    def remove(self, files: Sequence[StoredFile]) -> None:
+        """Removes objects for ever.
+
+        Raises LandingError where one cannot be removed; repeating it is harmless.
+        """
+        root = f"s3://{self._bucket}/"
+        for start in range(0, len(files), AT_ONCE):
+            self.progress(f"removing files: {start:,} of {len(files):,}")
+            keys = [file.path.removeprefix(root) for file in files[start : start + AT_ONCE]]
+            answer = self._s3.delete_objects(
+                Bucket=self._bucket,
+                Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+            )
+            for error in answer.get("Errors", []):
+                raise LandingError(
+                    f"the object store does not remove {error.get('Key')}: {error.get('Message')}"
+                )
+
+    def note(self, path: str) -> None:
+        """Puts an empty object at a path, or anew: its time of writing tells that it changed."""
+        self._s3.put_object(Bucket=self._bucket, Key=path.removeprefix(f"s3://{self._bucket}/"))

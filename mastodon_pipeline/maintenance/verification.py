@@ -1,0 +1,61 @@
+"""Whether an hour's tables may stand in for its landed files: asked before these are removed."""
+
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+import duckdb
+
+from mastodon_pipeline.maintenance.sql import query
+from mastodon_pipeline.usage.checks import hours_equal_recount
+from mastodon_pipeline.usage.kept import RecordsGone, hour_records
+from mastodon_pipeline.usage.lake import Lake, StoredFile, fingerprint
+from mastodon_pipeline.usage.tables import write_table
+
+__all__ = ["why_not_verified"]
+
+
+def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) -> str | None:
+    """Why the tables of an hour (its start, UTC) do not stand for these files; None if they do.
+
+    They do where all of this is so:
+
+    * both hourly tables say that they were made from exactly these files, in these versions;
+    * the hour's folder holds no other file;
+    * `toots` built again from them, by the query of today, is the same, row by row;
+    * the counts equal a recount from the files.
+    """
+    toots, counts = lake.layout.toots(hour), lake.layout.toots_per_server(hour)
+    if not (lake.parquet_files(toots) and lake.parquet_files(counts)):
+        return "its tables are not built"
+    rebuilt = Path(lake.empty_record).with_name(f"rebuilt-{uuid4().hex}.parquet")
+    try:
+        with hour_records(lake, hour) as records:
+            made_from = fingerprint(files)
+            said = lake.built_from([toots, counts])
+            if fingerprint(records.landed) != made_from:
+                return "files came or went just now"
+            if said.get(toots) != made_from or said.get(counts) != made_from:
+                return "its tables were made from other files"
+            values = {"raw_files": list(records.paths), "built_from": made_from}
+            write_table(lake, "toots", str(rebuilt), values)
+            differing = _differing(lake, toots, str(rebuilt))
+            if differing:
+                return f"its toots differ from a rebuild ({differing})"
+        finding = hours_equal_recount(lake, [hour])
+    except RecordsGone as error:
+        return str(error)
+    finally:
+        rebuilt.unlink(missing_ok=True)
+    if finding.faults or finding.compared != 1:
+        return f"its counts are not verified: {finding.summary.splitlines()[-1]}"
+    return None
+
+
+def _differing(lake: Lake, kept: str, rebuilt: str) -> str:
+    values = {"kept": kept, "rebuilt": rebuilt}
+    try:
+        row = lake.connection.execute(query("differing_toots"), values).fetchone()
+    except duckdb.BinderException:
+        return "in their columns: they were made by another version of the query"
+    return f"{row[0]} rows" if row and row[0] else ""
