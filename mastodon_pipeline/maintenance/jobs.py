@@ -1,5 +1,7 @@
 """`lake_maintenance`: the job, and the schedule that runs it."""
 
+from typing import Any
+
 import dagster as dg
 import duckdb
 from pydantic import Field
@@ -69,7 +71,7 @@ lake_maintenance_schedule = dg.ScheduleDefinition(
 )
 
 
-def _metadata(report: Report) -> dict[str, dg.RawMetadataValue]:
+def _metadata(report: Report) -> dict[str, Any]:
     return {
         "dry run": report.dry_run,
         "snapshots expired": report.snapshots_expired,
