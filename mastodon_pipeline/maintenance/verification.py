@@ -10,7 +10,7 @@ from mastodon_pipeline.maintenance.sql import query
 from mastodon_pipeline.usage.checks import hours_equal_recount
 from mastodon_pipeline.usage.kept import RecordsGone, hour_records
 from mastodon_pipeline.usage.lake import Lake, StoredFile, fingerprint
-from mastodon_pipeline.usage.tables import write_table
+from mastodon_pipeline.usage.tables import write_toots
 
 __all__ = ["why_not_verified"]
 
@@ -37,8 +37,7 @@ def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) 
                 return "files came or went just now"
             if said.get(toots) != made_from or said.get(counts) != made_from:
                 return "its tables were made from other files"
-            values = {"raw_files": list(records.paths), "built_from": made_from}
-            write_table(lake, "toots", str(rebuilt), values)
+            write_toots(lake, hour, records, str(rebuilt))
             differing = _differing(lake, toots, str(rebuilt))
             if differing:
                 return f"its toots differ from a rebuild ({differing})"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.clamped import told_before
-from mastodon_pipeline.usage.kept import RecordsGone, hour_records
+from mastodon_pipeline.usage.kept import HourRecords, RecordsGone, hour_records
 from mastodon_pipeline.usage.lake import Lake, fingerprint
 from mastodon_pipeline.usage.languages import language_names
 from mastodon_pipeline.usage.sql import query
@@ -29,6 +29,7 @@ __all__ = [
     "count_rows",
     "first_rows",
     "write_table",
+    "write_toots",
 ]
 
 
@@ -88,13 +89,7 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltTable:
         with hour_records(lake, hour) as records:
             if not records.landed and lake.parquet_files(path):
                 return BuiltTable(path, count_rows(lake, path), 0, kept=True)
-            values = {
-                "raw_files": list(records.paths),
-                "built_from": fingerprint(records.landed),
-                **told_before(lake, hour),
-            }
-            rows = write_table(lake, "toots", path, values)
-            return BuiltTable(path, rows, len(records.landed))
+            return BuiltTable(path, write_toots(lake, hour, records, path), len(records.landed))
     except RecordsGone as error:
         raise UsageError(str(error)) from None
 
@@ -148,6 +143,16 @@ def first_rows(lake: Lake, path: str, without: tuple[str, ...] = (), limit: int 
         *([_cell(value) for value in row] for row in table.fetchall()),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_toots(lake: Lake, hour: datetime, records: HourRecords, path: str) -> int:
+    """Writes the hour's `toots` to a path; how many rows."""
+    values = {
+        "raw_files": list(records.paths),
+        "built_from": fingerprint(records.landed),
+        **told_before(lake, hour),
+    }
+    return write_table(lake, "toots", path, values)
 
 
 def write_table(lake: Lake, table: str, path: str, values: Mapping[str, object]) -> int:
