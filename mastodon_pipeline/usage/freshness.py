@@ -48,6 +48,8 @@ class Cursor(msgspec.Struct, frozen=True):
     """When the newest file was written that this sweep has seen."""
     unsettled: datetime | None = None
     """The oldest of the hours (by their newest files) that this sweep found stale."""
+    removed: datetime = NEVER
+    """When maintenance last removed landed files of hours that are still looked at."""
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
@@ -93,9 +95,15 @@ def look(
         for hour in (this_hour - HOUR, this_hour, this_hour + HOUR)
         for file in lake.parquet_files(lake.layout.landed_hour(hour))
     ]
+    removed = max(
+        (f.modified for f in lake.list_files(lake.layout.landed_removed())), default=NEVER
+    )
+    if removed != cursor.removed:
+        # An hour that lost a file is stale, and no newer file says so.
+        cursor = Cursor(removed=removed)
     if not cursor.after:
         newest = max([file.modified for file in running] + [cursor.seen])
-        cursor = Cursor(cursor.horizon, newest=newest, seen=newest)
+        cursor = Cursor(cursor.horizon, newest=newest, seen=newest, removed=removed)
     piece, after = _piece(lake, cursor, patience)
     landed = {file.path: file for file in (*running, *piece)}.values()
     by_hour, ignored = _by_hour(lake, landed, now, first_day)
@@ -154,11 +162,12 @@ def _next(cursor: Cursor, after: str, seen: datetime, unsettled: list[datetime])
     if cursor.unsettled is not None:
         unsettled = [*unsettled, cursor.unsettled]
     if after:
-        return Cursor(cursor.horizon, after, cursor.newest, seen, min(unsettled, default=None))
+        oldest = min(unsettled, default=None)
+        return Cursor(cursor.horizon, after, cursor.newest, seen, oldest, cursor.removed)
     horizon = min([*unsettled, cursor.newest])
     if horizon > cursor.horizon + UPLOAD_MARGIN:
-        return Cursor(horizon - UPLOAD_MARGIN, seen=seen)
-    return Cursor(cursor.horizon, seen=seen)
+        return Cursor(horizon - UPLOAD_MARGIN, seen=seen, removed=cursor.removed)
+    return Cursor(cursor.horizon, seen=seen, removed=cursor.removed)
 
 
 def _by_hour(

@@ -117,6 +117,26 @@ def test_fresh_hours_behind_the_horizon_are_not_opened_again(lake: Lake) -> None
     assert found.stale_hours == ()
 
 
+def test_a_removed_file_makes_its_hour_stale_behind_the_horizon(lake: Lake) -> None:
+    """No newer file says so: maintenance leaves word that it removed one."""
+    land(lake, record(), record(uri="b", created_at=LATE))
+    land(lake, record(uri="b", created_at=LATE), name="again")
+    age(lake, LATE, timedelta(days=1))
+    age(lake, HOUR, timedelta(0))
+    refresh(lake, HOUR, LATE)
+    build_day(lake, DAY)
+    build_day(lake, LATE.date())
+    cursor = look(lake, Cursor(), NOW, FIRST_DAY).cursor
+    Path(f"{lake.layout.landed_hour(LATE)}again.parquet").unlink()
+    assert look(lake, cursor, SOON, FIRST_DAY).stale_hours == ()
+    Path(lake.layout.landed_removed()).parent.mkdir(parents=True)
+    Path(lake.layout.landed_removed()).touch()
+    found = look(lake, cursor, SOON, FIRST_DAY)
+    assert found.stale_hours == (LATE,)
+    refresh(lake, LATE)
+    assert look(lake, found.cursor, SOON, FIRST_DAY).stale_days == (LATE.date(),)
+
+
 def test_the_horizon_waits_for_a_stale_day(lake: Lake) -> None:
     """Its hours are long fresh; the day is still to be built."""
     land(lake, record(), record(uri="b", created_at=LATE))
