@@ -38,8 +38,9 @@ from infra.simulated_fediverse import ServerHour, SimulatedFediverse
 from mastodon_pipeline.landing.bucket import s3_client
 from mastodon_pipeline.landing.lake import connect_lake
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.jobs import refresh_hourly_usage
+from mastodon_pipeline.usage.jobs import refresh_daily_usage, refresh_hourly_usage
 from mastodon_pipeline.usage.layout import Layout
+from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START
 
 ARRIVALS = """
     select
@@ -68,11 +69,23 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that built hours."""
+    """A run of the usage stage that succeeded."""
 
+    job: str
+    partitions: tuple[str, str]
+    """First and last."""
     requested_at: float
     started_at: float
     ended_at: float
+
+    def stands_in_line_behind(self, other: "Run") -> bool:
+        """Whether it was asked for while another was to build the same partitions."""
+        return (
+            self.job == other.job
+            and other.requested_at < self.requested_at < other.ended_at
+            and self.partitions[0] <= other.partitions[1]
+            and other.partitions[0] <= self.partitions[1]
+        )
 
 
 @dataclass(frozen=True)
@@ -183,18 +196,30 @@ def arrivals() -> list[Arrival]:
     ]
 
 
-def hourly_runs(data: Path) -> list[Run]:
-    """The runs of `refresh_hourly_usage`, oldest first."""
+def usage_runs(data: Path) -> list[Run]:
+    """The runs that `landed_toots_sensor` asked for, oldest first.
+
+    Raises RuntimeError where one has failed.
+    """
+    found = []
     with dg.DagsterInstance.from_config(str(data / "dagster")) as instance:
-        records = instance.get_run_records(
-            dg.RunsFilter(
-                job_name=refresh_hourly_usage.name, statuses=[dg.DagsterRunStatus.SUCCESS]
-            )
-        )
-    return [
-        Run(record.create_timestamp.timestamp(), record.start_time or 0, record.end_time or 0)
-        for record in reversed(records)
-    ]
+        for job in (refresh_hourly_usage.name, refresh_daily_usage.name):
+            for record in instance.get_run_records(dg.RunsFilter(job_name=job), ascending=True):
+                run = record.dagster_run
+                if run.status == dg.DagsterRunStatus.FAILURE:
+                    raise RuntimeError(f"run {run.run_id} of {job} has failed")
+                if run.status != dg.DagsterRunStatus.SUCCESS:
+                    continue  # on its way still
+                found.append(
+                    Run(
+                        job,
+                        (run.tags[RANGE_START], run.tags[RANGE_END]),
+                        record.create_timestamp.timestamp(),
+                        record.start_time or 0,
+                        record.end_time or 0,
+                    )
+                )
+    return found
 
 
 def ways(arrived: list[Arrival], reader: Reader, runs: list[Run]) -> list[Counted]:
@@ -230,7 +255,7 @@ def bench(servers: int, rate: float, seconds: float, warm_up: float) -> None:
         deadline = time.monotonic() + 120
         while not listening(fediverse)[0]:
             if time.monotonic() > deadline:
-                raise click.ClickException("not every server is listened to after 120 s")
+                raise click.ClickException(f"not yet listened to: {listening(fediverse)[1]}")
             time.sleep(1)
         reader = Reader()
         fediverse.go_on_living(rate)
@@ -242,7 +267,9 @@ def bench(servers: int, rate: float, seconds: float, warm_up: float) -> None:
         published = sum(fediverse.truth().values())
         reader.ask_each_second(180, until=published)
         memory = stack.memory_bytes() / 1e6
-        arrived, runs = arrivals(), hourly_runs(stack.data)
+        arrived, all_runs = arrivals(), usage_runs(stack.data)
+    runs = [run for run in all_runs if run.job == refresh_hourly_usage.name]
+    in_line = sum(run.stands_in_line_behind(other) for run in all_runs for other in all_runs)
     if reader.total != published or len(arrived) != published:
         raise click.ClickException(
             f"{published} toots were published, {len(arrived)} landed, {reader.total} are counted"
@@ -250,10 +277,14 @@ def bench(servers: int, rate: float, seconds: float, warm_up: float) -> None:
     found = [way for way in ways(arrived, reader, runs) if way.stamps[0] >= began]
     load = os.getloadavg()[0]
     click.echo(
-        f"\n{len(found):,} toots of {servers} servers in {seconds:.0f} s, {len(runs)} runs, "
-        f"{memory:,.0f} MB in all, load {load:.1f} on {os.cpu_count()} cores, "
+        f"\n{len(found):,} toots of {servers} servers in {seconds:.0f} s, {memory:,.0f} MB in all, "
+        f"load {load:.1f} on {os.cpu_count()} cores, "
         f"from {datetime.fromtimestamp(began, UTC):%H:%M} UTC"
     )
+    for job in (refresh_hourly_usage.name, refresh_daily_usage.name):
+        took = [run.ended_at - run.started_at for run in all_runs if run.job == job]
+        click.echo(f"{job}: {len(took)} runs of {statistics.median(took or [0]):.1f} s (median)")
+    click.echo(f"runs that were asked for behind another of the same partitions: {in_line}")
     click.echo(f"\n{'seconds':<10} {'p50':>8} {'p95':>8} {'max':>8}")
     for position, stage in enumerate(STAGES):
         click.echo(f"{stage:<10} {shares([way.stage(position) for way in found])}")
@@ -263,6 +294,7 @@ def bench(servers: int, rate: float, seconds: float, warm_up: float) -> None:
     click.echo(f"BENCH usage.freshness_p50_seconds {cut[49]:.1f}")
     click.echo(f"BENCH usage.freshness_p95_seconds {cut[94]:.1f}")
     click.echo(f"BENCH usage.freshness_max_seconds {max(totals):.1f}")
+    click.echo(f"BENCH usage.runs_behind_themselves {in_line}")
 
 
 if __name__ == "__main__":
