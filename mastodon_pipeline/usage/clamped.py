@@ -10,7 +10,9 @@ What was told first was also produced first, under the same key, so it lands no 
 told second: when an hour is built, the hour before holds the toot already.
 
 What it does not know is a toot that is told again more than an hour later under yet another time:
-an edit of a toot whose clock is wrong by hours. It counts in both hours.
+an edit of a toot whose clock is wrong by hours. It counts in both hours. And a delete is applied
+in the hour in which its server told of the toot: where only the second server streams, and so
+tells of deletes, the first hour's row keeps its text.
 """
 
 from datetime import datetime, timedelta

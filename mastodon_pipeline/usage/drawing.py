@@ -5,14 +5,14 @@ reads in dark mode, and in colours that the colour-blind tell apart.
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["as_markdown", "drawn", "label"]
+__all__ = ["as_markdown", "drawn", "label", "texts_in", "with_texts"]
 
 # matplotlib and pandas are imported where something is drawn: at a module's head they would cost
 # every load of the code a second.
@@ -56,6 +56,30 @@ def label(text: str, longest: int = 24) -> str:
 def as_markdown(png: bytes, alternative: str) -> str:
     """The picture itself as Markdown, so that the UI shows it without the bucket's keys."""
     return f"![{alternative}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def with_texts(png: bytes, texts: Mapping[str, str]) -> bytes:
+    """The same picture with these texts in it, which no viewer shows."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    chunks, out = PngInfo(), BytesIO()
+    for name, text in texts.items():
+        chunks.add_text(name, text)
+    with Image.open(BytesIO(png)) as picture:
+        picture.save(out, "PNG", optimize=True, pnginfo=chunks)
+    return out.getvalue()
+
+
+def texts_in(png: bytes) -> Mapping[str, str]:
+    """The texts in a picture; none where it is no PNG."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(BytesIO(png), formats=["PNG"]) as picture:
+            return {str(name): text for name, text in picture.info.items() if isinstance(text, str)}
+    except UnidentifiedImageError:
+        return {}
 
 
 def _with_palette(png: BytesIO) -> bytes:

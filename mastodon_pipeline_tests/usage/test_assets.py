@@ -85,6 +85,7 @@ def test_the_day_has_its_row_its_checks_and_its_charts(
         "day_equals_its_hours": True,
         "toots_sum_to_the_day": True,
         "mentions_are_possible": True,
+        "chart_shows_its_table": True,
     }
     for name in CHARTS:
         (chart,) = outcome.asset_materializations_for_node(f"{name}_chart")

@@ -1,0 +1,3 @@
+-- The bytes of a file.
+SELECT content
+FROM read_blob($path);
