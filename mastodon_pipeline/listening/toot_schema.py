@@ -20,6 +20,7 @@ from confluent_kafka.schema_registry import (
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
+from mastodon_pipeline.listening.toot_encoding import NOT_PLAIN, encoded
 from mastodon_pipeline.settings import REPOSITORY, Settings, SettingsError
 
 SCHEMA_FILE = REPOSITORY / "infra" / "avro" / "mastodon-topic-value.avsc"
@@ -87,10 +88,14 @@ def encode(record: Mapping[str, Any], schema_id: int) -> bytes:
     Raises what fastavro raises (ValueError, TypeError, OverflowError) for a value that
     does not fit its field.
     """
-    buffer = io.BytesIO()
-    buffer.write(_HEADER.pack(0, schema_id))
-    schemaless_writer(buffer, toot_schema(), record)
-    return buffer.getvalue()
+    header = _HEADER.pack(0, schema_id)
+    try:
+        return header + encoded(record)
+    except NOT_PLAIN:
+        buffer = io.BytesIO()
+        buffer.write(header)
+        schemaless_writer(buffer, toot_schema(), record)
+        return buffer.getvalue()
 
 
 def decode(value: bytes) -> dict[str, Any]:
