@@ -43,7 +43,7 @@ class Door:
         return self.port
 
     def shut(self, seconds: float) -> None:
-        """Refuses connections for so many seconds and ends those that are open, streams apart."""
+        """Refuses connections for so many seconds and closes those that are open."""
         self._reopening = asyncio.create_task(self._reopen(seconds))
 
     async def close(self) -> None:
@@ -65,8 +65,9 @@ class Door:
         if self._site is not None:
             await self._site.stop()
             self._site = None
+        await asyncio.sleep(min(0.05, seconds))  # streams that end in good order have ended
         if self._runner.server is not None:
             for connection in self._runner.server.connections:
-                connection.close()  # once its request is answered
-        await asyncio.sleep(seconds)
+                connection.force_close()
+        await asyncio.sleep(max(0.0, seconds - 0.05))
         await self._listen(self.port)

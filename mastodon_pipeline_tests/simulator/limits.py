@@ -78,20 +78,25 @@ class Throttles:
         return remaining >= 0, {
             "X-RateLimit-Limit": str(closest.rate.requests),
             "X-RateLimit-Remaining": str(max(0, remaining)),
-            **reset_headers("epoch" if self.limits.epoch_reset else "iso", reset),
+            "X-RateLimit-Reset": _reset_stamp("epoch" if self.limits.epoch_reset else "iso", reset),
         }
 
 
 def reset_headers(form: ResetForm, reset: float) -> dict[str, str]:
-    """The header that tells when the window ends (epoch seconds), in one of its forms.
+    """The headers that tell of a budget used up until `reset` (epoch seconds), in one form.
 
     Whole seconds are rounded up, so that who waits for them is not too early.
     """
-    if form == "epoch":
-        return {"X-RateLimit-Reset": str(math.ceil(reset))}
-    if form == "iso":
-        stamp = datetime.fromtimestamp(reset, UTC).isoformat(timespec="microseconds")
-        return {"X-RateLimit-Reset": stamp.replace("+00:00", "Z")}
+    if form in ("epoch", "iso"):
+        used_up = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "0"}
+        return used_up | {"X-RateLimit-Reset": _reset_stamp(form, reset)}
     if form == "retry_after":
         return {"Retry-After": str(math.ceil(reset - time.time()))}
     return {}
+
+
+def _reset_stamp(form: ResetForm, reset: float) -> str:
+    if form == "epoch":
+        return str(math.ceil(reset))
+    stamp = datetime.fromtimestamp(reset, UTC).isoformat(timespec="microseconds")
+    return stamp.replace("+00:00", "Z")
