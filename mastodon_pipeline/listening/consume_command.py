@@ -5,6 +5,7 @@ from contextlib import closing
 import click
 
 from mastodon_pipeline.listening.consuming import dead_letter_json, follow, toot_json
+from mastodon_pipeline.listening.toot_schema import WritersSchemas
 from mastodon_pipeline.settings import load_settings
 
 
@@ -30,7 +31,7 @@ def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None
     """
     settings = load_settings()
     topic = settings.dead_letter_topic if dead_letters else settings.kafka_topic
-    as_json = dead_letter_json if dead_letters else toot_json
+    writers_schemas = WritersSchemas(settings)
     waiting = False
     printed = 0
 
@@ -46,7 +47,11 @@ def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None
             for message in messages:
                 waiting = False
                 try:
-                    line = as_json(message)
+                    line = (
+                        dead_letter_json(message)
+                        if dead_letters
+                        else toot_json(message, writers_schemas)
+                    )
                 except ValueError as error:
                     place = f"partition {message.partition()} offset {message.offset()}"
                     click.echo(f"not decodable: {place}: {error}", err=True)

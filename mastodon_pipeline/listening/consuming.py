@@ -82,15 +82,14 @@ def _messages(consumer: Consumer, outage: Callable[[str], None]) -> Generator[Me
         consumer.close()
 
 
-def toot_json(message: Message) -> str:
+def toot_json(message: Message, writers_schema: Callable[[int], Any]) -> str:
     """A toots' topic message as one line of JSON: the record, its partition and offset.
 
-    Times are ISO 8601, UTC. Raises ValueError where the value is no record of ours.
+    Older and newer records alike are told in the fields of this checkout's schema; times are
+    ISO 8601, UTC. Raises ValueError where the value is no record of ours, and what
+    `writers_schema` raises.
     """
-    try:
-        record = decode(message.value() or b"")
-    except (EOFError, IndexError, ValueError, OverflowError) as error:
-        raise ValueError(str(error) or type(error).__name__) from None
+    record = decode(message.value() or b"", writers_schema)
     return _line({**record, **_coordinates(message)})
 
 

@@ -7,7 +7,7 @@ See: https://docs.confluent.io/platform/current/schema-registry/fundamentals/ser
 import io
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from confluent_kafka.schema_registry import (
 )
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro.read import SchemaResolutionError
 
 from mastodon_pipeline.listening.toot_encoding import NOT_PLAIN, encoded
 from mastodon_pipeline.settings import REPOSITORY, Settings, SettingsError
@@ -98,13 +99,54 @@ def encode(record: Mapping[str, Any], schema_id: int) -> bytes:
         return buffer.getvalue()
 
 
-def decode(value: bytes) -> dict[str, Any]:
-    """The record in a Kafka value, times as UTC datetimes. Raises ValueError for other bytes."""
+def decode(value: bytes, writers_schema: Callable[[int], Any] | None = None) -> dict[str, Any]:
+    """The record in a Kafka value, in the fields of our schema, times as UTC datetimes.
+
+    `writers_schema` gives the schema of an id (`WritersSchemas`); without it, ours is taken for
+    the writer's. Raises ValueError for other bytes, and what `writers_schema` raises.
+    """
     if len(value) < _HEADER.size or value[0] != 0:
         raise ValueError("the value is not in Confluent's wire format")
-    found = schemaless_reader(io.BytesIO(value[_HEADER.size :]), toot_schema(), None)
+    ours = toot_schema()
+    theirs = writers_schema(_HEADER.unpack_from(value)[1]) if writers_schema else ours
+    try:
+        found = schemaless_reader(io.BytesIO(value[_HEADER.size :]), theirs, ours)
+    except (EOFError, IndexError, OverflowError, SchemaResolutionError) as error:
+        raise ValueError(f"no record: {error or type(error).__name__}") from None
     assert isinstance(found, dict)
     return found
+
+
+class WritersSchemas:
+    """The schemas that records were written with, by id; each is asked of the registry once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._known: dict[int, Any] = {}
+
+    def __call__(self, schema_id: int) -> Any:
+        """The schema, parsed for fastavro.
+
+        Raises ValueError where the registry has none of that id or one that is not Avro, and
+        RegistryUnreachable.
+        """
+        if schema_id not in self._known:
+            self._known[schema_id] = self._asked(schema_id)
+        return self._known[schema_id]
+
+    def _asked(self, schema_id: int) -> Any:
+        try:
+            with registry_client(self._settings) as client:
+                found = client.get_schema(schema_id)
+        except SchemaRegistryError as error:
+            if error.http_status_code == 404:
+                raise ValueError(f"the registry has no schema {schema_id}") from None
+            raise RegistryUnreachable(_unreachable(self._settings, error)) from None
+        except Exception as error:
+            raise RegistryUnreachable(_unreachable(self._settings, error)) from None
+        if found.schema_type != "AVRO" or found.schema_str is None:
+            raise ValueError(f"schema {schema_id} is not Avro")
+        return parse_schema(json.loads(found.schema_str))
 
 
 def _unreachable(settings: Settings, error: Exception) -> str:

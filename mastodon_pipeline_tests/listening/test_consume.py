@@ -1,5 +1,6 @@
 """`mastodon-pipeline consume`, against a real Kafka and schema registry."""
 
+import io
 import json
 import os
 import signal
@@ -11,13 +12,19 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from fastavro import parse_schema, schemaless_writer
 
 from infra.native_stack import Stack
 from mastodon_pipeline.cli import cli
 from mastodon_pipeline.listening.consuming import NoSuchTopic
 from mastodon_pipeline.listening.kafka_listener import open_kafka
 from mastodon_pipeline.listening.toot_producer import kafka_producer
-from mastodon_pipeline.listening.toot_schema import encode
+from mastodon_pipeline.listening.toot_schema import (
+    SCHEMA_FILE,
+    RegistryUnreachable,
+    encode,
+    register,
+)
 from mastodon_pipeline.listening.toot_sink import DeadLetter
 from mastodon_pipeline.listening.topics import KafkaUnreachable
 from mastodon_pipeline.settings import Settings
@@ -67,17 +74,43 @@ def test_a_value_that_is_no_record_is_told_and_passed_over(settings: Settings) -
     """Somebody else may have written to the topic."""
     open_kafka(settings)
     producer = kafka_producer(settings)
-    good = encode({"uri": "https://a.example/1", "created_at": POSTED}, 1)
-    for value in (b"not Avro", b"\0\0\0\0\1", good):
+    ours = register(settings)
+    good = encode({"uri": "https://a.example/1", "created_at": POSTED}, ours)
+    for value in (b"not Avro", good[:5], b"\0\x7f\xff\xff\xff" + good[5:], good):
         producer.produce(settings.kafka_topic, value=value, partition=0)
     producer.flush(10)
     result = consume("--from-beginning", "--limit", "1")
     assert [record["uri"] for record in found(result.stdout)] == ["https://a.example/1"]
     told = [line for line in result.stderr.splitlines() if line.startswith("not decodable")]
-    assert [line.rpartition(": ")[0] for line in told] == [
-        "not decodable: partition 0 offset 0",
-        "not decodable: partition 0 offset 1",
+    assert [line.split(": ")[1] for line in told] == [
+        f"partition 0 offset {offset}" for offset in range(3)
     ]
+    assert told[2].endswith("the registry has no schema 2147483647")
+
+
+def test_older_and_newer_records_read_alike(settings: Settings) -> None:
+    """Each is decoded with the schema it was written with, and told in this checkout's fields."""
+    schema = json.loads(SCHEMA_FILE.read_text())
+    fields = schema["fields"]
+    older = schema | {"fields": [f for f in fields if f["name"] not in ("app", "indexable")]}
+    newer = schema | {"fields": [{"name": "mood", "type": "string", "default": ""}, *fields]}
+    ids = [register(settings, json.dumps(version)) for version in (older, schema, newer)]
+    open_kafka(settings)
+    producer = kafka_producer(settings)
+    for version, schema_id in zip((older, schema, newer), ids, strict=True):
+        body = io.BytesIO()
+        record = {"uri": f"https://a.example/{schema_id}", "created_at": POSTED, "app": "Web"}
+        schemaless_writer(body, parse_schema(version), record | {"mood": "fine", "words": 3})
+        value = b"\0" + schema_id.to_bytes(4) + body.getvalue()
+        producer.produce(settings.kafka_topic, value=value, partition=0)
+    producer.flush(10)
+    result = consume("--from-beginning", "--limit", "3")
+    assert [(r["uri"], r["app"], r["words"], r["indexable"]) for r in found(result.stdout)] == [
+        (f"https://a.example/{schema_id}", app, 3, None)
+        for schema_id, app in zip(ids, ("", "Web", "Web"), strict=True)
+    ]
+    assert not any("mood" in record for record in found(result.stdout))
+    assert len(set(ids)) == 3
 
 
 def test_dead_letters_are_printed_with_their_reasons(settings: Settings) -> None:
@@ -131,10 +164,13 @@ def test_it_follows_what_comes_until_ctrl_c(settings: Settings) -> None:
 def test_what_is_not_there_is_one_clear_line(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A topic that no listener has made yet; a Kafka that does not answer."""
+    """A topic that no listener has made yet; a registry or a Kafka that does not answer."""
     result = consume()
     assert isinstance(result.exception, NoSuchTopic)
     assert "make up" in str(result.exception)
+    send(settings, "one")
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", "http://127.0.0.1:9")
+    assert isinstance(consume("--from-beginning").exception, RegistryUnreachable)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
     result = consume()
     assert isinstance(result.exception, KafkaUnreachable)
