@@ -1,0 +1,191 @@
+"""What a refresh of the running hour costs with 10, 100 and 1,000 days of history in the bucket.
+
+A refresh is a run of `refresh_hourly_usage` as the sensor asks for it: `toots`,
+`toots_per_server_per_hour` and their checks, by a Dagster with a partition for every hour of the
+history. Beside it, what the sensor does to find the hour: its look and its decision, all those of
+a whole sweep through the history.
+
+An hour of history is a landed file, its `toots` and its counts, small and all alike: none of them
+is read. The running hour has the files of half an hour of commits.
+"""
+
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import md5
+from pathlib import Path
+
+import click
+import dagster as dg
+import duckdb
+
+from benchmarks.generated_records import write_records
+from benchmarks.object_store import an_object_store, put_all
+from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.definitions import definitions
+from mastodon_pipeline.usage.freshness import Cursor, look
+from mastodon_pipeline.usage.lake import LakeSource, StoredFile, fingerprint, open_lake
+from mastodon_pipeline.usage.layout import Layout
+from mastodon_pipeline.usage.partitions import HOUR_KEY
+from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START, requests
+from mastodon_pipeline.usage.tables import build_toots, build_toots_per_server
+
+HOUR = timedelta(hours=1)
+FILES, TOOTS_A_FILE = 180, 100
+"""Of the running hour."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds, of each repetition."""
+
+    refreshes: list[float]
+    looks: list[float]
+
+
+@dataclass(frozen=True)
+class Templates:
+    """An hour's files, with what their counts say that they were made from."""
+
+    landed: bytes
+    toots: bytes
+    counts: bytes
+    made_from: bytes
+
+    def hour(self, hour: datetime) -> Iterator[tuple[str, bytes]]:
+        """The files of another hour, whose counts are current too."""
+        layout = Layout.of(load_settings())
+        path = f"{layout.landed_hour(hour)}a.parquet"
+        etag = f'"{md5(self.landed, usedforsecurity=False).hexdigest()}"'
+        file = StoredFile(path, etag, hour, len(self.landed))
+        made_from = fingerprint([file]).encode()
+        yield path, self.landed
+        yield layout.toots(hour), self.toots.replace(self.made_from, made_from)
+        yield layout.toots_per_server(hour), self.counts.replace(self.made_from, made_from)
+
+
+def templates(hour: datetime) -> Templates:
+    """The files of an hour of 20 toots, built as they always are."""
+    with open_lake(load_settings()) as lake:
+        landed = f"{lake.layout.landed_hour(hour)}a.parquet"
+        write_records(lake.connection, landed, start=hour, days=1 / 24, toots=20)
+        paths = [landed, build_toots(lake, hour).path, build_toots_per_server(lake, hour).path]
+        bodies = [
+            bytes(content)
+            for path in paths
+            for (content,) in lake.connection.sql(
+                "SELECT content FROM read_blob($path)", params={"path": path}
+            ).fetchall()
+        ]
+        made_from = lake.built_from([paths[1]])[paths[1]].encode()
+    return Templates(bodies[0], bodies[1], bodies[2], made_from)
+
+
+def running_hour(hour: datetime) -> Iterator[tuple[str, bytes]]:
+    """What has landed in it so far."""
+    layout = Layout.of(load_settings())
+    with duckdb.connect() as connection, tempfile.TemporaryDirectory() as directory:
+        connection.execute("SET TimeZone = 'UTC'")
+        for number in range(FILES):
+            path = Path(directory, "records.parquet")
+            write_records(
+                connection,
+                str(path),
+                start=hour,
+                days=1 / 24,
+                toots=2 * FILES * TOOTS_A_FILE,
+                first=number * TOOTS_A_FILE,
+                last=(number + 1) * TOOTS_A_FILE,
+            )
+            yield f"{layout.landed_hour(hour)}{number:05}.parquet", path.read_bytes()
+
+
+def measure(hour: datetime, repetitions: int) -> Times:
+    """Refreshes of the running hour, and a sweep of looks."""
+    key = hour.strftime(HOUR_KEY)
+    job = definitions.resolve_job_def("refresh_hourly_usage")
+    with tempfile.TemporaryDirectory(prefix="mastodon-bench-") as home:
+        Path(home, "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        with dg.DagsterInstance.from_config(home) as instance:
+
+            def refresh() -> None:
+                tags = {RANGE_START: key, RANGE_END: key}
+                job.execute_in_process(instance=instance, tags=tags)
+
+            refresh()  # the first makes Dagster's tables
+            refreshes = [timed(refresh) for _ in range(repetitions)]
+            # History was settled before the running hour began.
+            cursors = [Cursor(horizon=datetime.now(UTC) - timedelta(seconds=1))]
+
+            def evaluation() -> None:
+                now = datetime.now(UTC)
+                with LakeSource().open() as lake:
+                    found = look(lake, cursors[-1], now, load_settings().first_day)
+                requests(instance, found, now)
+                cursors.append(found.cursor)
+
+            looks = [timed(evaluation)]
+            while cursors[-1].after:
+                looks.append(timed(evaluation))
+    return Times(refreshes, looks)
+
+
+def timed(call: Callable[[], None]) -> float:
+    """How many seconds it takes."""
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def measure_from(first_day: datetime, hour: datetime, repetitions: int) -> Times:
+    """In a process of its own: partitions begin with the settings' first day."""
+    os.environ["FIRST_DAY"] = f"{first_day:%Y-%m-%d}"
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, (hour, repetitions))
+
+
+@click.command()
+@click.option("--days", default="10,100,1000", show_default=True, help="Histories, ascending.")
+@click.option("--repetitions", default=5, show_default=True)
+def bench(days: str, repetitions: int) -> None:
+    """Seconds of one hour's refresh by the days of history in the bucket."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    histories = [int(one) for one in days.split(",")]
+    found: dict[int, Times] = {}
+    with an_object_store():
+        template = templates(hour - 2 * HOUR)
+        put_all(running_hour(hour))
+        before = 0
+        for history in histories:
+            hours = range(24 * before + 2, 24 * history + 2)
+            began = time.monotonic()
+            count = put_all(file for ago in hours for file in template.hour(hour - ago * HOUR))
+            click.echo(
+                f"  {history:,} days of history: put {count:,} more files in "
+                f"{time.monotonic() - began:.0f} s",
+                err=True,
+            )
+            found[history] = measure_from(hour - timedelta(days=history + 1), hour, repetitions)
+            before = history
+    click.echo(
+        f"\n{'days':>6} {'refresh s':>10} {'look s':>8} {'longest':>8} {'looks a sweep':>14}"
+    )
+    for history, times in found.items():
+        click.echo(
+            f"{history:>6,} {statistics.median(times.refreshes):>10.2f} "
+            f"{statistics.mean(times.looks):>8.2f} {max(times.looks):>8.2f} {len(times.looks):>14}"
+        )
+    first, last = found[histories[0]], found[histories[-1]]
+    growth = statistics.median(last.refreshes) / statistics.median(first.refreshes)
+    click.echo(f"BENCH usage.refresh_seconds {statistics.median(last.refreshes):.2f}")
+    click.echo(f"BENCH usage.refresh_growth {growth:.2f}")
+    click.echo(f"BENCH usage.longest_look_seconds {max(last.looks):.2f}")
+
+
+if __name__ == "__main__":
+    bench()
