@@ -5,6 +5,7 @@ import dagster as dg
 from mastodon_pipeline.usage import checks, columns, tables
 from mastodon_pipeline.usage.lake import LakeSource
 from mastodon_pipeline.usage.materialising import (
+    HOURLY_FRESHNESS,
     OWNERS,
     RETRY,
     TABLE_KINDS,
@@ -39,6 +40,7 @@ UNSHOWN = (
     owners=OWNERS,
     kinds=TABLE_KINDS,
     retry_policy=RETRY,
+    freshness_policy=HOURLY_FRESHNESS,
     metadata={
         "dagster/column_schema": columns.TOOTS,
         "sql": shown_sql("toots"),
@@ -76,6 +78,7 @@ def toots(
     owners=OWNERS,
     kinds=TABLE_KINDS,
     retry_policy=RETRY,
+    freshness_policy=HOURLY_FRESHNESS,
     metadata={
         "dagster/column_schema": columns.TOOTS_PER_SERVER_PER_HOUR,
         "sql": shown_sql("toots_per_server_per_hour"),

@@ -19,6 +19,7 @@ from mastodon_pipeline.usage.daily_assets import (
 from mastodon_pipeline.usage.drawing import as_markdown
 from mastodon_pipeline.usage.lake import Lake, LakeSource, StoredFile
 from mastodon_pipeline.usage.materialising import (
+    DAILY_FRESHNESS,
     OWNERS,
     RETRY,
     asked_days,
@@ -83,6 +84,7 @@ def _chart_asset(
         owners=OWNERS,
         kinds={"duckdb", "seaborn"},
         retry_policy=RETRY,
+        freshness_policy=DAILY_FRESHNESS,
         metadata={"sql": shown_sql(sql)},
     )
     def draw(

@@ -11,6 +11,7 @@ from mastodon_pipeline.usage.assets import toots_per_server_per_hour
 from mastodon_pipeline.usage.coverage import TABLE, build_server_coverage, coverage_is_plausible
 from mastodon_pipeline.usage.lake import LakeSource
 from mastodon_pipeline.usage.materialising import (
+    DAILY_FRESHNESS,
     OWNERS,
     RETRY,
     TABLE_KINDS,
@@ -46,6 +47,7 @@ CHECK = "coverage_is_plausible"
     owners=OWNERS,
     kinds={*TABLE_KINDS, "mastodon"},
     retry_policy=RETRY,
+    freshness_policy=DAILY_FRESHNESS,
     metadata={"dagster/column_schema": columns.SERVER_COVERAGE, "sql": shown_sql(TABLE)},
 )
 def server_coverage(

@@ -11,6 +11,7 @@ from mastodon_pipeline.usage import checks, columns
 from mastodon_pipeline.usage.assets import toots
 from mastodon_pipeline.usage.lake import Lake, LakeSource
 from mastodon_pipeline.usage.materialising import (
+    DAILY_FRESHNESS,
     OWNERS,
     RETRY,
     TABLE_KINDS,
@@ -62,6 +63,7 @@ def _daily_asset(
         owners=OWNERS,
         kinds=TABLE_KINDS,
         retry_policy=RETRY,
+        freshness_policy=DAILY_FRESHNESS,
         metadata={"dagster/column_schema": schema, "sql": shown_sql(name)},
     )
     def daily_table(

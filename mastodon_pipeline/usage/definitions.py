@@ -8,6 +8,7 @@ from mastodon_pipeline.usage import (
     coverage_assets,
     daily_assets,
     jobs,
+    lake_check_assets,
     schedules,
     sensors,
 )
@@ -19,8 +20,14 @@ definitions = dg.Definitions(
         jobs.refresh_hourly_usage,
         jobs.refresh_daily_usage,
         coverage_assets.refresh_server_coverage,
+        lake_check_assets.usage_checks,
     ],
-    schedules=[schedules.daily_usage_schedule, coverage_assets.server_coverage_schedule],
+    schedules=[
+        schedules.daily_usage_schedule,
+        coverage_assets.server_coverage_schedule,
+        lake_check_assets.usage_checks_schedule,
+    ],
+    asset_checks=dg.load_asset_checks_from_modules([lake_check_assets]),
     sensors=[sensors.landed_toots_sensor],
     resources={"lake_source": LakeSource()},
     # For assets materialised by hand as well, see jobs.py; it becomes the whole project's default.

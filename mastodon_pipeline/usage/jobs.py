@@ -6,20 +6,27 @@ memory, for queries that take milliseconds.
 
 import dagster as dg
 
-from mastodon_pipeline.usage import assets
+from mastodon_pipeline.usage import assets, lake_check_assets
 from mastodon_pipeline.usage.tables import DAILY_TABLES
 
 __all__ = ["refresh_daily_usage", "refresh_hourly_usage"]
 
+# They look at two days, or at all that landed: too much for every refresh.
+_OF_THE_LAKE = dg.AssetSelection.checks(
+    lake_check_assets.tables_are_current,
+    lake_check_assets.daily_tables_are_current,
+    lake_check_assets.every_toot_has_an_hour,
+)
+
 refresh_hourly_usage = dg.define_asset_job(
     "refresh_hourly_usage",
-    [assets.toots, assets.toots_per_server_per_hour],
+    dg.AssetSelection.assets(assets.toots, assets.toots_per_server_per_hour) - _OF_THE_LAKE,
     description="Builds the hourly tables of a range of hours.",
     executor_def=dg.in_process_executor,
 )
 refresh_daily_usage = dg.define_asset_job(
     "refresh_daily_usage",
-    dg.AssetSelection.assets(*DAILY_TABLES) | dg.AssetSelection.groups("charts"),
+    (dg.AssetSelection.assets(*DAILY_TABLES) | dg.AssetSelection.groups("charts")) - _OF_THE_LAKE,
     description="Builds the daily tables and charts of a range of days.",
     executor_def=dg.in_process_executor,
 )

@@ -1,7 +1,7 @@
 """What the stage's assets share: which partitions a run asks for, and what it tells of them."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -12,6 +12,8 @@ from mastodon_pipeline.usage.partitions import HOUR_KEY
 from mastodon_pipeline.usage.sql import query
 
 __all__ = [
+    "DAILY_FRESHNESS",
+    "HOURLY_FRESHNESS",
     "OWNERS",
     "RETRY",
     "TABLE_KINDS",
@@ -27,6 +29,15 @@ OWNERS = ["team:mastodon-pipeline"]
 TABLE_KINDS = {"duckdb", "parquet"}
 # Another run may replace a file while this one reads it: the query then fails, and works again.
 RETRY = dg.RetryPolicy(max_retries=2, delay=1)
+
+HOURLY_FRESHNESS = dg.FreshnessPolicy.time_window(
+    warn_window=timedelta(hours=1), fail_window=timedelta(hours=3)
+)
+"""Of tables that follow every toot; a quiet hour is possible, three are no accident."""
+DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(
+    warn_window=timedelta(hours=25), fail_window=timedelta(hours=49)
+)
+"""Of tables that a schedule builds once a day at the least."""
 
 
 def shown_sql(name: str) -> dg.MarkdownMetadataValue:
