@@ -9,7 +9,7 @@ See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.ht
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -32,15 +32,17 @@ RENEWED_EVERY = timedelta(minutes=1)
 class Lock:
     """A lock that is held."""
 
-    def __init__(self, s3: "S3Client", bucket: str, etag: str, now: datetime) -> None:
-        self._s3, self._bucket, self._etag, self._renewed = s3, bucket, etag, now
+    def __init__(self, s3: "S3Client", bucket: str, now: Callable[[], datetime]) -> None:
+        self._s3, self._bucket, self.now = s3, bucket, now
+        self._renewed = now()
+        self._etag = _take(s3, bucket, self._renewed)
 
     def renew(self) -> None:
         """To be called every now and then, and before anything is removed.
 
         Raises LandingError where the lock was taken over: this process slept too long.
         """
-        now = datetime.now(UTC)
+        now = self.now()
         if now < self._renewed + RENEWED_EVERY:
             return
         try:
@@ -61,13 +63,14 @@ class Lock:
 
 
 @contextmanager
-def hold_lock(s3: "S3Client", bucket: str) -> Iterator[Lock]:
-    """Holds the lock of the lake in this bucket.
+def hold_lock(
+    s3: "S3Client", bucket: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Iterator[Lock]:
+    """Holds the lock of the lake in this bucket. `now` tells the time, UTC.
 
     Raises LandingError where another maintenance holds it, which says who and since when.
     """
-    now = datetime.now(UTC)
-    lock = Lock(s3, bucket, _take(s3, bucket, now), now)
+    lock = Lock(s3, bucket, now)
     try:
         yield lock
     finally:
