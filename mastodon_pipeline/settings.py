@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     """Who runs this listener (a page or an address), for the User-Agent that server admins see."""
     mastodon_poll_interval_seconds: float = Field(15.0, ge=0.2)
     """Between two looks at a polled timeline; Mastodon caches anonymous answers for 15 s."""
+    listener_groups: int = Field(1, ge=1, le=16)
+    """Over how many runs the servers are spread; one follows a thousand. No more than Dagster's
+    `tag_concurrency_limits` lets run at once."""
 
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
     kafka_topic: str = "mastodon-topic"
