@@ -3,48 +3,64 @@
 Views read the files when they are queried, so they are always current, and nobody is locked out.
 The folders' names are columns too (`day`, and of `toots` the `hour`): a query that names a day
 reads that day's files alone.
+
+Nothing is listed before it is asked for. To make a view, DuckDB reads the files that it names; so
+it names a variable, which holds the table's first file then, and all of its files afterwards.
+
+See: https://duckdb.org/docs/stable/sql/statements/set_variable
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
 import duckdb
 
 from mastodon_pipeline.landing.bucket import object_store_errors, s3_client
 from mastodon_pipeline.landing.lake import connect_lake
-from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline.usage import coverage
+from mastodon_pipeline.usage.languages import language_names
 from mastodon_pipeline.usage.layout import Layout
 from mastodon_pipeline.usage.sql import query
 from mastodon_pipeline.usage.tables import DAILY_TABLES
 
-__all__ = ["create_views", "open_views", "table_folders"]
+__all__ = ["connect_views", "create_views", "open_views", "table_folders"]
 
 
 @contextmanager
 def open_views(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory DuckDB with a view for every table that the settings' bucket has.
+    """`connect_views`, closed when the body is done or fails."""
+    with closing(connect_views(settings)) as connection:
+        yield connection
 
-    The object store's keys cannot be read back from it: DuckDB redacts secrets, and refuses to be
-    told otherwise while it runs.
+
+def connect_views(settings: Settings | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with a view for every table that the bucket has; the caller closes it.
+
+    For notebooks and scripts; `mastodon-pipeline sql` opens the same. Where no settings are given,
+    they are read from the environment. The object store's keys cannot be read back from it: DuckDB
+    redacts secrets, and refuses to be told otherwise while it runs. But whoever has it may write
+    what the keys may write (`COPY ... TO 's3://...'`): give readers keys that only read.
 
     Raises SettingsError where there are no credentials, and LandingError where the object store
     does not answer or has no such bucket.
     """
+    settings = settings or load_settings()
     layout = Layout.of(settings)
     with closing(s3_client(settings)) as s3, object_store_errors(settings):
-        present = {
-            table: folder
-            for table, folder in table_folders(layout).items()
-            if s3.list_objects_v2(
-                Bucket=settings.s3_bucket,
-                Prefix=folder.removeprefix(f"{layout.root}/"),
-                MaxKeys=1,
-            ).get("KeyCount")
-        }
-    with closing(connect_lake(settings)) as connection:
-        create_views(connection, present)
-        yield connection
+
+        def first_file(folder: str) -> str | None:
+            prefix = folder.removeprefix(f"{layout.root}/")
+            found = s3.list_objects_v2(Bucket=settings.s3_bucket, Prefix=prefix, MaxKeys=1)
+            return next((f"{layout.root}/{one['Key']}" for one in found.get("Contents", [])), None)
+
+        connection = connect_lake(settings)
+        try:
+            create_views(connection, table_folders(layout), first_file)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def table_folders(layout: Layout) -> dict[str, str]:
@@ -56,10 +72,28 @@ def table_folders(layout: Layout) -> dict[str, str]:
     }
 
 
-def create_views(connection: duckdb.DuckDBPyConnection, folders: Mapping[str, str]) -> None:
-    """A view for each of these tables, and `mastodon_toot` where there are `toots`."""
+def create_views(
+    connection: duckdb.DuckDBPyConnection,
+    folders: Mapping[str, str],
+    first_file: Callable[[str], str | None],
+) -> None:
+    """A view for each of these tables that has a file, and `mastodon_toot` where there are `toots`.
+
+    `first_file` finds any file in a folder.
+    """
     for table, folder in folders.items():
-        files = connection.read_parquet(f"{folder}**/*.parquet", hive_partitioning=True)
-        files.create_view(table)
-    if "toots" in folders:
-        connection.execute(query("mastodon_toot"))
+        if (file := first_file(folder)) is None:
+            continue
+        # Neither SET VARIABLE nor CREATE VIEW takes parameters; the names are our own.
+        connection.execute(f"SET VARIABLE {table}_files = (SELECT $file)", {"file": file})
+        connection.execute(
+            f"CREATE VIEW {table} AS FROM"
+            f" read_parquet(getvariable('{table}_files'), hive_partitioning := true)"
+        )
+        everything = {"files": f"{folder}**/*.parquet"}
+        connection.execute(f"SET VARIABLE {table}_files = (SELECT $files)", everything)
+        if table == "toots":
+            names = language_names()
+            values = {"codes": list(names), "names": list(names.values())}
+            connection.execute(query("language"), values)
+            connection.execute(query("mastodon_toot"))

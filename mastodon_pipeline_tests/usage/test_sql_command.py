@@ -32,6 +32,7 @@ from mastodon_pipeline_tests.usage.local_lake import DAY, HOUR, land, record
 ARTICLE = [
     *("m_id", "created_at", "created_at_str", "app", "url", "base_url", "language"),
     *("favourites", "username", "bot", "tags", "characters", "words", "mastodon_text"),
+    *("created_tz", "from_instance", "language_name"),
 ]
 
 
@@ -41,7 +42,13 @@ def connection(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     posted = HOUR + timedelta(seconds=7.6)
     land(
         lake,
-        record(status_id="42", app="Tusky", created_at=posted, language=""),
+        record(
+            status_id="42",
+            app="Tusky",
+            created_at=posted,
+            language="",
+            url="https://one.example/@ada/42",
+        ),
         record(uri="b", status_id="01HX", server="two.example", language="zh-CN"),
         record(uri="c", status_id="3", created_at=HOUR - timedelta(days=1)),
     )
@@ -53,7 +60,11 @@ def connection(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     build_server_coverage(lake, DAY, DAY, list)
     with duckdb.connect(":memory:") as own:
         own.execute("SET TimeZone = 'UTC'")
-        create_views(own, table_folders(lake.layout))
+        create_views(
+            own,
+            table_folders(lake.layout),
+            lambda folder: next((file.path for file in lake.list_files(folder)), None),
+        )
         yield own
 
 
@@ -61,7 +72,7 @@ def test_every_table_is_a_view_by_its_name(connection: duckdb.DuckDBPyConnection
     """And the article's besides."""
     names = [name for (name,) in connection.sql("SHOW TABLES").fetchall()]
     tables = ["toots", "toots_per_server_per_hour", *DAILY_TABLES, "server_coverage"]
-    assert names == sorted([*tables, "mastodon_toot"])
+    assert names == sorted([*tables, "language", "mastodon_toot"])
     for name in names:
         assert connection.table(name).count("*").fetchone()
 
@@ -94,28 +105,112 @@ def test_mastodon_toot_has_the_articles_columns(connection: duckdb.DuckDBPyConne
     assert by_language["zh-CN"]["m_id"] is None, "an id that is no number"
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        "SELECT * FROM mastodon_toot WHERE app IS NOT NULL AND app <> '' AND bot = 'False'",
-        "SELECT m_id, ('EPOCH'::TIMESTAMP + INTERVAL (created_at::INT) seconds)::TIMESTAMPTZ"
-        " AS created_tz, regexp_replace(regexp_replace(url, '^http[s]://', ''), '/.*$', '')"
-        " AS from_instance FROM mastodon_toot WHERE app = 'Tusky'",
+THE_ARTICLES_QUERIES = {
+    """
+    select strftime(created_tz, '%Y/%m/%d %a') as "Created day"
+    , count(*) as "Num toots"
+    , count(distinct(username)) as "Num users"
+    , count(distinct(from_instance)) as "Num urls"
+    , mode(case when bot='False' then username end) as "Most freq non-bot"
+    , mode(case when bot='True' then username end) as "Most freq bot"
+    , mode(base_url) as "Most freq host"
+    from mastodon_toot
+    group by 1
+    order by 1;
+    """: [
+        ("2026/11/23 Mon", 1, 1, 1, "ada", None, "https://one.example"),
+        ("2026/11/24 Tue", 2, 1, 2, "ada", None, "https://one.example"),
     ],
-)
+    """
+    select strftime(created_tz, '%Y/%m/%d %a') as created_day
+    , date_part('hour', created_tz) as created_hour
+    , count(*) as num
+    from mastodon_toot
+    group by 1,2
+    order by 1,2;
+    """: [("2026/11/23 Mon", 15, 1), ("2026/11/24 Tue", 15, 2)],
+    """
+    select m_id
+    , created_at, ('EPOCH'::TIMESTAMP + INTERVAL (created_at::INT) seconds)::TIMESTAMPTZ
+      as created_tz
+    , app
+    , url
+    , regexp_replace(regexp_replace(url, '^http[s]://', ''), '/.*$', '') as from_instance
+    , base_url
+    , language
+    , favourites
+    , username
+    , bot
+    , tags
+    , characters
+    , mastodon_text
+    FROM mastodon_toot where m_id = 42;
+    """: [
+        (
+            *(42, int(HOUR.timestamp()) + 7, HOUR + timedelta(seconds=7), "Tusky"),
+            *("https://one.example/@ada/42", "one.example", "https://one.example", "unknown"),
+            *(0, "ada", False, 0, 5, "hello"),
+        )
+    ],
+}
+"""As they stand in its notebook and text; of the last, what it reads from is ours.
+
+See: https://github.com/saubury/mastodon-stream/blob/main/notebooks/mastodon-analysis.ipynb
+"""
+
+
+@pytest.mark.parametrize("asked", THE_ARTICLES_QUERIES, ids=["days", "hours", "cleanup"])
 def test_the_articles_queries_run_unchanged(
     connection: duckdb.DuckDBPyConnection, asked: str
 ) -> None:
-    """Its expressions as they stand in its notebook.
+    """And give what they gave there: days, hours of days, its own cleaned-up table."""
+    assert connection.sql(asked).fetchall() == THE_ARTICLES_QUERIES[asked]
 
-    See: https://github.com/saubury/mastodon-stream/blob/main/notebooks/mastodon-analysis.ipynb
-    """
-    assert len(connection.sql(asked).fetchall()) == 1
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (
+            """
+            select *
+            from mastodon_toot
+            where app is not null
+            and app <> ''
+            and bot='False'
+            ;
+            """,
+            {"Tusky": 1},
+        ),
+        ("select * from mastodon_toot;", {"English": 1}),
+        ("select * from mastodon_toot where language not in ('unknown');", {"English": 1}),
+    ],
+)
+def test_the_articles_figures_can_be_drawn_from_their_queries(
+    connection: duckdb.DuckDBPyConnection, asked: str, expected: dict[str, int]
+) -> None:
+    """It counts apps and languages in pandas."""
+    column = "app" if "app" in asked else "language_name"
+    drawn = connection.sql(asked).project(column).df()[column]
+    assert drawn.value_counts().to_dict() == expected
+
+
+def test_a_table_is_not_listed_before_it_is_asked_for(
+    connection: duckdb.DuckDBPyConnection, lake: Lake
+) -> None:
+    """What was built since is there; what is gone is missed by its own view alone."""
+    later = HOUR + timedelta(hours=1)
+    land(lake, record(uri="d", created_at=later))
+    build_toots(lake, later)
+    assert connection.sql("SELECT count(*) FROM toots").fetchall() == [(4,)]
+    Path(lake.layout.daily("app_usage", DAY)).unlink()
+    assert connection.table("language_usage").fetchall()
+    with pytest.raises(duckdb.IOException, match="app_usage"):
+        connection.table("app_usage").fetchall()
 
 
 def test_a_lake_without_tables_has_no_views(lake: Lake) -> None:
     """Nothing is there yet; nothing fails."""
-    create_views(lake.connection, {})
+    create_views(lake.connection, table_folders(lake.layout), lambda folder: None)
     assert lake.connection.sql("SHOW TABLES").fetchall() == []
 
 

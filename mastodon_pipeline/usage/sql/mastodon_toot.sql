@@ -1,6 +1,7 @@
 -- The toots with the columns of the article that this project follows, so that its queries run
--- unchanged: each toot once, and created_at the time of posting, where the article had the time of
--- reading. m_id is null where a server's ids are no numbers.
+-- unchanged: the fourteen of its topic, and the three that it derives from them. Each toot once, and
+-- created_at the time of posting, where the article had the time of reading. m_id is null where a
+-- server's ids are no numbers.
 CREATE OR REPLACE VIEW mastodon_toot AS
 SELECT
     try_cast(status_id AS BIGINT) AS m_id,
@@ -9,12 +10,16 @@ SELECT
     app,
     url,
     base_url,
-    if(language = '', 'unknown', language) AS language,
+    if(toots.language = '', 'unknown', toots.language) AS language,
     favourites,
     username,
     bot,
     tags,
     characters,
     words,
-    mastodon_text
-FROM toots;
+    mastodon_text,
+    created_at AS created_tz,
+    regexp_replace(regexp_replace(url, '^http[s]://', ''), '/.*$', '') AS from_instance,
+    language_name
+FROM toots
+LEFT JOIN language ON language.lang_iso = toots.language;
