@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 
-@dataclass
+@dataclass(slots=True)
 class Backoff:
     """Exponential backoff with full jitter.
 
@@ -22,8 +22,9 @@ class Backoff:
     _connected_at: float | None = field(default=None, init=False)
 
     def connected(self) -> None:
-        """A connection has just been made."""
-        self._connected_at = time.monotonic()
+        """A connection has been made; said again, it is still the same one."""
+        if self._connected_at is None:
+            self._connected_at = time.monotonic()
 
     def next_wait(self) -> float:
         """Seconds to wait before the next attempt, after one has ended."""

@@ -13,7 +13,7 @@ import click
 
 from mastodon_pipeline.listening.kafka_listener import open_kafka
 from mastodon_pipeline.listening.listener import Listener
-from mastodon_pipeline.listening.positions import PositionStore
+from mastodon_pipeline.listening.positions import KeptPosition, PositionStore
 from mastodon_pipeline.listening.toot_record import Record
 from mastodon_pipeline.listening.toot_sink import Acknowledged, DeadLetter, DeliveryFailed, TootSink
 from mastodon_pipeline.settings import load_settings, parse_server
@@ -72,10 +72,10 @@ class PrintingSink:
 class _NoPositions:
     """Without Kafka there is nowhere to remember: listening begins at the newest toot."""
 
-    def read(self) -> dict[str, str]:
+    def read(self) -> dict[str, KeptPosition]:
         return {}
 
-    def write(self, key: str, last_id: str) -> None:
+    def write(self, key: str, position: KeptPosition) -> None:
         pass
 
     def flush(self) -> None:

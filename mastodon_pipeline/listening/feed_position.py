@@ -12,6 +12,7 @@ from threading import Lock
 
 from mastodon_pipeline.listening.status_ids import moved_back
 from mastodon_pipeline.listening.timeline_pages import later
+from mastodon_pipeline.listening.toot_sink import Acknowledged
 from mastodon_pipeline.settings import Feed
 
 OVERLAP_MS = 10 * 60 * 1000
@@ -35,6 +36,12 @@ class Gap:
     """The newest id seen before it; None where nothing was ever read of this feed."""
     read_up_to: str | None
     """The id from which reading goes on: at first the overlap before `begins_at`."""
+    cut_at: int | None = None
+    """When the stream before it was last heard of, UTC milliseconds; None after a restart."""
+    connected_at: int = 0
+    """When the stream after it was connected, UTC milliseconds."""
+    ends_at: str = ""
+    """The first id that this stream brought; '' before there is one."""
 
     def in_overlap(self) -> bool:
         """True while what has been read lies before the gap itself."""
@@ -48,24 +55,45 @@ class Gap:
         return self.begins_at if self.in_overlap() else self.read_up_to
 
 
+class _Epoch:
+    """What was sent between two looks at the position."""
+
+    __slots__ = ("_lock", "acknowledge", "acknowledged", "place", "sent")
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self.sent = 0
+        self.acknowledged = 0
+        self.place: str | None = None
+        """Where reading was when the epoch was closed; None where a gap hides it."""
+        self.acknowledge: Acknowledged = self._acknowledge  # One bound method for all its toots.
+
+    def _acknowledge(self) -> None:
+        # Called by whichever thread serves the producer's delivery reports.
+        with self._lock:
+            self.acknowledged += 1
+
+
 class FeedPosition:
     """One feed's position. All methods may be called from any thread.
 
+    Toots are counted by epochs, not one by one: each call of `safe` closes an epoch, and its place
+    is safe once everything sent in it and before it has been acknowledged.
+
     **What can be lost here:** a remote toot that the server fetched while nobody listened, and
     that was written more than `overlap_ms` before the newest toot read; where ids are no
-    snowflakes, any that the server lists below what was read. On a polled feed a toot fetched
-    between two polls waits for the next reconnect or restart, which reads the overlap.
+    snowflakes, any that the server lists below what was read.
     """
+
+    __slots__ = ("_closed", "_epoch", "_gaps", "_lock", "_newest", "_overlap_ms", "_safe")
 
     def __init__(self, start: str | None, overlap_ms: int = 0) -> None:
         self._lock = Lock()
         self._overlap_ms = overlap_ms
         self._newest = start
         self._safe = start
-        self._sent = 0
-        self._acknowledged_below = 0
-        self._acknowledged_ahead: set[int] = set()
-        self._marks: deque[tuple[int, str]] = deque()
+        self._epoch = _Epoch(self._lock)
+        self._closed: deque[_Epoch] = deque()
         self._gaps: list[Gap] = []
 
     @property
@@ -81,36 +109,36 @@ class FeedPosition:
         return moved_back(self._newest, self._overlap_ms, time.time_ns() // 1_000_000)
 
     @property
+    def overlaps(self) -> bool:
+        """Whether toots may still appear below the newest id."""
+        return self._overlap_ms > 0
+
+    @property
     def open_gaps(self) -> int:
         """How many gaps are still being filled."""
         return len(self._gaps)
 
-    def sending(self) -> int:
-        """A ticket for something about to be sent; hand it back to `acknowledged`."""
+    def sending(self) -> Acknowledged:
+        """Something is about to be sent; what this returns is called once the broker has it."""
         with self._lock:
-            self._sent += 1
-            return self._sent - 1
-
-    def acknowledged(self, ticket: int) -> None:
-        """The broker has what this ticket stands for."""
-        with self._lock:
-            self._acknowledged_ahead.add(ticket)
-            while self._acknowledged_below in self._acknowledged_ahead:
-                self._acknowledged_ahead.remove(self._acknowledged_below)
-                self._acknowledged_below += 1
+            epoch = self._epoch
+            epoch.sent += 1
+            return epoch.acknowledge
 
     def saw(self, status_id: str) -> None:
-        """A toot with this id has been sent (its ticket was taken before)."""
-        with self._lock:
-            self._newest = later(self._newest or "", status_id)
+        """A toot with this id has been sent (`sending` was called before)."""
+        newest = self._newest
+        if newest is None or later(newest, status_id) == status_id:
+            self._newest = status_id
 
-    def open_gap(self) -> Gap:
+    def open_gap(self, cut_at: int | None = None) -> Gap:
         """A stream has just connected: what lies between the newest id seen and now is missing.
 
         Until `close_gap` the position does not pass what the gap has been read up to.
         """
         with self._lock:
-            gap = Gap(self._newest, self.resumes_from)
+            now = time.time_ns() // 1_000_000
+            gap = Gap(self._newest, self.resumes_from, cut_at, now)
             self._gaps.append(gap)
             return gap
 
@@ -118,7 +146,7 @@ class FeedPosition:
         """Everything of the gap up to this id has been sent."""
         with self._lock:
             gap.read_up_to = up_to
-            self._newest = later(self._newest or "", up_to)
+        self.saw(up_to)
 
     def close_gap(self, gap: Gap) -> None:
         """The gap is filled, or can never be."""
@@ -129,14 +157,32 @@ class FeedPosition:
     def safe(self) -> str | None:
         """The id up to which everything is acknowledged; None before there is one.
 
-        Called every few seconds: it notes how far reading is now, and returns the latest such
-        note whose toots have all been acknowledged since.
+        Called every few seconds: it closes an epoch where reading is now, and returns the place of
+        the latest epoch whose toots, and those before it, have all been acknowledged.
         """
         with self._lock:
-            reached = [self._newest, *(gap.held_at for gap in self._gaps)]
-            if all(reached):
-                place = min(reached, key=lambda status_id: (len(status_id or ""), status_id or ""))
-                self._marks.append((self._sent, place or ""))
-            while self._marks and self._marks[0][0] <= self._acknowledged_below:
-                self._safe = self._marks.popleft()[1]
+            self._close_epoch()
+            while self._closed and self._closed[0].acknowledged >= self._closed[0].sent:
+                epoch = self._closed.popleft()
+                if epoch.place is not None:
+                    self._safe = epoch.place
             return self._safe
+
+    def _close_epoch(self) -> None:
+        place = self._newest
+        for gap in self._gaps:
+            held = gap.held_at
+            if held is None or place is None:
+                place = None
+                break
+            place = held if later(held, place) == place else place
+        if self._epoch.sent > 0:
+            self._epoch.place = place
+            self._closed.append(self._epoch)
+            self._epoch = _Epoch(self._lock)
+        elif place is not None and self._closed:
+            # Nothing was sent since: when the last epoch is safe, so is where we are now. An idle
+            # feed, and one whose broker is away, keep no row of empty epochs.
+            self._closed[-1].place = place
+        elif place is not None:
+            self._safe = place

@@ -11,13 +11,13 @@ from pathlib import Path
 from dotenv import set_key
 from mastodon import Mastodon, MastodonAPIError, MastodonError
 
+from mastodon_pipeline.listening.addresses import UnsafeAddress
 from mastodon_pipeline.listening.discovery import mastodon_client
 from mastodon_pipeline.listening.network_reasons import network_reason
 from mastodon_pipeline.listening.server_session import (
     REQUEST_TIMEOUT,
     CrossHostRedirect,
     ServerSession,
-    UnsafeAddress,
 )
 from mastodon_pipeline.settings import Server, Settings
 

@@ -1,30 +1,46 @@
 """The listeners' positions, kept in a compacted Kafka topic so that they survive any machine.
 
 Key: base URL and feed. Value: JSON with `last_id`, the id up to which the feed is acknowledged,
-and `written_at`, ISO 8601 UTC. Written every few seconds; a crash in between makes the next
-listener read some toots again, never fewer.
+`unfilled_gaps`, what is missing before it, `discovered`, what the server said of itself, and
+`written_at`, ISO 8601 UTC. Written every few seconds where something has changed; a crash in
+between makes the next listener read some toots again, never fewer.
 """
 
-import json
 import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from mastodon_pipeline.listening.discovery import Discovered
+from mastodon_pipeline.listening.server_statistics import UnfilledGap
 from mastodon_pipeline.listening.topics import KafkaUnreachable, unreachable
 from mastodon_pipeline.settings import Server, Settings
 
 _DEADLINE = 20.0
 
 
+class KeptPosition(msgspec.Struct, frozen=True):
+    """What is remembered of one server's feed."""
+
+    last_id: str | None = None
+    """Everything up to this id is in Kafka; None where nothing has been read yet."""
+    unfilled_gaps: tuple[UnfilledGap, ...] = ()
+    discovered: Discovered | None = None
+
+
+class _Value(KeptPosition, frozen=True, kw_only=True):
+    written_at: str
+
+
 class PositionStore(Protocol):
-    """Keeps the last safe id of each feed."""
+    """Keeps what is remembered of each feed."""
 
-    def read(self) -> dict[str, str]:
-        """Every position, by `position_key`."""
+    def read(self) -> dict[str, KeptPosition]:
+        """Everything that is remembered, by `position_key`."""
 
-    def write(self, key: str, last_id: str) -> None:
+    def write(self, key: str, position: KeptPosition) -> None:
         """Keeps one position; it may reach the store a moment later."""
 
     def flush(self) -> None:
@@ -43,13 +59,18 @@ class KafkaPositions:
         self._producer = producer
         self._settings = settings
 
-    def write(self, key: str, last_id: str) -> None:
+    def write(self, key: str, position: KeptPosition) -> None:
         """Produces one position; `flush` makes it sure."""
-        value = {"last_id": last_id, "written_at": datetime.now(UTC).isoformat()}
-        try:
-            self._producer.produce(
-                self._settings.positions_topic, key=key.encode(), value=json.dumps(value).encode()
+        value = msgspec.json.encode(
+            _Value(
+                last_id=position.last_id,
+                unfilled_gaps=position.unfilled_gaps,
+                discovered=position.discovered,
+                written_at=datetime.now(UTC).isoformat(),
             )
+        )
+        try:
+            self._producer.produce(self._settings.positions_topic, key=key.encode(), value=value)
         except BufferError:
             return  # The next write, seconds later, says more than this one would have.
 
@@ -57,7 +78,7 @@ class KafkaPositions:
         """Waits for the broker, 5 s at most; what is not acknowledged then is read again."""
         self._producer.flush(5)
 
-    def read(self) -> dict[str, str]:
+    def read(self) -> dict[str, KeptPosition]:
         """Reads the whole topic, which compaction keeps small. Raises KafkaUnreachable."""
         consumer = Consumer(
             {
@@ -75,12 +96,12 @@ class KafkaPositions:
         finally:
             consumer.close()
 
-    def _read(self, consumer: Consumer) -> dict[str, str]:
+    def _read(self, consumer: Consumer) -> dict[str, KeptPosition]:
         topic = self._settings.positions_topic
         partition = TopicPartition(topic, 0)
         low, end = consumer.get_watermark_offsets(partition, timeout=_DEADLINE)
         consumer.assign([TopicPartition(topic, 0, low)])
-        found: dict[str, str] = {}
+        found: dict[str, KeptPosition] = {}
         deadline = time.monotonic() + _DEADLINE
         while _place(consumer, partition, low) < end:
             if time.monotonic() > deadline:
@@ -90,8 +111,13 @@ class KafkaPositions:
                 continue
             key, value = message.key(), message.value()
             if key and value:
-                found[key.decode()] = json.loads(value)["last_id"]
+                found[key.decode()] = decode_position(value)
         return found
+
+
+def decode_position(value: bytes) -> KeptPosition:
+    """The position in a record's value, whichever version of the listener wrote it."""
+    return msgspec.json.decode(value, type=KeptPosition)
 
 
 def _place(consumer: Consumer, partition: TopicPartition, low: int) -> int:

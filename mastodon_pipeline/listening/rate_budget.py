@@ -4,11 +4,13 @@ Mastodon's 429 has no Retry-After but X-RateLimit-Reset, ISO 8601; other softwar
 seconds there, or Retry-After. See: https://docs.joinmastodon.org/api/rate-limits/
 """
 
+import asyncio
 import random
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 _UNSAID_WAIT = 60.0
 """Seconds to wait after a 429 that does not say how long."""
@@ -17,14 +19,25 @@ _UNSAID_SPACING = 3.0
 
 
 class RateBudget:
-    """One server's budget; every timeline request asks it first and tells it the answer."""
+    """One host's budget; every request to it asks first and tells it the answer.
+
+    Whoever reads timelines holds `turn` meanwhile, so that requests to a host follow one another.
+    """
+
+    __slots__ = ("_not_before", "_refused_until", "turn")
 
     def __init__(self) -> None:
+        self.turn = asyncio.Lock()
         self._not_before = 0.0
+        self._refused_until = 0.0
 
     def delay(self) -> float:
-        """Seconds until the next request is welcome; 0 for now."""
+        """Seconds until the next timeline request is welcome; 0 for now."""
         return max(0.0, self._not_before - time.monotonic())
+
+    def refused_for(self) -> float:
+        """Seconds until anything at all is welcome, after a 429; 0 for now."""
+        return max(0.0, self._refused_until - time.monotonic())
 
     def observe(self, status: int, headers: Mapping[str, str]) -> None:
         """Learns from an answer: its HTTP status and its headers (any case-insensitive mapping)."""
@@ -32,10 +45,23 @@ class RateBudget:
         if status == 429:
             said = [s for s in (reset, _retry_after(headers)) if s is not None]
             # Jitter, so that a thousand listeners do not come back in the same instant.
-            wait = (max(said) if said else _UNSAID_WAIT) * random.uniform(1.0, 1.1)
+            # A reset that has just passed is no invitation to ask without a pause.
+            wait = max(1.0, max(said) if said else _UNSAID_WAIT) * random.uniform(1.0, 1.1)
+            self._refused_until = time.monotonic() + wait
         else:
             wait = _spacing(headers, reset)
         self._not_before = time.monotonic() + wait
+
+
+class RateBudgets:
+    """The budgets of all hosts, one each, whatever feeds of it are followed."""
+
+    def __init__(self) -> None:
+        self._budgets: dict[str, RateBudget] = {}
+
+    def of(self, base_url: str) -> RateBudget:
+        """The budget of the server at `base_url`."""
+        return self._budgets.setdefault(urlsplit(base_url).netloc, RateBudget())
 
 
 def _spacing(headers: Mapping[str, str], reset: float | None) -> float:

@@ -1,37 +1,31 @@
 """Trying, once, the way a server would be listened to: what `servers` and `login` tell a person."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from queue import SimpleQueue
+from threading import Thread
 
-from mastodon import Mastodon
-
+from mastodon_pipeline.listening.addresses import UnsafeAddress
+from mastodon_pipeline.listening.connections import Connections
+from mastodon_pipeline.listening.discoverer import Discoverer
 from mastodon_pipeline.listening.discovery import (
     PARKING_REFUSALS,
-    STREAM_REFUSALS,
     Discovered,
+    Refusals,
     Way,
+    after_refusal,
     choose_way,
-    discover,
-    mastodon_client,
     refusal_reason,
 )
 from mastodon_pipeline.listening.network_reasons import network_reason
-from mastodon_pipeline.listening.rate_budget import RateBudget
-from mastodon_pipeline.listening.server_session import (
-    REQUEST_TIMEOUT,
-    CrossHostRedirect,
-    Refused,
-    ServerSession,
-    UnsafeAddress,
-)
+from mastodon_pipeline.listening.rate_budget import RateBudget, RateBudgets
+from mastodon_pipeline.listening.server_session import CrossHostRedirect, Refused
 from mastodon_pipeline.listening.stream_listener import BlockStreamListener
+from mastodon_pipeline.listening.streaming import Sweeper, follow_events
 from mastodon_pipeline.listening.timeline_pages import TimelineReader
+from mastodon_pipeline.listening.websocket import follow_messages
 from mastodon_pipeline.settings import Server, Settings
-
-_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +41,19 @@ class ServerCheck:
 
 
 def check_servers(servers: Sequence[Server], settings: Settings) -> Iterator[ServerCheck]:
-    """Asks every server, 16 at a time; the checks come as they are done."""
-    waiting: SimpleQueue[Server] = SimpleQueue()
+    """Asks every server, two dozen at a time; the checks come as they are done."""
     done: SimpleQueue[ServerCheck] = SimpleQueue()
-    for server in servers:
-        waiting.put(server)
 
-    def check_some() -> None:
-        with suppress(Empty):
-            while server := waiting.get_nowait():
-                done.put(check_server(server, settings, server.token))
+    async def check_all() -> None:
+        async with _Checking(settings) as checking:
 
-    for _ in servers[:_AT_ONCE]:
-        # Daemons, so that a Ctrl-C need not wait for the slowest server.
-        Thread(target=check_some, name="server check", daemon=True).start()
+            async def check(server: Server) -> None:
+                done.put(await checking.check(server, server.token))
+
+            await asyncio.gather(*map(check, servers))
+
+    # A daemon, so that a Ctrl-C need not wait for the slowest server.
+    Thread(target=lambda: asyncio.run(check_all()), name="server checks", daemon=True).start()
     for _ in servers:
         yield done.get()
 
@@ -68,50 +61,79 @@ def check_servers(servers: Sequence[Server], settings: Settings) -> Iterator[Ser
 def check_server(server: Server, settings: Settings, token: str | None) -> ServerCheck:
     """Discovers one server and knocks: opens its stream, or asks for a page, and leaves.
 
-    Never raises; takes a minute at the longest (three requests of at most 20 s).
+    Never raises; takes minutes at the longest (each request at most 20 s).
     """
-    session = ServerSession(settings.user_agent, settings.mastodon_allow_private_addresses)
-    client = mastodon_client(server, token, session)
-    found: Discovered | None = None
-    try:
-        found = discover(server, client)
-        way = choose_way(server, found, token is not None)
-        if way.kind == "stream" and (refusal := _stream_refusal(server, client)) is not None:
-            way = choose_way(server, found, True, refusal)
-        if way.kind == "poll":
-            reader_token = token if way.with_token else None
-            TimelineReader(server, reader_token, session, RateBudget(), Event()).knock()
-        return ServerCheck(server, found, way, way.reason)
-    except (UnsafeAddress, CrossHostRedirect) as error:
-        return ServerCheck(server, found, Way("park", str(error)), str(error))
-    except Refused as refused:
-        reason = refusal_reason(server, refused, token is not None)
-        way_now = Way("park", reason) if refused.status in PARKING_REFUSALS else None
-        return ServerCheck(server, found, way_now, reason)
-    except Exception as error:
-        # Whatever one server does to us, the others are still wanted.
-        return ServerCheck(server, found, None, network_reason(error))
-    finally:
-        session.close()
+
+    async def check() -> ServerCheck:
+        async with _Checking(settings) as checking:
+            return await checking.check(server, token)
+
+    return asyncio.run(check())
+
+
+class _Checking:
+    def __init__(self, settings: Settings) -> None:
+        self._connections = Connections(settings)
+        self._discoverer = Discoverer(settings, RateBudgets())
+
+    async def __aenter__(self) -> "_Checking":
+        await self._connections.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connections.__aexit__()
+
+    async def check(self, server: Server, token: str | None) -> ServerCheck:
+        found: Discovered | None = None
+        try:
+            discovery = await self._discoverer.ask(server, token)
+            found = discovery.found
+            refusals = Refusals(stream=discovery.token_refusal)
+            way = choose_way(server, found, token is not None, refusals)
+            while (refused := await self._knock(server, way, token)) is not None:
+                after = after_refusal(refusals, way, refused)
+                if after is None:
+                    raise refused
+                refusals = after
+                way = choose_way(server, found, token is not None, refusals)
+            return ServerCheck(server, found, way, way.reason)
+        except (UnsafeAddress, CrossHostRedirect) as error:
+            return ServerCheck(server, found, Way("park", str(error)), str(error))
+        except Refused as refused:
+            reason = refusal_reason(server, refused, token is not None)
+            way_now = Way("park", reason) if refused.status in PARKING_REFUSALS else None
+            return ServerCheck(server, found, way_now, reason)
+        except Exception as error:
+            # Whatever one server does to us, the others are still wanted.
+            return ServerCheck(server, found, None, network_reason(error))
+
+    async def _knock(self, server: Server, way: Way, token: str | None) -> Refused | None:
+        """Tries the way; how the server refuses it, or None where it lets us in."""
+        listener = _Knock()
+        try:
+            if way.kind == "poll":
+                reader_token = token if way.with_token else None
+                reader = TimelineReader(
+                    server.base_url, way.feed, reader_token, self._connections, RateBudget()
+                )
+                await reader.knock()
+            elif way.kind == "stream":
+                await follow_events(way, token or "", listener, self._connections, Sweeper())
+            elif way.kind == "websocket":
+                await follow_messages(way, token or "", listener, self._connections)
+        except _Open:
+            return None
+        except Refused as refused:
+            return refused
+        return None
+
+
+class _Open(Exception):
+    """The stream is open, which is all that was asked."""
 
 
 class _Knock(BlockStreamListener):
     """Leaves as soon as the stream is open."""
 
     def on_connected(self) -> None:
-        self.interrupt()
-
-
-def _stream_refusal(server: Server, client: Mastodon) -> Refused | None:
-    try:
-        client.stream_public(
-            _Knock(),
-            local=server.feed == "local",
-            remote=server.feed == "remote",
-            timeout=REQUEST_TIMEOUT,
-        )
-    except Refused as refused:
-        if refused.status in STREAM_REFUSALS:
-            return refused
-        raise
-    return None
+        raise _Open

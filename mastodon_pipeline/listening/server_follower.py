@@ -3,64 +3,52 @@
 **What can be lost here, and what protects it.** What a server publishes while no stream is open
 is read from its timeline afterwards (`GapFilling`), from the feed's position onwards, which
 outlives the process. Not protected: a server whose timeline we may not read (said in the
-statistics), what it deleted meanwhile, edits and deletes while no stream is open, and edits and
-deletes on polled servers: a timeline shows neither.
+statistics, with the bounds of what is missing), what it deleted meanwhile, edits and deletes while
+no stream is open, and edits and deletes on polled servers: a timeline shows neither.
 """
 
+import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable
-from functools import partial
-from threading import Event, Thread
+from dataclasses import dataclass, replace
 
-from mastodon import Mastodon, MastodonError
-from requests import RequestException
-
+from mastodon_pipeline.listening.addresses import UnsafeAddress
 from mastodon_pipeline.listening.backoff import Backoff
+from mastodon_pipeline.listening.connections import Connections
+from mastodon_pipeline.listening.discoverer import Discoverer, Discovery
 from mastodon_pipeline.listening.discovery import (
+    NOTHING_REFUSED,
     PARKING_REFUSALS,
     STREAM_REFUSALS,
+    Refusals,
     Way,
+    after_refusal,
     choose_way,
-    discover,
-    mastodon_client,
     refusal_reason,
 )
-from mastodon_pipeline.listening.feed_position import FeedPosition
+from mastodon_pipeline.listening.feed_position import FeedPosition, Gap
 from mastodon_pipeline.listening.gap_filling import GapFilling
-from mastodon_pipeline.listening.rate_budget import RateBudget
-from mastodon_pipeline.listening.server_session import (
-    STREAM_READ_TIMEOUT,
-    CrossHostRedirect,
-    Refused,
-    ServerSession,
-    Unreachable,
-    UnsafeAddress,
-)
+from mastodon_pipeline.listening.patience import Patience
+from mastodon_pipeline.listening.polling import poll_timeline
+from mastodon_pipeline.listening.positions import KeptPosition
+from mastodon_pipeline.listening.rate_budget import RateBudgets
+from mastodon_pipeline.listening.recording import TootRecorder
+from mastodon_pipeline.listening.server_session import CrossHostRedirect, Refused, Unreachable
 from mastodon_pipeline.listening.server_statistics import ServerStatistics
 from mastodon_pipeline.listening.sse import ServerSentEvent
-from mastodon_pipeline.listening.statuses import Status, decode_status, status_id_of
+from mastodon_pipeline.listening.statuses import Status
 from mastodon_pipeline.listening.stream_listener import BlockStreamListener
-from mastodon_pipeline.listening.timeline_pages import (
-    BEFORE_EVERYTHING,
-    PAGE_LIMIT,
-    TimelineReader,
-    later,
-)
-from mastodon_pipeline.listening.toot_record import (
-    ObservingServer,
-    Record,
-    SeenToots,
-    Source,
-    TootEvent,
-    delete_record,
-    toot_record,
-)
-from mastodon_pipeline.listening.toot_sink import DeadLetter, DeliveryFailed, TootSink
+from mastodon_pipeline.listening.streaming import Sweeper, follow_events
+from mastodon_pipeline.listening.timeline_pages import TimelineReader
+from mastodon_pipeline.listening.toot_record import ObservingServer, SeenToots
+from mastodon_pipeline.listening.toot_sink import DeliveryFailed, TootSink
+from mastodon_pipeline.listening.websocket import follow_messages
 from mastodon_pipeline.settings import Server, Settings
 
-PARKED_SECONDS = 3600.0
-"""How long a server that refused us is left alone before it is looked at again."""
+_FRESH_SECONDS = 60.0
+"""A refusal sooner than this after a discovery is not the sign of rules that have changed."""
 _log = logging.getLogger(__name__)
 
 
@@ -68,230 +56,295 @@ class _Parked(Exception):
     """This server refuses us, for the reason given; trying again soon would change nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class SharedByFollowers:
+    """What all followers of a listener use together."""
+
+    settings: Settings
+    patience: Patience
+    sink: TootSink
+    seen: SeenToots
+    connections: Connections
+    budgets: RateBudgets
+    discoverer: Discoverer
+    sweeper: Sweeper
+    failed: Callable[[Exception], None]
+    """Told where nothing more can be recorded: the listener ends."""
+
+
 class ServerFollower:
-    """Follows one server until `stop` is set. `run` is its thread's body and never raises."""
+    """Follows one server. `run` is its task; every other method may be called from any thread."""
 
     def __init__(
         self,
         server: Server,
-        settings: Settings,
-        sink: TootSink,
-        seen: SeenToots,
+        shared: SharedByFollowers,
         position: FeedPosition,
-        stop: Event,
+        kept: KeptPosition,
         backoff: Backoff | None = None,
     ) -> None:
         self.server = server
         self.position = position
         self.statistics = ServerStatistics(server.name, server.feed)
-        self._settings = settings
-        self._sink = sink
-        self._seen = seen
-        self._stop = stop
+        self.statistics.unfilled_gaps = kept.unfilled_gaps
+        self._shared = shared
+        self.kept = kept
+        """What is remembered of it in the position store by now."""
+        self._remembered = kept.discovered
+        """What an earlier listener was told; used once, for the first connection."""
         self._backoff = backoff or Backoff()
-        self._observer = ObservingServer(server.base_url, server.name)
-        self._budget = RateBudget()
-        self._stream: _FollowingListener | None = None
-        self._stream_refusal: Refused | None = None
-        self._session = ServerSession(
-            settings.user_agent, settings.mastodon_allow_private_addresses
+        self._refusals = NOTHING_REFUSED
+        self._discovery: Discovery | None = None
+        self._way: Way | None = None
+        self._streaming: asyncio.Timeout | None = None
+        self._recorder = TootRecorder(
+            ObservingServer(server.base_url, server.name),
+            shared.sink,
+            shared.seen,
+            position,
+            self.statistics,
+        )
+        self._gaps = GapFilling(
+            position,
+            lambda page: self._recorder.page(page, "gap"),
+            self.statistics,
+            shared.failed,
         )
 
-    def run(self) -> None:
-        """Follows the server; every failure becomes a wait, a parked state, or the next way."""
-        while not self._stop.is_set():
-            try:
-                self._follow()
-                wait = self._waiting("the stream ended")
-            except _Parked as parked:
-                self.statistics.now("parked", str(parked))
-                _log.warning("%s is parked: %s", self.server.name, parked)
-                self._stream_refusal = None
-                wait = PARKED_SECONDS
-            except DeliveryFailed:
-                break  # The listener's main thread sees the same, and ends the run.
-            except Exception as error:
-                expected = (Refused, Unreachable, MastodonError, RequestException)
-                if not isinstance(error, expected):
-                    _log.exception("%s: an error we did not foresee", self.server.name)
-                wait = self._waiting(f"{type(error).__name__}: {error}")
-            self._stop.wait(wait)
-        self.statistics.now("stopped")
-        self._session.close()
+    async def run(self) -> None:
+        """Follows the server until it is cancelled.
 
-    def interrupt(self) -> None:
-        """Makes `run` return soon, also out of a blocked read; `stop` has been set before."""
-        stream = self._stream
-        if stream is not None:
-            stream.interrupt()
+        Every failure becomes a wait, a parked state, or the next way.
+        """
+        try:
+            while (wait := await self._follow_once()) is not None:
+                await asyncio.sleep(wait)
+        finally:
+            await self._gaps.stop()
+            self.statistics.now("stopped")
 
-    def save_position(self, write: Callable[[str], None]) -> None:
-        """Writes the safe position where it has moved since the last call."""
-        safe = self.position.safe()
-        if safe is not None and safe != self.statistics.saved_position:
-            write(safe)
-            self.statistics.saved_position = safe
+    async def rediscover(self) -> None:
+        """Asks a server with a healthy stream again, and goes another way where it now must.
+
+        Where the server does not answer well the stream goes on as it is; asked again later.
+        """
+        before, way = self._discovery, self._way
+        if before is None or way is None:
+            return
+        self._discovery = replace(before, until=time.monotonic() + _FRESH_SECONDS)
+        try:
+            asked = await self._shared.discoverer.ask(self.server, self.server.token)
+        except (Refused, Unreachable, UnsafeAddress, CrossHostRedirect) as error:
+            _log.info("%s: could not be asked again: %s", self.server.name, error)
+            return
+        if self._way is not way or self._streaming is None:
+            return  # The stream has ended meanwhile.
+        self._take_discovery(asked)
+        new = choose_way(self.server, asked.found, asked.token is not None, self._refusals)
+        if replace(new, reason=way.reason) != way:
+            _log.info("%s: listened to differently from now on: %s", self.server.name, new.reason)
+            self._streaming.reschedule(asyncio.get_running_loop().time())
+
+    @property
+    def rediscovery_due(self) -> bool:
+        """Whether its stream is open and it has not been asked for an hour."""
+        found = self._discovery
+        return self._streaming is not None and found is not None and time.monotonic() >= found.until
+
+    def keep_position(self, write: Callable[[KeptPosition], None]) -> None:
+        """Writes what is to be remembered of the server, where it has changed."""
+        # In this order: a gap is told of before the position passes it.
+        last_id = self.position.safe()
+        found = self._discovery.found if self._discovery else self.kept.discovered
+        kept = KeptPosition(last_id, self.statistics.unfilled_gaps, found)
+        if kept != self.kept:
+            write(kept)
+            self.kept = kept
+            self.statistics.saved_position = last_id
+
+    async def _follow_once(self) -> float | None:
+        """Follows until something ends it; the seconds to wait, or None where all has ended."""
+        try:
+            self.statistics.now("connecting")
+            return self._waiting(await self._follow())
+        except _Parked as parked:
+            self.statistics.now("parked", str(parked))
+            _log.warning("%s is parked: %s", self.server.name, parked)
+            self._refusals = NOTHING_REFUSED
+            self._discovery = None
+            return self._shared.patience.parked_seconds * random.uniform(1.0, 1.1)
+        except DeliveryFailed as error:
+            self._shared.failed(error)
+            return None
+        except Exception as error:
+            if not isinstance(error, Refused | Unreachable):
+                _log.exception("%s: an error we did not foresee", self.server.name)
+                return self._waiting(f"{type(error).__name__}: {error}")
+            if isinstance(error, Refused):
+                return self._waiting(f"the server answers {error}")
+            return self._waiting(str(error))
 
     def _waiting(self, reason: str) -> float:
-        wait = self._backoff.next_wait()
-        if not self._stop.is_set():
-            self.statistics.now("waiting", f"{reason}; again in {wait:.0f} s")
-            _log.info("%s: %s; again in %.1f s", self.server.name, reason, wait)
+        refused_for = self._shared.budgets.of(self.server.base_url).refused_for()
+        wait = max(self._backoff.next_wait(), refused_for)
+        self.statistics.now("waiting", f"{reason}; again in {wait:.0f} s")
+        _log.info("%s: %s; again in %.1f s", self.server.name, reason, wait)
         return wait
 
-    def _follow(self) -> None:
-        self.statistics.now("connecting")
-        token = self.server.token
-        client = mastodon_client(self.server, token, self._session)
-        try:
-            found = discover(self.server, client)
-            self._observer = ObservingServer(self.server.base_url, found.domain)
-            way = choose_way(self.server, found, token is not None, self._stream_refusal)
-            if way.kind == "park":
-                raise _Parked(way.reason)
-            if way.kind == "stream":
-                self._follow_stream(client, token)
-            else:
-                self._follow_timeline(token if way.with_token else None, way)
-        except (UnsafeAddress, CrossHostRedirect) as error:
-            raise _Parked(str(error)) from None
-        except Refused as refused:
-            if refused.status in PARKING_REFUSALS:
-                reason = refusal_reason(self.server, refused, self.server.token is not None)
-                raise _Parked(reason) from None
-            raise
+    async def _follow(self) -> str:
+        """Follows the server the ways it allows; why the last one has ended."""
+        while True:
+            refused_for = self._shared.budgets.of(self.server.base_url).refused_for()
+            if refused_for > 0:  # Another feed of this host was told to wait.
+                self.statistics.now("waiting", f"the host wants {refused_for:.0f} s of quiet")
+                await asyncio.sleep(refused_for)
+            try:
+                discovery = await self._discovered()
+                way = choose_way(
+                    self.server, discovery.found, discovery.token is not None, self._refusals
+                )
+                if way.kind == "park":
+                    raise _Parked(way.reason)
+                try:
+                    ended = await self._go(way, discovery)
+                except Refused as refused:
+                    if not self._note(refused, way, discovery):
+                        raise
+                    continue
+                if ended is not None:
+                    return ended
+            except (UnsafeAddress, CrossHostRedirect) as error:
+                raise _Parked(str(error)) from None
+            except Refused as refused:
+                if refused.status not in PARKING_REFUSALS:
+                    raise
+                known = self._discovery
+                has_token = known.token is not None if known else self.server.token is not None
+                raise _Parked(refusal_reason(self.server, refused, has_token)) from None
 
-    def _follow_stream(self, client: Mastodon, token: str | None) -> None:
-        reader = TimelineReader(self.server, token, self._session, self._budget, self._stop)
-        gaps = GapFilling(reader, self.position, self._accept_missed, self.statistics, self._stop)
-        filling = Thread(target=gaps.run, name=f"gaps of {self.server.name}", daemon=True)
-        stream = _FollowingListener(self, gaps)
-        self._stream = stream
-        if self._stop.is_set():
-            return
-        filling.start()
-        try:
-            client.stream_public(
-                stream,
-                local=self.server.feed == "local",
-                remote=self.server.feed == "remote",
-                timeout=STREAM_READ_TIMEOUT,
+    async def _discovered(self) -> Discovery:
+        if self._remembered is not None:
+            remembered, self._remembered = self._remembered, None
+            token = self.server.token
+            self._take_discovery(self._shared.discoverer.remembered(token, remembered))
+        known = self._discovery
+        if known is not None and time.monotonic() < known.until:
+            return known
+        if known is not None:
+            self._refusals = NOTHING_REFUSED  # An hour later it may let us in.
+        asked = await self._shared.discoverer.ask(self.server, self.server.token)
+        self._take_discovery(asked)
+        return asked
+
+    def _take_discovery(self, discovery: Discovery) -> None:
+        self._discovery = discovery
+        self._recorder.observer = ObservingServer(self.server.base_url, discovery.found.domain)
+        if discovery.token_refusal is not None:
+            self._refusals = Refusals(stream=discovery.token_refusal)
+
+    async def _go(self, way: Way, discovery: Discovery) -> str | None:
+        """Streams or polls; why that has ended, or None where the way is to be chosen anew."""
+        shared = self._shared
+        reader = TimelineReader(
+            self.server.base_url,
+            way.feed,
+            discovery.token if way.with_token else None,
+            shared.connections,
+            shared.budgets.of(self.server.base_url),
+        )
+        if way.kind == "poll":
+            await poll_timeline(
+                reader,
+                self._recorder,
+                shared.settings.mastodon_poll_interval_seconds,
+                shared.patience.overlap_every_seconds,
+                discovery.until,
+                lambda: self._polled(way),
             )
-        except Refused as refused:
-            if refused.status not in STREAM_REFUSALS:
-                raise
-            self._stream_refusal = refused
-            _log.info("%s refuses to stream: %s", self.server.name, refused)
+            return None
+        assert discovery.token is not None
+        listener = _FollowingListener(self, reader, way)
+        try:
+            async with asyncio.timeout(None) as self._streaming:
+                if way.kind == "stream":
+                    await follow_events(
+                        way, discovery.token, listener, shared.connections, shared.sweeper
+                    )
+                else:
+                    await follow_messages(way, discovery.token, listener, shared.connections)
+        except TimeoutError:
+            return None  # `rediscover` has ended it: those of the network are Unreachable.
         finally:
-            self._stream = None
-            gaps.no_more()
+            self._streaming = self._way = None
+        return "the stream ended"
 
-    def _follow_timeline(self, token: str | None, way: Way) -> None:
-        reader = TimelineReader(self.server, token, self._session, self._budget, self._stop)
-        after = self.position.resumes_from
-        while not self._stop.is_set():
-            page = reader.page(after)
-            if self._stop.is_set():
-                return
-            self._backoff.connected()
-            self.statistics.now("polling", way.reason)
-            newest, _ = self._accept_missed(page, "poll")
-            after = later(after or BEFORE_EVERYTHING, newest)
-            self.position.saw(after)
-            if len(page) < PAGE_LIMIT or not newest:
-                self._stop.wait(self._settings.mastodon_poll_interval_seconds)
+    def _note(self, refused: Refused, way: Way, discovery: Discovery) -> bool:
+        """Whether to choose again after this refusal: what the server says may be old."""
+        if refused.status == 429:
+            budget = self._shared.budgets.of(self.server.base_url)
+            budget.observe(refused.status, refused.headers)
+        next_refusals = after_refusal(self._refusals, way, refused)
+        stale = time.monotonic() - discovery.asked_at > _FRESH_SECONDS
+        if stale and refused.status in STREAM_REFUSALS:
+            self._discovery = None
+        elif next_refusals is not None:
+            self._refusals = next_refusals
+        else:
+            return False
+        _log.info("%s refuses to %s: %s", self.server.name, way.kind, refused)
+        return True
 
-    def _accept_missed(self, page: list[bytes], source: Source = "gap") -> tuple[str, bool]:
-        # A toot that the stream or an earlier page has brought already needs no second copy.
-        ids = [status_id_of(payload) for payload in page]
-        missed = [
-            payload
-            for payload, status_id in zip(page, ids, strict=True)
-            if self._seen.get(self.server.base_url, status_id) is None
-        ]
-        for payload in missed:
-            self.accept(payload, "update", source)
-        return max(ids, default="", key=lambda i: (len(i), i)), bool(missed)
-
-    def accept(self, payload: bytes, event: TootEvent, source: Source) -> str:
-        """Records one status payload, or sends it to the dead letters; returns its id or ''."""
-        try:
-            return self.accept_status(decode_status(payload), event, source)
-        except DeliveryFailed:
-            raise
-        except Exception as error:
-            # Whatever one toot does to us, the next ones are still wanted.
-            self.dead_letter(payload, event, error)
-            return status_id_of(payload)
-
-    def accept_status(self, status: Status, event: TootEvent, source: Source) -> str:
-        """Records one status; returns its id. Raises ValueError where it cannot be recorded."""
-        if status.reblog is not None:
-            return str(status.id)
-        record = toot_record(status, event, self._observer, source, _now())
-        self._send(record)
-        self._seen.remember(record)
-        lag = record["ingested_at"] - record["created_at"] if source != "gap" else None
-        self.statistics.took_toot(record["created_at"], lag)
-        self.position.saw(str(status.id))
-        return str(status.id)
-
-    def accept_delete(self, status_id: str) -> None:
-        """Records that a toot was deleted."""
-        seen = self._seen.get(self.server.base_url, status_id)
-        self._send(delete_record(status_id, seen, self._observer, _now()))
-        self.statistics.deletes += 1
-
-    def dead_letter(self, payload: bytes, event: str, error: Exception) -> None:
-        """Sends what could not be recorded to the dead letters, with its reason."""
-        letter = DeadLetter(payload, str(error), self.server.base_url, event, type(error).__name__)
-        ticket = self.position.sending()
-        self._sink.dead_letter(letter, partial(self.position.acknowledged, ticket))
-        self.statistics.dead_letters += 1
-
-    def stream_connected(self) -> None:
-        """The server has accepted our stream."""
+    def _polled(self, way: Way) -> None:
         self._backoff.connected()
-        self.statistics.now("streaming")
-        self.statistics.connects += 1
+        self.statistics.now("polling", way.reason)
 
-    def _send(self, record: Record) -> None:
-        ticket = self.position.sending()
-        acknowledged = partial(self.position.acknowledged, ticket)
-        try:
-            self._sink.send(record, acknowledged)
-        except ValueError:
-            acknowledged()  # Nothing is on its way; the dead letter takes a ticket of its own.
-            raise
+    def _connected(self, way: Way, reader: TimelineReader) -> Gap:
+        statistics = self.statistics
+        cut_at = None
+        if statistics.connects:
+            silent_for = time.monotonic() - statistics.last_heard_at
+            cut_at = int((time.time() - silent_for) * 1000)
+        self._way = way
+        self._backoff.connected()
+        statistics.connects += 1
+        statistics.heard()
+        if way.kind == "stream":
+            statistics.now("streaming")
+        else:
+            statistics.now("websocket", way.reason)
+        gap = self.position.open_gap(cut_at)
+        self._gaps.add(gap, reader)
+        return gap
 
 
 class _FollowingListener(BlockStreamListener):
-    """Hands a stream's events to its follower."""
+    """Hands a stream's events to its follower's recorder."""
 
-    def __init__(self, follower: ServerFollower, gaps: GapFilling) -> None:
+    def __init__(self, follower: ServerFollower, reader: TimelineReader, way: Way) -> None:
         super().__init__()
         self._follower = follower
-        self._gaps = gaps
+        self._recorder = follower._recorder
+        self._reader = reader
+        self._way = way
+        self._gap: Gap | None = None
+        """The gap before this stream, until its first toot tells where it ends."""
 
     def on_connected(self) -> None:
-        self._follower.stream_connected()
-        self._gaps.add(self._follower.position.open_gap())
+        self._gap = self._follower._connected(self._way, self._reader)
 
     def on_update(self, status: Status) -> None:  # type: ignore[override]
-        self._follower.accept_status(status, "update", "stream")
+        if self._gap is not None:
+            self._gap.ends_at, self._gap = str(status.id), None
+        self._recorder.status(status, "update", "stream")
 
     def on_status_update(self, status: Status) -> None:  # type: ignore[override]
-        self._follower.accept_status(status, "status.update", "stream")
+        self._recorder.status(status, "status.update", "stream")
 
     def on_delete(self, status_id: str) -> None:  # type: ignore[override]
-        self._follower.accept_delete(status_id)
+        self._recorder.delete(status_id)
 
     def on_undecodable(self, event: ServerSentEvent, error: Exception) -> None:
-        self._follower.dead_letter(event.data, event.name, error)
+        self._recorder.dead_letter(event.data, event.name, error)
 
     def handle_heartbeat(self) -> None:
         self._follower.statistics.heard()
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

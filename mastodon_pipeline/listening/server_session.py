@@ -1,24 +1,30 @@
-"""The HTTP session to other people's servers: says who we are, goes only where it may.
+"""The HTTP session that Mastodon.py is given: says who we are, goes only where it may.
 
-Every request of the listening stage, Mastodon.py's included, passes `ServerSession.send`.
+Discovery, application registration and tokens pass it; streams and timelines pass `Connections`,
+under the same policy.
 """
 
-import ipaddress
+import os
 import socket
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterator, Mapping
+from functools import cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
+import certifi
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-STREAM_READ_TIMEOUT = 60.0
-"""Seconds without a byte after which a stream counts as dead: four of Mastodon's heartbeats."""
+from mastodon_pipeline.listening.addresses import UnsafeAddress, check_address, check_ip
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""An answer beyond this, after decompression, is not read to its end."""
 REQUEST_TIMEOUT = 20.0
-"""Seconds to connect, and between two reads of any other answer."""
-
-
-class UnsafeAddress(Exception):
-    """An address that a public server has no business to name: not https, or not a public IP."""
+"""Seconds to connect, and to the head of an answer."""
 
 
 class CrossHostRedirect(Exception):
@@ -39,32 +45,33 @@ class Unreachable(Exception):
 
 
 class ServerSession(requests.Session):
-    """A `requests` session with our User-Agent, the address check and same-host redirects only.
+    """A `requests` session with our User-Agent, checked addresses and same-host redirects only.
 
-    A request with `stream=True` that is answered by an HTTP error raises Refused: Mastodon.py's
-    streams would drop the status code, which decides between trying again and parking.
+    It keeps no cookies. An answer larger than 16 MiB raises Unreachable.
     """
 
     def __init__(self, user_agent: str, allow_private_addresses: bool = False) -> None:
         super().__init__()
         self.headers["User-Agent"] = user_agent
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.answer_headers: Mapping[str, str] = {}
+        """The last answer's headers, for the rate budget."""
         self._allow_private = allow_private_addresses
+        for prefix in ("http://", "https://"):
+            self.mount(prefix, _Adapter(allow_private_addresses))
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Sends one request.
 
-        Raises UnsafeAddress, CrossHostRedirect, Refused (streamed answers only), and what
+        Raises UnsafeAddress, CrossHostRedirect, Unreachable (an answer too large), and what
         `requests` raises.
         """
         if not self._allow_private:
             check_address(request.url or "")
-        if "/api/v1/streaming" in (request.url or ""):
-            # A compressed stream could unfold to anything before we see its first event.
-            request.headers["Accept-Encoding"] = "identity"
         response = super().send(request, **kwargs)
-        if kwargs.get("stream") and not response.ok:
-            response.close()
-            raise Refused(response.status_code, response.reason or "", response.headers)
+        self.answer_headers = response.headers.copy()
+        # Mastodon.py would take one that it cannot read for a limit that was hit.
+        response.headers.pop("X-RateLimit-Reset", None)
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
@@ -83,21 +90,67 @@ class ServerSession(requests.Session):
         return target
 
 
-def check_address(url: str) -> None:
-    """Does nothing where the URL is https and every address of its host is public.
+@cache
+def trusted_context() -> ssl.SSLContext:
+    """The certificates that are trusted: certifi's, or those of REQUESTS_CA_BUNDLE.
 
-    The name is resolved here and once more when connecting; a server that answers differently in
-    between is not caught by this check. Raises UnsafeAddress.
+    One context for all connections, since loading the certificates takes 15 ms.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "https":
-        raise UnsafeAddress(f"{parts.scheme}://{parts.netloc} is not https")
-    try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
-    except socket.gaierror:
-        return  # The request itself says so, and better.
-    for *_, address in found:
-        ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
-        mapped = getattr(ip, "ipv4_mapped", None)
-        if not (mapped or ip).is_global or ip.is_multicast:
-            raise UnsafeAddress(f"{parts.hostname} has the address {ip}, which is not public")
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    return ssl.create_default_context(cafile=bundle or certifi.where())
+
+
+class _PublicConnection(HTTPSConnection):
+    """Looks once more who it has reached, before a word is said.
+
+    The name was checked before, but it was resolved again to connect, and a hostile name server
+    may have answered differently.
+    """
+
+    def _new_conn(self) -> socket.socket:
+        reached = super()._new_conn()
+        try:
+            if self.proxy is None:
+                check_ip(self.host, reached.getpeername()[0])
+        except UnsafeAddress:
+            reached.close()
+            raise
+        return reached
+
+
+class _PublicConnectionPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, allow_private_addresses: bool) -> None:
+        self._allow_private = allow_private_addresses
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, ssl_context=trusted_context())
+        if not self._allow_private:
+            self.poolmanager.pool_classes_by_scheme = {
+                "http": HTTPConnectionPool,
+                "https": _PublicConnectionPool,
+            }
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        # The context has the certificates; requests would load them again for each connection.
+        conn.cert_reqs = "CERT_REQUIRED"
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kw: Any) -> requests.Response:
+        response = super().send(request, *args, **kw)
+        whole = response.raw.stream
+
+        def capped(*args: Any, **kwargs: Any) -> Iterator[bytes]:
+            size = 0
+            for block in whole(*args, **kwargs):
+                size += len(block)
+                if size > MAX_ANSWER_BYTES:
+                    response.close()
+                    raise Unreachable(f"an answer is larger than {MAX_ANSWER_BYTES} bytes")
+                yield block
+
+        response.raw.stream = capped  # type: ignore[method-assign]
+        return response

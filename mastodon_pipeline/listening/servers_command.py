@@ -8,7 +8,7 @@ import click
 from mastodon_pipeline.listening.server_check import ServerCheck, check_servers
 from mastodon_pipeline.settings import Server, Settings, SettingsError, load_settings, parse_server
 
-_WAYS = {"stream": "streaming", "poll": "polling", "park": "parked"}
+_WAYS = {"stream": "streaming", "websocket": "websocket", "poll": "polling", "park": "parked"}
 _HEADINGS = ("SERVER", "FEED", "VERSION", "WAY", "WHY")
 
 
@@ -18,7 +18,8 @@ def servers(server: tuple[str, ...]) -> None:
     """Show how each server will be listened to, and why.
 
     Without SERVER, all that are configured. Each is asked who it is, and then tried once the way
-    it will be listened to: "streaming" with a token, "polling" its public timeline without one;
+    it will be listened to: "streaming" with a token (over a "websocket" where the server offers
+    nothing else), "polling" its public timeline without one;
     "parked" where it lets us do neither; "waiting" where it does not answer now, and a listener
     would try again. The exit code is 0 all the same: this is a report.
 

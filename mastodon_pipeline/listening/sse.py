@@ -5,14 +5,15 @@ Mastodon sends `:)` on connecting, the comment `:thump` every 15 s, and each eve
 chunks; it sends no ids and replays nothing.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 """An event's data beyond this is cut off and marked, so that no server can fill our memory."""
+_NAMES = {name.encode(): name for name in ("update", "status.update", "delete")}
+_COLON = ord(":")
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSentEvent:
+class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
     """One event as it stood on the wire."""
 
     name: str
@@ -29,6 +30,19 @@ class EventParser:
     is fetched again when the gap is filled.
     """
 
+    __slots__ = (
+        "_cut",
+        "_data",
+        "_data_bytes",
+        "_ended_with_cr",
+        "_first_line",
+        "_line",
+        "_line_bytes",
+        "_max",
+        "_name",
+        "comments",
+    )
+
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.comments = 0
         """Comment lines so far; Mastodon's heartbeats are comments."""
@@ -44,62 +58,65 @@ class EventParser:
 
     def feed(self, block: bytes) -> list[ServerSentEvent]:
         """The events that this block completes, in order."""
-        if not block:
-            return []
-        if self._ended_with_cr and block.startswith(b"\n"):
-            block = block[1:]
-            self._ended_with_cr = False
-            if not block:
-                return []
-        self._ended_with_cr = block.endswith(b"\r")
-        if b"\r" in block:
-            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *lines, rest = block.split(b"\n")
+        if b"\r" in block or self._ended_with_cr:
+            block = self._with_plain_ends(block)
+        lines = block.split(b"\n")
+        rest = lines.pop()
         events: list[ServerSentEvent] = []
-        for line in lines:
+        if lines:
             if self._line:
-                self._keep(line)
-                line = b"".join(self._line)
+                self._keep(lines[0])
+                lines[0] = b"".join(self._line)
                 self._line, self._line_bytes = [], 0
-            event = self._take(line)
-            if event is not None:
-                events.append(event)
+            if self._first_line:
+                self._first_line = False
+                lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
+            for line in lines:
+                if not line:
+                    if self._data:
+                        events.append(self._complete())
+                    self._name = ""
+                elif line[0] == _COLON:
+                    self.comments += 1
+                else:
+                    self._take(line)
         if rest:
             self._keep(rest)
         return events
 
+    def _with_plain_ends(self, block: bytes) -> bytes:
+        # CR, LF and CRLF all end a line; a CRLF may be cut in two.
+        if not block:
+            return block
+        if self._ended_with_cr and block[0] == ord("\n"):
+            block = block[1:]
+        self._ended_with_cr = block.endswith(b"\r")
+        return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
     def _keep(self, part: bytes) -> None:
         room = self._max + 64 - self._line_bytes  # 64 bytes: a field's name is part of its line
-        if (
-            room > 0
-        ):  # What lies beyond is dropped here; `_take` sees by the length that it was cut.
+        # What lies beyond is dropped here; `_take` sees by the length that it was cut.
+        if room > 0:
             self._line.append(part[:room])
             self._line_bytes += min(len(part), room)
 
-    def _take(self, line: bytes) -> ServerSentEvent | None:
-        if self._first_line:
-            self._first_line = False
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if not line:
-            return self._complete()
-        if line.startswith(b":"):
-            self.comments += 1
-            return None
+    def _take(self, line: bytes) -> None:
         field, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
+        if value.startswith(b" "):
+            value = value[1:]
         if field == b"data":
             room = self._max - self._data_bytes
-            self._cut = self._cut or len(value) > room
+            if len(value) > room:
+                self._cut = True
+                value = value[: max(room, 0)]
             if room > 0:
-                self._data.append(value[:room])
-                self._data_bytes += len(value[:room]) + 1
+                self._data.append(value)
+                self._data_bytes += len(value) + 1
         elif field == b"event":
-            self._name = value[:200].decode("utf-8", "replace")
-        return None
+            self._name = _NAMES.get(value) or value[:200].decode("utf-8", "replace")
 
-    def _complete(self) -> ServerSentEvent | None:
-        event = None
-        if self._data:
-            event = ServerSentEvent(self._name or "message", b"\n".join(self._data), self._cut)
-        self._data, self._data_bytes, self._name, self._cut = [], 0, "", False
+    def _complete(self) -> ServerSentEvent:
+        data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+        event = ServerSentEvent(self._name or "message", data, self._cut)
+        self._data, self._data_bytes, self._cut = [], 0, False
         return event

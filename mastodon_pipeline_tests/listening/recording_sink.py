@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from mastodon_pipeline.listening.positions import KeptPosition
 from mastodon_pipeline.listening.toot_record import Record
 from mastodon_pipeline.listening.toot_sink import Acknowledged, DeadLetter
 
@@ -50,13 +51,18 @@ class MemoryPositions:
     """Positions that survive a listener, within a test."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
+        self.positions: dict[str, KeptPosition] = {}
 
-    def read(self) -> dict[str, str]:
-        return dict(self.kept)
+    @property
+    def kept(self) -> dict[str, str]:
+        """The ids up to which each feed has been read."""
+        return {key: p.last_id for key, p in self.positions.items() if p.last_id is not None}
 
-    def write(self, key: str, last_id: str) -> None:
-        self.kept[key] = last_id
+    def read(self) -> dict[str, KeptPosition]:
+        return dict(self.positions)
+
+    def write(self, key: str, position: KeptPosition) -> None:
+        self.positions[key] = position
 
     def flush(self) -> None:
         pass

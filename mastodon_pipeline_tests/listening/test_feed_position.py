@@ -19,10 +19,10 @@ def test_ids_order_by_length_and_then_by_text() -> None:
 def test_an_acknowledged_toot_moves_the_position() -> None:
     """With the next call, and no earlier than its acknowledgement."""
     position = FeedPosition("5")
-    ticket = position.sending()
+    acknowledged = position.sending()
     position.saw("6")
     assert position.safe() == "5"
-    position.acknowledged(ticket)
+    acknowledged()
     assert position.safe() == "6"
 
 
@@ -30,7 +30,7 @@ def test_an_open_gap_holds_the_position() -> None:
     """What the stream brings meanwhile must not hide what is still missing before it."""
     position = FeedPosition("5")
     gap = position.open_gap()
-    position.acknowledged(position.sending())
+    position.sending()()
     position.saw("20")
     assert position.safe() == "5"
     position.gap_read(gap, "9")
@@ -59,7 +59,7 @@ def test_a_feed_that_was_never_read_has_no_position_until_its_gap_is() -> None:
     """Otherwise a crash in the first second would skip what came before it."""
     position = FeedPosition(None)
     gap = position.open_gap()
-    position.acknowledged(position.sending())
+    position.sending()()
     position.saw("20")
     assert position.safe() is None
     position.gap_read(gap, "19")
@@ -71,15 +71,15 @@ def test_a_feed_that_was_never_read_has_no_position_until_its_gap_is() -> None:
 def test_out_of_order_acknowledgements(order: list[int], asked_after: set[int]) -> None:
     """Whatever the order and whenever it is asked: nothing unacknowledged is below the position."""
     position = FeedPosition("100")
-    tickets = []
+    acknowledgements = []
     for number in range(8):
-        tickets.append(position.sending())
+        acknowledgements.append(position.sending())
         position.saw(str(101 + number))
         if number in asked_after:
             position.safe()
     done: set[int] = set()
     for number in order:
-        position.acknowledged(tickets[number])
+        acknowledgements[number]()
         done.add(number)
         reached = int(position.safe() or 0)
         assert all(other in done for other in range(8) if 101 + other <= reached)

@@ -19,9 +19,12 @@ from confluent_kafka.schema_registry import ConfigCompatibilityLevel
 
 from infra.native_stack import Stack
 from mastodon_pipeline.listening.assets import observe_mastodon_topic
+from mastodon_pipeline.listening.discovery import Discovered
 from mastodon_pipeline.listening.kafka_listener import open_kafka
 from mastodon_pipeline.listening.listener_runs import DEFAULT_GROUP, seen_runs, want
+from mastodon_pipeline.listening.positions import KeptPosition
 from mastodon_pipeline.listening.sensors import listener_supervisor
+from mastodon_pipeline.listening.server_statistics import UnfilledGap
 from mastodon_pipeline.listening.toot_schema import (
     SCHEMA_FILE,
     BreakingSchema,
@@ -156,11 +159,16 @@ def test_positions_are_read_back_the_latest_of_each(settings: Settings) -> None:
     _, positions = open_kafka(settings)
     assert positions.read() == {}
     for last_id in ("7", "8", "9"):
-        positions.write("https://a.example local", last_id)
-    positions.write("https://b.example local", "01J8")
+        positions.write("https://a.example local", KeptPosition(last_id))
+    gap = UnfilledGap("01J7", "01J8", 1, None, "the timeline answers 422", 3)
+    told = Discovered("b.example", "4.5.0", "public", "public", "https://streaming.b.example")
+    positions.write("https://b.example local", KeptPosition("01J8", (gap,), told))
     positions.flush()
     _, others = open_kafka(settings)
-    assert others.read() == {"https://a.example local": "9", "https://b.example local": "01J8"}
+    assert others.read() == {
+        "https://a.example local": KeptPosition("9"),
+        "https://b.example local": KeptPosition("01J8", (gap,), told),
+    }
 
 
 def test_the_schema_is_registered_and_guarded(settings: Settings) -> None:

@@ -1,0 +1,47 @@
+"""Polling a public timeline, where a server gives us no stream."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from mastodon_pipeline.listening.recording import TootRecorder
+from mastodon_pipeline.listening.timeline_pages import (
+    BEFORE_EVERYTHING,
+    PAGE_LIMIT,
+    TimelineReader,
+    later,
+)
+
+
+async def poll_timeline(
+    reader: TimelineReader,
+    recorder: TootRecorder,
+    interval: float,
+    overlap_every: float,
+    until: float,
+    polled: Callable[[], None],
+) -> None:
+    """Reads the timeline from the feed's position on, page by page, until `until`.
+
+    At its end it looks again after `interval` seconds, or later where the server says that its
+    answer is cached for longer. On a feed with remote toots the overlap is read again every
+    `overlap_every` seconds. `until`: monotonic seconds. `polled` is called after each page.
+
+    Raises Refused, Unreachable, UnsafeAddress, CrossHostRedirect, and DeliveryFailed.
+    """
+    position = recorder.position
+    after = position.resumes_from
+    reread_at = time.monotonic() + overlap_every
+    while time.monotonic() < until:
+        page = await reader.page(after)
+        polled()
+        newest, _ = recorder.page(page, "poll")
+        after = later(after or BEFORE_EVERYTHING, newest)
+        position.saw(after)
+        if len(page) >= PAGE_LIMIT and newest:
+            continue
+        if position.overlaps and time.monotonic() >= reread_at:
+            after = position.resumes_from
+            reread_at = time.monotonic() + overlap_every
+            continue
+        await asyncio.sleep(max(interval, reader.cached_for))

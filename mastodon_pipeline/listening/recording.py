@@ -1,0 +1,105 @@
+"""What one server sends, recorded: payloads to records to the sink, each counted and accounted for.
+
+**What can be lost here, and what protects it.** Nothing: a payload becomes a record, a dead letter
+with its reason, or is known already. The feed's position passes what was sent only once the broker
+has it (`FeedPosition`).
+"""
+
+import time
+
+from mastodon_pipeline.listening.feed_position import FeedPosition
+from mastodon_pipeline.listening.server_statistics import ServerStatistics
+from mastodon_pipeline.listening.statuses import Status, decode_status, status_id_of
+from mastodon_pipeline.listening.timeline_pages import later
+from mastodon_pipeline.listening.toot_record import (
+    ObservingServer,
+    Record,
+    SeenToots,
+    Source,
+    TootEvent,
+    delete_record,
+    toot_record,
+)
+from mastodon_pipeline.listening.toot_sink import DeadLetter, DeliveryFailed, TootSink
+
+
+class TootRecorder:
+    """Records one server's toots. Called in the listener's event loop alone."""
+
+    __slots__ = ("_seen", "_sink", "observer", "position", "statistics")
+
+    def __init__(
+        self,
+        observer: ObservingServer,
+        sink: TootSink,
+        seen: SeenToots,
+        position: FeedPosition,
+        statistics: ServerStatistics,
+    ) -> None:
+        self.observer = observer
+        self.position = position
+        self.statistics = statistics
+        self._sink = sink
+        self._seen = seen
+
+    def status(self, status: Status, event: TootEvent, source: Source) -> bool:
+        """Records one status; False where it was not new. Raises ValueError where it cannot be.
+
+        A toot that the stream or a page has brought already is not recorded again.
+        """
+        status_id = str(status.id)
+        if status.reblog is not None:
+            return False
+        if event == "update":
+            known = self._seen.get(self.observer.base_url, status_id)
+            if known is not None and known.uri == status.uri:
+                self.position.saw(status_id)
+                return False
+        now = time.time_ns() // 1_000_000
+        record = toot_record(status, event, self.observer, source, now)
+        self._send(record)
+        self._seen.remember(record)
+        created_at = record["created_at"]
+        self.statistics.took_toot(created_at, now - created_at if source != "gap" else None)
+        self.position.saw(status_id)
+        return True
+
+    def page(self, page: list[bytes], source: Source) -> tuple[str, bool]:
+        """Records what of a page is new; its latest id, and whether anything was new."""
+        newest, anything_new = "", False
+        for payload in page:
+            try:
+                status = decode_status(payload)
+                newest = later(newest, str(status.id))
+                anything_new |= self.status(status, "update", source)
+            except DeliveryFailed:
+                raise
+            except Exception as error:
+                # Whatever one toot does to us, the next ones are still wanted.
+                self.dead_letter(payload, "update", error)
+                newest = later(newest, status_id_of(payload))
+                anything_new = True
+        return newest, anything_new
+
+    def delete(self, status_id: str) -> None:
+        """Records that a toot was deleted."""
+        seen = self._seen.get(self.observer.base_url, status_id)
+        now = time.time_ns() // 1_000_000
+        self._send(delete_record(status_id, seen, self.observer, now))
+        self.statistics.deletes += 1
+
+    def dead_letter(self, payload: bytes, event: str, error: Exception) -> None:
+        """Sends what could not be recorded to the dead letters, with its reason."""
+        letter = DeadLetter(
+            payload, str(error), self.observer.base_url, event, type(error).__name__
+        )
+        self._sink.dead_letter(letter, self.position.sending())
+        self.statistics.dead_letters += 1
+
+    def _send(self, record: Record) -> None:
+        acknowledged = self.position.sending()
+        try:
+            self._sink.send(record, acknowledged)
+        except ValueError:
+            acknowledged()  # Nothing is on its way; the dead letter is counted by itself.
+            raise
