@@ -42,7 +42,7 @@ from mastodon_pipeline.landing.iceberg import (
     snapshot_paths,
 )
 from mastodon_pipeline.maintenance.lock import hold_lock
-from mastodon_pipeline.maintenance.objects import Remover
+from mastodon_pipeline.maintenance.objects import BucketRemover, Remover
 from mastodon_pipeline.maintenance.raw_hours import maintain_raw_hours, remove_data_orphans
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import Settings
@@ -91,7 +91,7 @@ def maintain(
         stack.enter_context(object_store_errors(settings))
         lock = None if dry_run else stack.enter_context(hold_lock(s3, settings.s3_bucket))
         lake = stack.enter_context(open_lake(settings))
-        remover = Remover(s3, settings.s3_bucket, lock, say)
+        remover = BucketRemover(s3, settings.s3_bucket, lock, say)
         landed = _landed_by_hour(lake)  # before the table is read: see above
         table = open_table(settings) if settings.sink == "iceberg" else None
         if table is None and settings.sink == "iceberg":

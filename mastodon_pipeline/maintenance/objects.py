@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mastodon_pipeline.landing.errors import LandingError
 from mastodon_pipeline.maintenance.lock import Lock
@@ -11,15 +11,28 @@ from mastodon_pipeline.usage.lake import StoredFile
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["Remover"]
+__all__ = ["BucketRemover", "Remover"]
 
 AT_ONCE = 1000
 """S3 takes as many keys in one request."""
 SAID_EVERY_S = 3.0
 
 
-class Remover:
-    """Removes objects, keeps the lock, and says how far it all is."""
+class Remover(Protocol):
+    """Removes files, and says how far it all is."""
+
+    def progress(self, doing: str) -> None:
+        """Says what is being done, every few seconds."""
+
+    def remove(self, files: Sequence[StoredFile]) -> None:
+        """Removes files for ever; repeating it is harmless."""
+
+    def note(self, path: str) -> None:
+        """Puts an empty file at a path, or anew: its time of writing tells that it changed."""
+
+
+class BucketRemover:
+    """Removes objects while the maintenance's lock is held, and keeps that."""
 
     def __init__(
         self, s3: "S3Client", bucket: str, lock: Lock | None, say: Callable[[str], object]
@@ -28,7 +41,7 @@ class Remover:
         self._said = monotonic()
 
     def progress(self, doing: str) -> None:
-        """Says what is being done, every few seconds; raises LandingError if the lock is lost."""
+        """Says what is being done. Raises LandingError where the lock was lost."""
         if self._lock is not None:
             self._lock.renew()
         if monotonic() >= self._said + SAID_EVERY_S:
@@ -54,5 +67,5 @@ class Remover:
                 )
 
     def note(self, path: str) -> None:
-        """Puts an empty object at a path, or anew: its time of writing tells that it changed."""
+        """Puts an empty object at a path."""
         self._s3.put_object(Bucket=self._bucket, Key=path.removeprefix(f"s3://{self._bucket}/"))

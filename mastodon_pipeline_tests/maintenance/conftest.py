@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +19,19 @@ from mastodon_pipeline.listening.topics import ensure_topics
 from mastodon_pipeline.maintenance.maintaining import Ages, maintain
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import Settings, load_settings
-from mastodon_pipeline.usage.lake import open_lake
+from mastodon_pipeline.usage.lake import Lake, open_lake
 from mastodon_pipeline.usage.tables import build_toots, build_toots_per_server
 from mastodon_pipeline_tests.landing.producing import eventually, produce, toots
+from mastodon_pipeline_tests.usage.local_lake import local_lake
 
+NAMES = {
+    "kafka_topic": "kept-topic",
+    "s3_bucket": "kept-bucket",
+    "connector_name": "kept-sink",
+    "iceberg_table": "kept.raw",
+    "first_day": "2020-01-01",
+    "raw_retention_days": "30",
+}
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 OLD = NOW - timedelta(days=60)
 """The first of the hours that are past their retention."""
@@ -104,27 +114,23 @@ class KeptLake:
         return int(row[0])
 
 
-@pytest.fixture(scope="module")
-def kept(stack: Stack, request: pytest.FixtureRequest) -> Iterator[KeptLake]:
-    """Toots of two old hours and a young one, landed and counted, by a sink of the module's own."""
-    own = request.module.__name__.rpartition(".")[2].replace("_", "-")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("KAFKA_TOPIC", f"{own}-topic")
-        environment.setenv("S3_BUCKET", own)
-        environment.setenv("CONNECTOR_NAME", f"{own}-sink")
-        environment.setenv("ICEBERG_TABLE", f"{own.replace('-', '_')}.raw")
-        environment.setenv("FIRST_DAY", "2020-01-01")
-        environment.setenv("RAW_RETENTION_DAYS", "30")
-        settings = load_settings()
-        ensure_topics(settings)
-        often = {"iceberg.control.commit.interval-ms": "1000"}
-        apply_connector_config(settings, str, wanted=connector_config(settings) | often)
-        lake = KeptLake(settings)
-        lake.land(200, OLD, hours=2)
-        lake.land(50, YOUNG)
-        lake.build(OLD, hours=2)
-        lake.let_it_age()
-        lake.build(YOUNG)
-        yield lake
-        with ConnectRest(settings.kafka_connect_url) as connect:
-            connect.delete(settings.connector_name)
+@pytest.fixture(scope="session")
+def sunk(stack: Stack) -> Iterator[KeptLake]:
+    """Toots of a young hour, landed and counted, by a sink that commits every second."""
+    settings = load_settings(**NAMES)
+    ensure_topics(settings)
+    often = {"iceberg.control.commit.interval-ms": "1000"}
+    apply_connector_config(settings, str, wanted=connector_config(settings) | often)
+    lake = KeptLake(settings)
+    lake.land(50, YOUNG)
+    lake.build(YOUNG)
+    yield lake
+    with ConnectRest(settings.kafka_connect_url) as connect:
+        connect.delete(settings.connector_name)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    """An empty lake in a local directory."""
+    with local_lake(tmp_path) as opened:
+        yield opened
