@@ -14,7 +14,8 @@ def test_the_native_stack_s_catalog_is_opened_and_never_made(settings: Settings)
     address = catalog_address(
         load_settings(iceberg_catalog_uri="jdbc:sqlite:file:/lake/a b.db?journal_mode=WAL")
     )
-    assert str(address) == "sqlite:///file:/lake/a%20b.db?mode=rw&timeout=15&uri=true"
+    assert address.database == "file:/lake/a%20b.db"
+    assert dict(address.query) == {"mode": "rw", "timeout": "15", "uri": "true"}
 
 
 def test_a_missing_catalog_is_one_line_that_names_the_setting(
@@ -41,10 +42,10 @@ def test_postgresql_is_addressed_with_its_user_and_options() -> None:
 
 def test_the_pipeline_s_own_address_wins() -> None:
     """Connect may reach the catalog by another name than the pipeline does."""
-    own = "postgresql+psycopg://sink:secret@127.0.0.1/lake"
+    own = "postgresql+psycopg://sink:hush@127.0.0.1/lake"
     settings = load_settings(lake_catalog_uri=own)
     assert catalog_address(settings).host == "127.0.0.1"
-    assert "secret" not in repr(settings)
+    assert "hush" not in repr(settings)
 
 
 def test_another_catalog_needs_an_address_of_its_own() -> None:
