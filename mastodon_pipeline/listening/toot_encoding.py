@@ -17,10 +17,11 @@ NOT_PLAIN = (KeyError, TypeError, AttributeError, ValueError)
 _FALSE, _TRUE = b"\0", b"\1"
 _NULL, _NOT_NULL = b"\0", b"\2"
 """Which branch of a union follows."""
+_NO_TEXTS = b"\0"
 
 
-def encoded(record: Mapping[str, Any]) -> bytes:
-    """The record's Avro bytes, without Confluent's header. Raises one of NOT_PLAIN."""
+def encoded(record: Mapping[str, Any], header: bytes = b"") -> bytes:
+    """The record's Avro bytes after `header`. Raises one of NOT_PLAIN."""
     favourites, tags, mentions, media = (
         record["favourites"],
         record["tags"],
@@ -28,17 +29,19 @@ def encoded(record: Mapping[str, Any]) -> bytes:
         record["media"],
     )
     characters, words = record["characters"], record["words"]
+    edited_at, tag_names, indexable = record["edited_at"], record["tag_names"], record["indexable"]
     if (favourites | tags | mentions | media | characters | words) >> _SMALL_BITS:
         raise ValueError("a number that is negative or large")
     return b"".join(
         (
+            header,
             _repeated_text(record["event"]),
             _text(record["uri"]),
             _text(record["status_id"]),
             _repeated_text(record["base_url"]),
             _repeated_text(record["server"]),
             _long(record["created_at"]),
-            _nullable_long(record["edited_at"]),
+            _NULL if edited_at is None else _given_long(edited_at),
             _long(record["ingested_at"]),
             _repeated_text(record["source"]),
             _text(record["username"]),
@@ -50,7 +53,7 @@ def encoded(record: Mapping[str, Any]) -> bytes:
             _repeated_text(record["language_primary"]),
             _SMALL[favourites],
             _SMALL[tags],
-            _texts(record["tag_names"]),
+            _NO_TEXTS if tag_names == [] else _texts(tag_names),
             _SMALL[characters],
             _SMALL[words],
             _SMALL[mentions],
@@ -59,7 +62,7 @@ def encoded(record: Mapping[str, Any]) -> bytes:
             _repeated_text(record["visibility"]),
             _TRUE if record["sensitive"] else _FALSE,
             _TRUE if record["reply"] else _FALSE,
-            _nullable_boolean(record["indexable"]),
+            _NULL if indexable is None else _given_boolean(indexable),
         )
     )
 
@@ -88,13 +91,14 @@ def _long(number: int) -> bytes:
 
 
 _SMALL_BITS = 13
-_SMALL = [_long(number) for number in range(1 << _SMALL_BITS)]
+_SMALL_COUNT = 1 << _SMALL_BITS
+_SMALL = [_long(number) for number in range(_SMALL_COUNT)]
 
 
 def _text(text: str) -> bytes:
     encoded = text.encode()
     length = len(encoded)
-    return (_SMALL[length] if length < len(_SMALL) else _long(length)) + encoded
+    return (_SMALL[length] if length < _SMALL_COUNT else _long(length)) + encoded
 
 
 _repeated_text = lru_cache(4096)(_text)
@@ -103,20 +107,16 @@ _repeated_text = lru_cache(4096)(_text)
 
 def _texts(texts: Sequence[str]) -> bytes:
     # One block of so many, and the block of none that ends the array.
-    return b"".join((_long(len(texts)), *map(_text, texts), b"\0")) if len(texts) else b"\0"
+    return b"".join((_long(len(texts)), *map(_text, texts), _NO_TEXTS)) if len(texts) else _NO_TEXTS
 
 
-def _nullable_long(value: int | None) -> bytes:
-    if value is None:
-        return _NULL
-    if type(value) is int:
-        return _NOT_NULL + _long(value)
-    raise TypeError("neither null nor a number")
+def _given_long(value: int) -> bytes:
+    if type(value) is not int:
+        raise TypeError("neither null nor a number")
+    return _NOT_NULL + _long(value)
 
 
-def _nullable_boolean(value: bool | None) -> bytes:
-    if value is None:
-        return _NULL
-    if value is True or value is False:
-        return _NOT_NULL + (_TRUE if value else _FALSE)
-    raise TypeError("neither null nor a boolean")
+def _given_boolean(value: bool) -> bytes:
+    if type(value) is not bool:
+        raise TypeError("neither null nor a boolean")
+    return _NOT_NULL + (_TRUE if value else _FALSE)

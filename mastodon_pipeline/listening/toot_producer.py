@@ -117,7 +117,7 @@ class TootProducer:
                 self._producer.produce(
                     topic,
                     value=value,
-                    key=key.encode(),
+                    key=key,
                     on_delivery=report,
                     timestamp=timestamp,
                     headers=headers,

@@ -46,24 +46,26 @@ def toot_record(
     text = plain_text(status.content) if status.content else ""
     author, application, language = status.account, status.application, status.language or ""
     tag_names = [tag.name for tag in status.tags]
+    created_at, latest = milliseconds(status.created_at), ingested_at + FUTURE_TOLERANCE_MS
+    favourites = status.favourites_count or 0
     return {
         "event": event,
         "uri": status.uri,
         "status_id": str(status.id),
         "base_url": observer.base_url,
         "server": home_server(author.acct, observer),
-        "created_at": min(milliseconds(status.created_at), ingested_at + FUTURE_TOLERANCE_MS),
+        "created_at": created_at if created_at < latest else latest,
         "edited_at": milliseconds(status.edited_at) if status.edited_at else None,
         "ingested_at": ingested_at,
         "source": source,
         "username": author.username,
         "acct": author.acct,
-        "bot": bool(author.bot),
+        "bot": author.bot is True,
         "app": (application and application.name) or "",
         "url": status.url or "",
         "language": language,
         "language_primary": _primary_subtag(language),
-        "favourites": max(0, min(status.favourites_count or 0, _INT_MAX)),
+        "favourites": favourites if 0 <= favourites <= _INT_MAX else _INT_MAX * (favourites > 0),
         "tags": len(tag_names),
         "tag_names": tag_names,
         "characters": len(text),
@@ -72,7 +74,7 @@ def toot_record(
         "media": len(status.media_attachments),
         "mastodon_text": "" if author.noindex else text,
         "visibility": status.visibility or "",
-        "sensitive": bool(status.sensitive),
+        "sensitive": status.sensitive is True,
         "reply": status.in_reply_to_id is not None,
         "indexable": author.indexable,
     }

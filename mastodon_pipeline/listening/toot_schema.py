@@ -89,14 +89,19 @@ def encode(record: Mapping[str, Any], schema_id: int) -> bytes:
     Raises what fastavro raises (ValueError, TypeError, OverflowError) for a value that
     does not fit its field.
     """
-    header = _HEADER.pack(0, schema_id)
+    header = _header(schema_id)
     try:
-        return header + encoded(record)
+        return encoded(record, header)
     except NOT_PLAIN:
         buffer = io.BytesIO()
         buffer.write(header)
         schemaless_writer(buffer, toot_schema(), record)
         return buffer.getvalue()
+
+
+@cache
+def _header(schema_id: int) -> bytes:
+    return _HEADER.pack(0, schema_id)
 
 
 def decode(value: bytes, writers_schema: Callable[[int], Any] | None = None) -> dict[str, Any]:
