@@ -6,11 +6,15 @@ Parquet objects, and nobody locks a database file.
 See: https://duckdb.org/docs/stable/core_extensions/httpfs/s3api
 """
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
@@ -26,7 +30,6 @@ __all__ = ["LakeResource", "connect_lake", "prepare_lake"]
 
 LAKE_CONFIG: Mapping[str, str] = {
     "memory_limit": "2GB",  # DuckDB's own default is 80 % of the machine, for each run
-    "temp_directory": str(Path(tempfile.gettempdir()) / "mastodon_pipeline_duckdb"),
     # Everything needed is installed: a missing extension shall fail, not be downloaded.
     "autoinstall_known_extensions": "false",
 }
@@ -35,7 +38,7 @@ LAKE_CONFIG: Mapping[str, str] = {
 def connect_lake(settings: Settings) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB that reads and writes the object store; the caller closes it.
 
-    Time zone UTC, 2 GB of memory before it spills to the temporary directory, all cores.
+    Time zone UTC, 2 GB of memory before it spills to a temporary directory of its own, all cores.
 
     Raises SettingsError where there are no credentials for the object store.
     """
@@ -49,7 +52,7 @@ def connect_lake(settings: Settings) -> duckdb.DuckDBPyConnection:
 
 
 def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Gives a connection httpfs, the object store's keys, and UTC.
+    """Gives a connection httpfs, the object store's keys, UTC, and a directory to spill to.
 
     Raises SettingsError where there are no credentials, or where S3_ENDPOINT is not an address.
     """
@@ -64,6 +67,8 @@ def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
     connection.execute(f"LOAD '{_httpfs_extension()}'")
     connection.execute(query("forget_keys"))
     connection.execute("SET TimeZone = 'UTC'")
+    # Of its own: two that spill to one directory overwrite each other's files and crash.
+    connection.execute(f"SET temp_directory = '{_process_directory()}/{token_hex(8)}'")
     connection.execute("SET http_retries = 5")  # 0.1 s, times four each: rides out some 30 s
     if proxy_bypass(endpoint.hostname):
         connection.execute("SET http_proxy = ''")  # DuckDB knows HTTP_PROXY, but not NO_PROXY
@@ -102,6 +107,14 @@ class LakeResource(DuckDBResource):
                 yield connection
             finally:
                 connection.close()  # the parent does so only where nothing was raised
+
+
+@cache
+def _process_directory() -> str:
+    """This process' temporary directory: for its owner alone, since toots are spilled to it."""
+    directory = tempfile.mkdtemp(prefix="mastodon_pipeline_duckdb_")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 def _httpfs_extension() -> Path:

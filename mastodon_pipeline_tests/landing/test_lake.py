@@ -1,6 +1,7 @@
 """DuckDB over the object store: what it needs, and what it never shows."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,23 @@ def test_a_connection_is_bounded_and_in_utc(settings: Settings) -> None:
         ).fetchone() or ("", "")
     assert zone == "UTC"
     assert memory == "1.8 GiB"
+
+
+def test_connections_spill_each_to_a_directory_of_its_own(settings: Settings) -> None:
+    """DuckDB crashes where two processes spill to one. Toots are in it: it is the owner's alone."""
+    spilled = []
+    for _ in range(2):
+        with connect_lake(settings) as lake:
+            lake.execute("SET memory_limit = '30MB'")
+            lake.execute(
+                "CREATE TABLE toot AS SELECT md5(i::VARCHAR) AS uri FROM range(1000000) t (i)"
+            )
+            (where,) = lake.sql("SELECT current_setting('temp_directory')").fetchone() or ("",)
+            assert any(Path(where).iterdir())
+            assert Path(where).parent.stat().st_mode & 0o077 == 0
+        assert not Path(where).exists()
+        spilled.append(where)
+    assert len(set(spilled)) == 2
 
 
 def test_the_resource_has_no_keys_in_its_configuration() -> None:
