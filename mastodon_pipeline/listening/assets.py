@@ -1,7 +1,8 @@
 """The listening stage's assets: they live outside Dagster, and are observed.
 
 `mastodon_topic` is observed by the schedule below every ten minutes (what the broker holds), and
-by each listener run every 30 s at most (what it does for each server).
+by each listener run every 15 minutes or where something changed (`listener_observation`). Both
+then evaluate its check `wanted_servers_are_heard`.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from mastodon_pipeline.listening.server_checks import report_evaluation
 from mastodon_pipeline.listening.topic_observation import (
     TOPIC_ASSET,
     TopicObservation,
@@ -41,7 +43,10 @@ mastodon_topic = dg.AssetSpec(
 )
 
 
-@dg.op(description="Asks the broker what the topic holds, and notes it at the asset.")
+@dg.op(
+    ins={"after": dg.In(dg.Nothing)},
+    description="Asks the broker what the topic holds, and notes it at the asset.",
+)
 def observe_mastodon_topic_op(context: dg.OpExecutionContext) -> None:
     """One observation of `mastodon_topic`."""
     try:
@@ -57,10 +62,24 @@ def observe_mastodon_topic_op(context: dg.OpExecutionContext) -> None:
     )
 
 
-@dg.job(executor_def=dg.in_process_executor, description="Observes the asset mastodon_topic.")
+@dg.op(
+    description="Judges, from what the listeners reported, whether every wanted server is heard.",
+)
+def judge_wanted_servers_op(context: dg.OpExecutionContext) -> None:
+    """Evaluates `wanted_servers_are_heard`, also where no listener runs to do it."""
+    try:
+        report_evaluation(context.instance)
+    except SettingsError as error:
+        raise dg.Failure(str(error)) from None
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Observes the asset mastodon_topic, and checks its wanted servers.",
+)
 def observe_mastodon_topic() -> None:
-    """One op: the observation."""
-    observe_mastodon_topic_op()
+    """Two ops: the check needs no broker, so it comes first."""
+    observe_mastodon_topic_op(after=judge_wanted_servers_op())
 
 
 mastodon_topic_observation_schedule = dg.ScheduleDefinition(
@@ -89,7 +108,7 @@ def _metadata(now: TopicObservation, previous: tuple[float, int] | None) -> Mapp
 
 
 def _previous(instance: dg.DagsterInstance) -> tuple[float, int] | None:
-    # The listeners' observations lie in between, two a minute and group.
+    # The listeners' observations lie in between.
     for record in instance.fetch_observations(TOPIC_ASSET, limit=100).records:
         observation = record.asset_observation
         if observation and "end_offset" in observation.metadata:

@@ -10,9 +10,11 @@ from mastodon_pipeline.listening.assets import (
 )
 from mastodon_pipeline.listening.jobs import mastodon_listener
 from mastodon_pipeline.listening.sensors import listener_supervisor
+from mastodon_pipeline.listening.server_checks import wanted_servers_are_heard
 
 definitions = dg.Definitions(
     assets=[mastodon_servers, mastodon_topic],
+    asset_checks=[wanted_servers_are_heard],
     jobs=[mastodon_listener, observe_mastodon_topic],
     schedules=[mastodon_topic_observation_schedule],
     sensors=[listener_supervisor],

@@ -8,17 +8,13 @@ Pure of Dagster and of time, so that every rule is a line of a test:
   failed, and replaced. (If it wakes up again it sees that, and stops.)
 - A run that a person terminated (CANCELED) means "stay down", until the job is launched by hand or
   the sensor is switched off and on. A run that was stopped by a signal counts as failed.
-- The wanted servers changed: the run notices within seconds and ends well; then one is started
-  that follows the new list.
+- The wanted servers changed: the run sees it within seconds and changes with them, without leaving
+  those that stay. A group that has no servers any more ends well, and none is started for it.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-
-from mastodon_pipeline.settings import Server
 
 STALE_SECONDS = 30.0
 """A heartbeat older than this means that nobody is listening (listeners beat every 5 s)."""
@@ -42,86 +38,114 @@ class SeenRun:
     started_at: float | None = None
     beaten_at: float | None = None
     """Its last heartbeat."""
+    follows: int | None = None
+    """The version of its group's assignment that it said it follows."""
 
     @property
     def active(self) -> bool:
         """Not yet at its end."""
         return self.state in ("waiting", "starting", "started", "stopping")
 
+    def silent(self, now: float) -> bool:
+        """Whether it has given no sign of life for longer than a living run would."""
+        return now - self._last_sign > STALE_SECONDS
+
+    def lost(self, now: float) -> str | None:
+        """Why its process must be gone or hang, or None."""
+        if self.state in ("started", "stopping") and self.silent(now):
+            return f"no heartbeat for {now - self._last_sign:.0f} s"
+        if self.state == "starting" and now - self.created_at > STARTING_SECONDS:
+            return f"still starting after {now - self.created_at:.0f} s"
+        return None
+
+    @property
+    def _last_sign(self) -> float:
+        return max(self.beaten_at or 0.0, self.started_at or 0.0, self.created_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do now, and why, as the sensor's tick shows it."""
 
-    explanation: str
+    saw: str
+    did: str
     start: bool = False
     failed: tuple[tuple[str, str], ...] = ()
     """Run ids to mark as failed, each with the reason."""
     canceled: tuple[tuple[str, str], ...] = ()
     """Run ids to mark as canceled: their Terminate was never answered."""
 
+    @property
+    def explanation(self) -> str:
+        """What was seen and what is done about it, in one line."""
+        return f"saw: {self.saw}. did: {self.did}"
 
-def servers_hash(servers: Sequence[Server]) -> str:
-    """A short name for exactly this set of servers, whatever their order; no token is in it."""
-    rows = sorted([server.base_url, server.feed, server.token_env] for server in servers)
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+def living(runs: Sequence[SeenRun], now: float) -> list[SeenRun]:
+    """The runs that have not ended and are not lost, in the order given."""
+    return [run for run in runs if run.active and run.lost(now) is None]
 
 
-def decide(runs: Sequence[SeenRun], now: float, sensor_started_at: float | None) -> Decision:
-    """The decision for one wanted group. `runs`: its latest, newest first, ten or more."""
-    failed = tuple((run.run_id, why) for run in runs if (why := _lost(run, now)))
+def decide(
+    runs: Sequence[SeenRun], now: float, sensor_started_at: float | None, servers: int = 1
+) -> Decision:
+    """The decision for one group that is to follow so many servers.
+
+    `runs`: its latest, newest first, ten or more.
+    """
+    lost = [(run, why) for run in runs if (why := run.lost(now))]
+    failed = tuple((run.run_id, why) for run, why in lost if run.state != "stopping")
     canceled = tuple(
-        (run.run_id, "it was terminated, and its process is gone")
-        for run in runs
-        if run.state == "stopping" and _silent(run, now)
+        (run.run_id, f"it was terminated, and its process is gone: {why}")
+        for run, why in lost
+        if run.state == "stopping"
     )
-    lost = {run_id for run_id, _ in failed + canceled}
-    alive = [run for run in runs if run.active and run.run_id not in lost]
+    saw, did, start = _step(runs, now, sensor_started_at, servers)
+    if lost:
+        did = f"{_marked(failed, 'failed')}{_marked(canceled, 'canceled')}{did}"
+    return Decision(saw, did, start, failed, canceled)
+
+
+def _step(
+    runs: Sequence[SeenRun], now: float, sensor_started_at: float | None, servers: int
+) -> tuple[str, str, bool]:
+    """What is seen, what is done about it, and whether that is to start a run."""
+    alive = living(runs, now)
     if alive:
-        return Decision(_about(alive[0], now), failed=failed, canceled=canceled)
+        waits = "nothing" if servers else "nothing: without servers it ends by itself"
+        return _about(alive[0], now), waits, False
+    if not servers:
+        return "no live run", "nothing: it has no servers to follow", False
     if not runs:
-        return Decision("no listener has run yet: starting one", start=True)
+        return "no run yet", "started a run", True
     last = runs[0]
-    if last.run_id in {run_id for run_id, _ in failed}:
-        why = f"run {last.run_id[:8]} is marked failed ({dict(failed)[last.run_id]}): starting anew"
-        return Decision(why, start=True, failed=failed, canceled=canceled)
-    if last.state == "canceled" or last.run_id in lost:
-        ended = last.ended_at or now
-        if sensor_started_at is not None and sensor_started_at > ended:
-            return Decision("the sensor was switched on again: starting a listener", start=True)
-        return Decision(
-            f"run {last.run_id[:8]} was terminated by a person: staying down. Launch the job "
-            "mastodon_listener, or switch this sensor off and on, to listen again",
-            canceled=canceled,
+    name = f"run {last.run_id[:8]}"
+    why = last.lost(now)
+    if why is not None and last.state != "stopping":
+        return f"{name}, {last.state}: {why}", "started another", True
+    if last.state in ("canceled", "stopping"):
+        if sensor_started_at is not None and sensor_started_at > (last.ended_at or now):
+            return f"{name}, canceled before this sensor was switched on", "started another", True
+        stay = (
+            "nothing: a person terminated it, so it stays down. Launch the job mastodon_listener "
+            "(re-execute that run), or switch this sensor off and on, to listen again"
         )
+        return f"{name}, {last.state}", stay, False
     if last.state == "failed":
-        wait = _backoff(runs)
-        left = (last.ended_at or last.created_at) + wait - now
+        left = (last.ended_at or last.created_at) + _backoff(runs) - now
         if left > 0:
-            return Decision(f"run {last.run_id[:8]} failed: starting another in {left:.0f} s")
-        return Decision(f"run {last.run_id[:8]} failed: starting another", start=True)
-    return Decision(f"run {last.run_id[:8]} has ended: starting the next", start=True)
+            return f"{name}, failed", f"nothing: another is started in {left:.0f} s", False
+        return f"{name}, failed", "started another", True
+    return f"{name}, ended", "started the next", True
 
 
-def _lost(run: SeenRun, now: float) -> str | None:
-    if run.state == "started" and _silent(run, now):
-        return f"no heartbeat for {now - _last_sign(run):.0f} s"
-    if run.state == "starting" and now - run.created_at > STARTING_SECONDS:
-        return f"still starting after {now - run.created_at:.0f} s"
-    return None
-
-
-def _silent(run: SeenRun, now: float) -> bool:
-    return now - _last_sign(run) > STALE_SECONDS
-
-
-def _last_sign(run: SeenRun) -> float:
-    return max(run.beaten_at or 0.0, run.started_at or 0.0, run.created_at)
+def _marked(runs: tuple[tuple[str, str], ...], how: str) -> str:
+    return "".join(f"marked run {run_id[:8]} as {how} ({why}), " for run_id, why in runs)
 
 
 def _about(run: SeenRun, now: float) -> str:
     beat = f", its heartbeat {now - run.beaten_at:.0f} s old" if run.beaten_at else ""
-    return f"run {run.run_id[:8]} is {run.state}{beat}: nothing to do"
+    return f"run {run.run_id[:8]}, {run.state}{beat}"
 
 
 def _backoff(runs: Sequence[SeenRun]) -> float:

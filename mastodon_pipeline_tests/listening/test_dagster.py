@@ -12,15 +12,16 @@ from mastodon_pipeline.listening.jobs import mastodon_listener
 from mastodon_pipeline.listening.listener_runs import (
     DEFAULT_GROUP,
     GROUP_TAG,
+    assignment_of,
     beat,
     is_current,
-    reason_to_stop,
+    predecessor,
     seen_runs,
-    want,
+    successor,
 )
-from mastodon_pipeline.listening.sensors import listener_supervisor
-
-TAGS = {GROUP_TAG: DEFAULT_GROUP}
+from mastodon_pipeline.listening.sensors import listener_supervisor, supervise
+from mastodon_pipeline.listening.supervised_run import await_predecessor, first_assignment
+from mastodon_pipeline.settings import load_settings
 
 
 @pytest.fixture
@@ -33,6 +34,23 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASTODON_SERVERS", "a.example,b.example")
     monkeypatch.setenv("MASTODON_TOKEN_A_EXAMPLE", "a-secret")
+
+
+def wants(monkeypatch: pytest.MonkeyPatch, servers: str, groups: int) -> None:
+    """The configuration from now on."""
+    monkeypatch.setenv("MASTODON_SERVERS", servers)
+    monkeypatch.setenv("LISTENER_GROUPS", f"{groups}")
+
+
+def assigned(instance: dg.DagsterInstance, *groups: str) -> dict[str, str]:
+    """Which group each server is assigned to."""
+    found = {}
+    for group in groups:
+        assignment = assignment_of(instance, group)
+        for server in assignment.servers if assignment else ():
+            assert server.name not in found, "a server in two groups"
+            found[server.name] = group
+    return found
 
 
 def tick(instance: dg.DagsterInstance, **context: Any) -> dg.SensorResult | dg.SkipReason:
@@ -56,9 +74,11 @@ def skipped(instance: dg.DagsterInstance, **context: Any) -> str:
     return result.skip_message or ""
 
 
-def a_run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+def a_run(
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, group: str = DEFAULT_GROUP
+) -> dg.DagsterRun:
     """A listener run as the daemon would have made it, in this state."""
-    run = instance.create_run_for_job(mastodon_listener, tags=TAGS)
+    run = instance.create_run_for_job(mastodon_listener, tags={GROUP_TAG: group})
     if status == dg.DagsterRunStatus.FAILURE:
         instance.report_run_failed(run, "it was killed")
     elif status == dg.DagsterRunStatus.CANCELED:
@@ -80,15 +100,18 @@ def test_the_stage_offers_its_objects() -> None:
 
 
 def test_it_starts_a_listener_for_the_configured_servers(instance: dg.DagsterInstance) -> None:
-    """The run's config names servers and token variables, never a token."""
+    """The group's assignment names servers and token variables, never a token."""
     request = requested(instance)
-    config = request.run_config["ops"]["listen_to_servers"]["config"]
-    assert [server["base_url"] for server in config["servers"]] == [
-        "https://a.example",
-        "https://b.example",
-    ]
-    assert request.tags[GROUP_TAG] == DEFAULT_GROUP
-    assert "a-secret" not in f"{request}"
+    assert request.tags == {GROUP_TAG: DEFAULT_GROUP}
+    assert assigned(instance, DEFAULT_GROUP) == {
+        "a.example": DEFAULT_GROUP,
+        "b.example": DEFAULT_GROUP,
+    }
+    kept = instance.daemon_cursor_storage.get_cursor_values(
+        {"mastodon_listener/group-1/assignment"}
+    )
+    assert "MASTODON_TOKEN_A_EXAMPLE" in f"{kept}"
+    assert "a-secret" not in f"{request} {kept}"
 
 
 def test_every_start_has_a_run_key_of_its_own(instance: dg.DagsterInstance) -> None:
@@ -110,49 +133,128 @@ def test_wrong_settings_do_not_stop_what_listens(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slip in a file must not end a good listener."""
-    want(instance, DEFAULT_GROUP, "as-before")
+    tick(instance)
+    before = assignment_of(instance, DEFAULT_GROUP)
     monkeypatch.setenv("MASTODON_SERVERS", "https://a.example/path")
     assert "https://a.example/path" in skipped(instance)
-    run = a_run(instance, dg.DagsterRunStatus.STARTED)
-    assert reason_to_stop(instance, DEFAULT_GROUP, run.run_id, "as-before") is None
+    assert assignment_of(instance, DEFAULT_GROUP) == before
 
 
 def test_a_beating_listener_is_left_alone(instance: dg.DagsterInstance) -> None:
     """The tick says what it saw."""
     run = a_run(instance, dg.DagsterRunStatus.STARTED)
     beat(instance, DEFAULT_GROUP, run.run_id)
-    assert f"run {run.run_id[:8]} is started, its heartbeat 0 s old" in skipped(instance)
+    said = skipped(instance)
+    assert said.startswith("wanted: group-1, 2 servers. saw: ")
+    assert f"run {run.run_id[:8]}, started, its heartbeat 0 s old. did: nothing" in said
 
 
 def test_a_failed_listener_is_restarted(instance: dg.DagsterInstance) -> None:
     """A short one after its backoff, and the tick says when."""
     a_run(instance, dg.DagsterRunStatus.FAILURE)
-    assert "failed: starting another in" in skipped(instance)
+    assert "another is started in 4 s" in skipped(instance)
 
 
 def test_a_terminated_listener_stays_down(instance: dg.DagsterInstance) -> None:
     """Until the sensor is switched on again."""
     a_run(instance, dg.DagsterRunStatus.CANCELED)
-    assert "terminated by a person" in skipped(instance)
+    assert "a person terminated it, so it stays down" in skipped(instance)
     switched_on = time.time() + 60
     assert requested(instance, last_sensor_start_time=switched_on)
 
 
-def test_the_fence_lets_the_latest_run_listen(instance: dg.DagsterInstance) -> None:
-    """An older one that is still there makes way, whoever started the newer one."""
+def test_of_two_runs_the_older_makes_way_and_the_newer_waits(
+    instance: dg.DagsterInstance,
+) -> None:
+    """Whoever started the newer one: it does not listen before the older has ended."""
     old = a_run(instance, dg.DagsterRunStatus.STARTED)
     new = a_run(instance, dg.DagsterRunStatus.STARTED)
-    want(instance, DEFAULT_GROUP, "hash")
-    assert reason_to_stop(instance, DEFAULT_GROUP, new.run_id, "hash") is None
-    assert "has taken over" in str(reason_to_stop(instance, DEFAULT_GROUP, old.run_id, "hash"))
+    assert successor(instance, DEFAULT_GROUP, old.run_id) == new.run_id
+    assert predecessor(instance, DEFAULT_GROUP, new.run_id) == old.run_id
+    assert successor(instance, DEFAULT_GROUP, new.run_id) is None
+    assert predecessor(instance, DEFAULT_GROUP, old.run_id) is None
+    assert await_predecessor(instance, DEFAULT_GROUP, new.run_id, seconds=0.1) == old.run_id
+    instance.report_run_failed(old, "it has ended")
+    assert await_predecessor(instance, DEFAULT_GROUP, new.run_id, seconds=0.1) is None
 
 
-def test_the_fence_stops_a_run_with_an_old_list(instance: dg.DagsterInstance) -> None:
-    """A tick after the configuration changed, the run sees it."""
-    run = a_run(instance, dg.DagsterRunStatus.STARTED)
+def test_the_groups_are_supervised_one_by_one(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One listens, one was terminated, one has never run: each is a line of the tick."""
+    wants(monkeypatch, "a.example,b.example,c.example,d.example,e.example,f.example", groups=3)
+    listening = a_run(instance, dg.DagsterRunStatus.STARTED, "group-1")
+    beat(instance, "group-1", listening.run_id)
+    a_run(instance, dg.DagsterRunStatus.CANCELED, "group-2")
+    requests, lines = supervise(instance, load_settings(), None)
+    assert [request.tags[GROUP_TAG] for request in requests] == ["group-3"]
+    assert [line.split(",")[0] for line in lines] == [
+        "wanted: group-1",
+        "wanted: group-2",
+        "wanted: group-3",
+    ]
+    assert "did: nothing" in lines[0]
+    assert "it stays down" in lines[1]
+    assert "did: started a run" in lines[2]
+    assert len(assigned(instance, "group-1", "group-2", "group-3")) == 6
+
+
+def test_a_server_changes_hands_in_two_steps(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second group gets its servers once the first one's run says it has let go of them."""
+    wants(monkeypatch, "a.example,b.example,c.example,d.example,e.example,f.example", groups=1)
     tick(instance)
-    reason = reason_to_stop(instance, DEFAULT_GROUP, run.run_id, "of-the-old-list")
-    assert reason == "the configured servers have changed"
+    run = a_run(instance, dg.DagsterRunStatus.STARTED)
+    beat(instance, DEFAULT_GROUP, run.run_id, follows=1)
+    wants(monkeypatch, "a.example,b.example,c.example,d.example,e.example,f.example", groups=2)
+    assert "more once their former group has let go of them" in skipped(instance)
+    kept = assigned(instance, "group-1", "group-2")
+    assert 0 < len(kept) < 6
+    assert set(kept.values()) == {"group-1"}
+    assert "more once" in skipped(instance)  # it has not said so yet
+    beat(instance, DEFAULT_GROUP, run.run_id, follows=2)
+    assert requested(instance).tags[GROUP_TAG] == "group-2"
+    after = assigned(instance, "group-1", "group-2")
+    assert len(after) == 6
+    assert kept.items() <= after.items()
+
+
+def test_a_group_that_is_not_wanted_any_more_ends_well(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run is left without servers, and stops by itself; the others get them when it has."""
+    wants(monkeypatch, "a.example,b.example,c.example,d.example", groups=2)
+    tick(instance)
+    runs = {g: a_run(instance, dg.DagsterRunStatus.STARTED, g) for g in ("group-1", "group-2")}
+    for group, run in runs.items():
+        beat(instance, group, run.run_id, follows=1)
+    monkeypatch.setenv("LISTENER_GROUPS", "1")
+    said = skipped(instance)
+    assert "wanted: group-2, 0 servers" in said
+    assert "it ends by itself" in said
+    instance.report_run_canceled(runs["group-2"], "stands for its end")
+    tick(instance)
+    assert assigned(instance, "group-1", "group-2") == dict.fromkeys(
+        ["a.example", "b.example", "c.example", "d.example"], "group-1"
+    )
+
+
+def test_another_run_key_for_every_group(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two groups that start in one tick are two runs."""
+    wants(monkeypatch, "a.example,b.example,c.example,d.example,e.example", groups=2)
+    requests, _ = supervise(instance, load_settings(), None)
+    assert len({request.run_key for request in requests}) == 2
+
+
+def test_without_the_sensor_a_run_takes_its_servers_from_the_settings(
+    instance: dg.DagsterInstance,
+) -> None:
+    """And notes them, so that a sensor switched on later knows who follows what."""
+    first_assignment(instance, DEFAULT_GROUP, load_settings())
+    assert set(assigned(instance, DEFAULT_GROUP)) == {"a.example", "b.example"}
 
 
 def test_a_run_that_was_marked_failed_is_not_current(instance: dg.DagsterInstance) -> None:

@@ -21,9 +21,11 @@ from infra.native_stack import Stack
 from mastodon_pipeline.listening.assets import observe_mastodon_topic
 from mastodon_pipeline.listening.discovery import Discovered
 from mastodon_pipeline.listening.kafka_listener import open_kafka
-from mastodon_pipeline.listening.listener_runs import DEFAULT_GROUP, seen_runs, want
+from mastodon_pipeline.listening.listener_runs import DEFAULT_GROUP, assign, seen_runs
 from mastodon_pipeline.listening.positions import KeptPosition
 from mastodon_pipeline.listening.sensors import listener_supervisor
+from mastodon_pipeline.listening.server_groups import Assignment
+from mastodon_pipeline.listening.server_reports import read_reports
 from mastodon_pipeline.listening.server_statistics import UnfilledGap
 from mastodon_pipeline.listening.toot_schema import (
     SCHEMA_FILE,
@@ -36,7 +38,7 @@ from mastodon_pipeline.listening.toot_schema import (
 )
 from mastodon_pipeline.listening.topic_observation import observe_topic
 from mastodon_pipeline.listening.topics import KafkaUnreachable, admin_client, ensure_topics
-from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.settings import Settings, parse_server
 from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
 from mastodon_pipeline_tests.listening.recording_sink import wait_until
 from mastodon_pipeline_tests.simulator.faults import MALFORMED
@@ -46,6 +48,7 @@ from mastodon_pipeline_tests.simulator.simulator import Simulator
 
 pytestmark = pytest.mark.integration
 STREAMING = ServerPolicy("stream.example")
+OTHER = ServerPolicy("other.example")
 POLLED = ServerPolicy("poll.example", token=False)
 
 
@@ -263,24 +266,45 @@ def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg
         yield instance
 
 
-def test_a_listener_run_listens_and_makes_way(
+def test_a_listener_run_changes_its_servers_and_ends_without_any(
     settings: Settings, dagster_home: dg.DagsterInstance
 ) -> None:
-    """The job in a process of its own: records, heartbeat, and an end by itself when replaced."""
-    with Simulator(Options(servers=(STREAMING,), toots=0, start="control")) as simulator:
+    """The job in a process of its own: a server more, which the other does not notice; then none.
+
+    The heartbeat says which version of the list is followed.
+    """
+    with Simulator(Options(servers=(STREAMING, OTHER), toots=0, start="control")) as simulator:
+        first, second = (parse_server(server.base_url) for server in simulator.servers)
+
+        def follows(version: int) -> bool:
+            return seen_runs(dagster_home, DEFAULT_GROUP)[0].follows == version
+
+        assign(dagster_home, DEFAULT_GROUP, Assignment((first,), 1))
         job = ["-m", "dagster", "job", "execute", "-m", "mastodon_pipeline.listening.definitions"]
         with a_process(simulator.environment, *job, "-j", "mastodon_listener") as process:
-            streams = simulator.servers[0].streams
-            simulator.wait_until(lambda: len(streams) > 0, 60)
-            uri = simulator.publish()
-            wait_until(lambda: uri in uris(settings), "the toot", 20)
-            wait_until(
-                lambda: bool(seen_runs(dagster_home, DEFAULT_GROUP)[0].beaten_at), "a heartbeat"
-            )
+            streams = [server.streams for server in simulator.servers]
+            simulator.wait_until(lambda: len(streams[0]) > 0, 60)
+            wait_until(lambda: follows(1), "a heartbeat")
             [run] = seen_runs(dagster_home, DEFAULT_GROUP)
             assert run.state == "started"
             assert time.time() - (run.beaten_at or 0) < 10
-            want(dagster_home, DEFAULT_GROUP, "another list")
+            assert len(streams[1]) == 0
+            assign(dagster_home, DEFAULT_GROUP, Assignment((first, second), 2))
+            published = []
+            while not follows(2):
+                published.append(simulator.publish(0))
+                time.sleep(0.1)
+            simulator.wait_until(lambda: len(streams[1]) > 0)
+            published.append(simulator.publish(1))
+            wait_until(lambda: uris(settings) == Counter(published), "every toot, once", 20)
+            assert simulator.asked("streaming", 0) == 1
+            reported = [
+                one
+                for group in read_reports(dagster_home, [DEFAULT_GROUP])
+                for one in group.servers
+            ]
+            assert {one.server for one in reported} >= {first.name}
+            assign(dagster_home, DEFAULT_GROUP, Assignment((), 3))
             process.wait(30)
     [run] = seen_runs(dagster_home, DEFAULT_GROUP)
     assert run.state == "ended"

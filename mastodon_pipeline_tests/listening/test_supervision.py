@@ -2,13 +2,7 @@
 
 import pytest
 
-from mastodon_pipeline.listening.supervision import (
-    RunState,
-    SeenRun,
-    decide,
-    servers_hash,
-)
-from mastodon_pipeline.settings import parse_server
+from mastodon_pipeline.listening.supervision import RunState, SeenRun, decide, living
 
 NOW = 1_000_000.0
 
@@ -115,14 +109,41 @@ def test_a_terminate_that_nobody_answered_is_finished() -> None:
     assert not decision.start
 
 
-def test_one_that_made_way_for_a_new_list_is_followed_by_the_next() -> None:
-    """It ended well, by itself."""
+def test_one_that_ended_well_is_followed_by_the_next() -> None:
+    """Its group had lost its servers, and has some again."""
     assert decide([run("ended", ended=-1)], NOW, None).start
 
 
-def test_the_servers_hash_is_of_the_set() -> None:
-    """Order does not matter; feeds and token variables do."""
-    a, b = parse_server("a.example"), parse_server("b.example")
-    assert servers_hash([a, b]) == servers_hash([b, a])
-    assert servers_hash([a]) != servers_hash([parse_server("a.example", "public")])
-    assert servers_hash([a]) != servers_hash([parse_server("a.example", "local", "OTHER")])
+def test_a_group_without_servers_gets_no_run() -> None:
+    """And the tick says why; one that still runs ends by itself."""
+    none = decide([run("ended", ended=-1)], NOW, None, servers=0)
+    assert not none.start
+    assert "no servers" in none.did
+    still = decide([run("started", beaten=-1)], NOW, None, servers=0)
+    assert not still.start
+    assert "ends by itself" in still.did
+
+
+def test_a_lost_run_of_a_group_without_servers_is_still_marked() -> None:
+    """Else it would stay STARTED for ever, and hold its servers."""
+    decision = decide([run("started", beaten=-31)], NOW, None, servers=0)
+    assert decision.failed
+    assert not decision.start
+
+
+def test_the_tick_says_what_was_seen_and_done() -> None:
+    """In one line, with the run's id and the reason."""
+    lost = decide([run("started", beaten=-31)], NOW, None)
+    assert lost.explanation == (
+        "saw: run run-one-, started: no heartbeat for 31 s. "
+        "did: marked run run-one- as failed (no heartbeat for 31 s), started another"
+    )
+    fine = decide([run("started", beaten=-3)], NOW, None)
+    assert fine.explanation == "saw: run run-one-, started, its heartbeat 3 s old. did: nothing"
+
+
+def test_the_living_are_those_that_have_neither_ended_nor_gone_silent() -> None:
+    """Only they may be following servers."""
+    runs = [run("waiting"), run("started", beaten=-1), run("started", beaten=-31)]
+    runs += [run("stopping", beaten=-1), run("failed"), run("canceled"), run("ended")]
+    assert [one.state for one in living(runs, NOW)] == ["waiting", "started", "stopping"]
