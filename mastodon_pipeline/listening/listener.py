@@ -85,10 +85,14 @@ class Listener:
     def change_servers(self, servers: Sequence[Server]) -> None:
         """Follows exactly these servers from now on, within a moment; those that stay notice
         nothing. Callable from any thread and from `beat`, while `run` runs.
+
+        A new one goes on from where whoever followed it last has saved its position.
+        Raises as the position store's `read` does; then nothing has changed.
         """
         loop = self._loop
         assert loop is not None, "run comes first"
-        loop.call_soon_threadsafe(self._change, tuple(servers))
+        known = self._positions.read()
+        loop.call_soon_threadsafe(self._change, tuple(servers), known)
 
     def run(self, beat: Callable[[], None] = lambda: None, beat_seconds: float = 0.5) -> None:
         """Listens until `stop`; calls `beat` every `beat_seconds` seconds in this thread.
@@ -171,7 +175,8 @@ class Listener:
                     asking.add(task)
                     task.add_done_callback(asking.discard)
 
-    def _change(self, servers: Sequence[Server]) -> None:
+    def _change(self, servers: Sequence[Server], known: dict[str, KeptPosition]) -> None:
+        self._known = known
         before = self._followers
         followers: dict[str, ServerFollower] = {}
         for server in servers:

@@ -1,7 +1,7 @@
 """A listener that runs beside the test, against the simulated Fediverse."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -10,7 +10,7 @@ from mastodon_pipeline.listening.backoff import Backoff
 from mastodon_pipeline.listening.listener import Listener
 from mastodon_pipeline.listening.positions import PositionStore
 from mastodon_pipeline.listening.toot_sink import TootSink
-from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.settings import Server, Settings
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
 
@@ -22,10 +22,18 @@ def simulator_settings(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @contextmanager
-def listening(settings: Settings, sink: TootSink, positions: PositionStore) -> Iterator[Listener]:
-    """A running listener, stopped at the end; reconnects within tenths of a second."""
+def listening(
+    settings: Settings,
+    sink: TootSink,
+    positions: PositionStore,
+    servers: Sequence[Server] | None = None,
+) -> Iterator[Listener]:
+    """A running listener, stopped at the end; reconnects within tenths of a second.
+
+    It follows `servers`, or those of the settings.
+    """
     listener = Listener(
-        settings.servers(),
+        settings.servers() if servers is None else servers,
         settings,
         sink,
         positions,
