@@ -8,7 +8,7 @@ import duckdb
 from mastodon_pipeline.landing.completeness import Completeness, landing_completeness
 from mastodon_pipeline.landing.errors import LandingError
 from mastodon_pipeline.landing.lake import LakeResource
-from mastodon_pipeline.landing.landed import LandedToots, landed_toots
+from mastodon_pipeline.landing.landed_index import LandedToots, landed_toots
 from mastodon_pipeline.landing.sink_progress import PartitionProgress, sink_progress
 from mastodon_pipeline.listening.topic_observation import TOPIC_ASSET
 from mastodon_pipeline.settings import SettingsError, load_settings
@@ -109,6 +109,7 @@ landed_toots_check_schedule = dg.ScheduleDefinition(
 def _observation(landed: LandedToots, progress: tuple[PartitionProgress, ...]) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "files": landed.files,
+        "files opened": landed.opened,
         "dagster/row_count": landed.rows,
         "bytes": landed.bytes,
         "hours": landed.hours,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from mastodon_pipeline.landing.landed import landed_files, receipts
+from mastodon_pipeline.landing.landed_index import index_landed
 from mastodon_pipeline.landing.sink_progress import (
     PartitionProgress,
     dead_lettered,
@@ -64,7 +64,7 @@ class Completeness:
 
 
 def landing_completeness(settings: Settings, lake: duckdb.DuckDBPyConnection) -> Completeness:
-    """Compares the topic's offsets with the landed files.
+    """Compares the topic's offsets with the landed files; opens those of changed hours alone.
 
     The watermark is read before the files are listed, so a file that comes meanwhile only adds.
 
@@ -72,11 +72,7 @@ def landing_completeness(settings: Settings, lake: duckdb.DuckDBPyConnection) ->
     """
     partitions = sink_progress(settings)
     bad = sorted(dead_lettered(settings))
-    files = [file.path for file in (*landed_files(settings), *receipts(settings))]
-    lake.execute(query("landed_offset_table"))
-    if files and partitions:
-        oldest = min(place.low for place in partitions)
-        lake.execute(query("collect_landed_offsets"), {"files": files, "oldest_offset": oldest})
+    index_landed(settings, lake)
     counts = lake.execute(
         query("missing_offsets"),
         {

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as it is told, in Kafka Connect's place."""
+"""A scripted Kafka Connect, and a sink on the real one: a thousand toots, landed once a session."""
 
 import json
 import threading
@@ -6,9 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import dagster as dg
+import duckdb
 import pytest
 
+from infra.native_stack import Stack
+from mastodon_pipeline.landing.connect_rest import ConnectRest
+from mastodon_pipeline.landing.jobs import kafka_connect_config
+from mastodon_pipeline.landing.lake import connect_lake
+from mastodon_pipeline.listening.topics import ensure_topics
 from mastodon_pipeline.settings import Settings, load_settings
+from mastodon_pipeline_tests.landing.producing import produce, produce_bytes, toots
+from mastodon_pipeline_tests.landing.sinking import COUNT, FIRST, HOURS, NAMES, caught_up
 
 Answer = tuple[int, object]
 
@@ -87,3 +96,46 @@ def settings(connect: ScriptedConnect) -> Settings:
         aws_access_key_id="an-access-key",
         aws_secret_access_key="a-secret-key",
     )
+
+
+@pytest.fixture(scope="session")
+def sink(stack: Stack) -> Iterator[Settings]:
+    """Settings of a topic, a bucket and a connector of these tests' own."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in NAMES.items():
+            environment.setenv(name, value)
+        settings = load_settings()
+    yield settings
+    with ConnectRest(settings.kafka_connect_url) as connect:
+        connect.delete(settings.connector_name)
+
+
+@pytest.fixture
+def sink_environment(sink: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same names where Dagster's jobs look for them."""
+    for name, value in NAMES.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def landed(sink: Settings) -> int:
+    """A connector made by the job, and 1000 toots of four hours landed; returns their number.
+
+    The first record ever is a tombstone, which could neither make a table nor land in one.
+    """
+    ensure_topics(sink)
+    produce_bytes(sink, None, partition=0)
+    produce(sink, toots(COUNT, FIRST, HOURS))
+    with pytest.MonkeyPatch.context() as environment, dg.DagsterInstance.ephemeral() as instance:
+        for name, value in NAMES.items():
+            environment.setenv(name, value)
+        assert kafka_connect_config.execute_in_process(instance=instance).success
+    caught_up(sink)
+    return COUNT
+
+
+@pytest.fixture
+def lake(sink: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB over that bucket."""
+    with connect_lake(sink) as connection:
+        yield connection

@@ -8,46 +8,95 @@ WITH topic_partition AS (
         unnest($committed)::BIGINT AS committed
 ),
 
-expected AS (
-    SELECT _partition, unnest(range(low, committed)) AS _offset
-    FROM topic_partition
-),
-
 dead_lettered AS (
     SELECT
         unnest($dead_partitions)::INTEGER AS _partition,
         unnest($dead_offsets)::BIGINT AS _offset
 ),
 
-missing AS (
-    SELECT _partition, _offset
-    FROM expected
-    ANTI JOIN landed_offset USING (_partition, _offset)
-    ANTI JOIN dead_lettered USING (_partition, _offset)
+-- The landed ranges, and an empty one at either end of what is looked for.
+stretch AS (
+    SELECT
+        landed._partition,
+        greatest(landed.first_offset, low) AS first_offset,
+        least(landed.last_offset, committed - 1) AS last_offset
+    FROM (SELECT unnest(ranges, recursive := true) FROM landed_folder) AS landed
+    JOIN topic_partition USING (_partition)
+    WHERE
+        landed.last_offset >= low
+        AND landed.first_offset < committed
+    UNION ALL
+    SELECT _partition, low, low - 1 FROM topic_partition
+    UNION ALL
+    SELECT _partition, committed, committed - 1 FROM topic_partition
+    WHERE committed > low
 ),
 
-missing_by_partition AS (
+-- Between a range and the furthest one that begins before it.
+gap AS (
     SELECT
         _partition,
-        count(*) AS missing,
-        min(_offset, $examples) AS first_missing
-    FROM missing
+        max(last_offset) OVER before + 1 AS first_offset,
+        first_offset - 1 AS last_offset
+    FROM stretch
+    WINDOW before AS (
+        PARTITION BY _partition
+        ORDER BY first_offset, last_offset
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    )
+),
+
+gap_by_partition AS (
+    SELECT
+        _partition,
+        sum(last_offset - first_offset + 1) AS not_landed
+    FROM gap
+    WHERE last_offset >= first_offset
     GROUP BY _partition
 ),
 
-landed_by_partition AS (
-    SELECT _partition, count(*) AS landed
-    FROM expected
-    SEMI JOIN landed_offset USING (_partition, _offset)
+dead_by_partition AS (
+    SELECT
+        dead_lettered._partition,
+        count(*) AS dead
+    FROM dead_lettered
+    JOIN gap
+        ON
+            gap._partition = dead_lettered._partition
+            AND dead_lettered._offset BETWEEN gap.first_offset AND gap.last_offset
+    GROUP BY dead_lettered._partition
+),
+
+-- As many of each gap as may be wanted, were they all dead-lettered but for the last ones.
+candidate AS (
+    SELECT
+        _partition,
+        unnest(
+            range(
+                first_offset,
+                least(last_offset + 1, first_offset + $examples + len($dead_offsets))
+            )
+        ) AS _offset
+    FROM gap
+    WHERE last_offset >= first_offset
+),
+
+first_by_partition AS (
+    SELECT
+        _partition,
+        min(_offset, $examples) AS first_missing
+    FROM candidate
+    ANTI JOIN dead_lettered USING (_partition, _offset)
     GROUP BY _partition
 )
 
 SELECT
     _partition,
-    coalesce(landed, 0) AS landed,
-    coalesce(missing, 0) AS missing,
+    (greatest(committed - low, 0) - coalesce(not_landed, 0))::BIGINT AS landed,
+    (coalesce(not_landed, 0) - coalesce(dead, 0))::BIGINT AS missing,
     coalesce(first_missing, []) AS first_missing
 FROM topic_partition
-LEFT JOIN landed_by_partition USING (_partition)
-LEFT JOIN missing_by_partition USING (_partition)
+LEFT JOIN gap_by_partition USING (_partition)
+LEFT JOIN dead_by_partition USING (_partition)
+LEFT JOIN first_by_partition USING (_partition)
 ORDER BY _partition;

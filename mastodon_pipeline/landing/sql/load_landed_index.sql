@@ -1,0 +1,13 @@
+-- Takes from the index the folders that have the same files as when they were counted.
+INSERT INTO landed_folder
+SELECT
+    folder,
+    version,
+    rows,
+    ranges
+FROM read_parquet($path)
+SEMI JOIN (
+    SELECT
+        unnest($folders) AS folder,
+        unnest($versions) AS version
+) AS present USING (folder, version);

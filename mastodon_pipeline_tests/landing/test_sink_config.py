@@ -1,0 +1,87 @@
+"""The sink's config in force, on the real stack: applied, put right, and told what is wrong."""
+
+import dagster as dg
+import pytest
+
+from infra.native_stack import Stack
+from mastodon_pipeline.landing.bucket import ensure_bucket
+from mastodon_pipeline.landing.connect_rest import ConnectRest
+from mastodon_pipeline.landing.connector import apply_connector_config
+from mastodon_pipeline.landing.connector_config import connector_config
+from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.landing.health import SinkState, connector_health
+from mastodon_pipeline.landing.jobs import kafka_connect_config
+from mastodon_pipeline.settings import Settings, load_settings
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment")]
+
+
+def test_connect_gives_no_secret_away(sink: Settings, landed: int, stack: Stack) -> None:
+    """Its REST API answers anyone on the machine."""
+    with ConnectRest(sink.kafka_connect_url) as connect:
+        given = str(connect.config(sink.connector_name))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert stack.environment[name] not in given
+
+
+def test_applying_again_changes_nothing(sink: Settings, landed: int) -> None:
+    """And the job shows the config and the tasks' states, without a secret."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = kafka_connect_config.execute_in_process(instance=instance)
+    shown = [
+        event.step_output_data.metadata
+        for event in result.all_events
+        if event.event_type is dg.DagsterEventType.STEP_OUTPUT
+    ]
+    assert shown[0]["changed"].value == "nothing"
+    assert shown[0]["state"].value == "connector RUNNING, task 0 RUNNING"
+    assert shown[0]["config"].value == connector_config(sink)
+    secret = sink.aws_secret_access_key
+    assert secret is not None
+    assert secret.get_secret_value() not in str(shown)
+
+
+def test_a_drifted_config_is_put_right(sink: Settings, landed: int) -> None:
+    """What somebody changed over REST is noticed, named and undone."""
+    wanted = connector_config(sink)
+    with ConnectRest(sink.kafka_connect_url) as connect:
+        connect.put_config(sink.connector_name, wanted | {"tasks.max": "2"})
+        assert connector_health(sink, None, 0).state is SinkState.DRIFTED
+        applied = apply_connector_config(sink, print)
+        assert applied.changed == ("tasks.max",)
+        assert connect.config(sink.connector_name) == wanted
+
+
+def test_a_config_that_connect_rejects_is_told_key_by_key(sink: Settings, landed: int) -> None:
+    """And the running connector stays as it was."""
+    wrong = connector_config(sink) | {"errors.tolerance": "some"}
+    with pytest.raises(LandingError, match=r"errors\.tolerance: .*infra/connect") as rejected:
+        apply_connector_config(sink, print, wanted=wrong)
+    assert "\n" not in str(rejected.value)
+    assert connector_health(sink, None, 0).state is not SinkState.DRIFTED
+
+
+def test_a_task_that_cannot_start_is_told_with_its_root_cause(sink: Settings, landed: int) -> None:
+    """The trace on one line, and the setting to look at."""
+    wrong = sink.model_copy(
+        update={
+            "connector_name": "landing-broken-sink",
+            "iceberg_catalog_uri": "jdbc:sqlite:file:/no/such/directory/catalog.db",
+        }
+    )
+    try:
+        with pytest.raises(LandingError, match=r"task \d failed: .*ICEBERG_CATALOG_URI") as told:
+            apply_connector_config(wrong, print)
+    finally:
+        with ConnectRest(sink.kafka_connect_url) as connect:
+            connect.delete("landing-broken-sink")
+    assert "\n" not in str(told.value)
+
+
+def test_wrong_keys_are_one_line_that_names_the_variables(sink: Settings) -> None:
+    """MinIO refuses them; the line says which variables to look at, and not what is in them."""
+    wrong = load_settings(aws_secret_access_key="not-the-secret")
+    with pytest.raises(LandingError, match="AWS_SECRET_ACCESS_KEY") as refused:
+        ensure_bucket(wrong)
+    assert "not-the-secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
