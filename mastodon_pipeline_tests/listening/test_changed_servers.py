@@ -40,7 +40,8 @@ def test_a_server_that_changes_hands_loses_nothing(monkeypatch: pytest.MonkeyPat
             wait_until(lambda: position_key(moves) in positions.kept, "a saved position")
             lets_go.change_servers([stays])
             simulator.wait_until(lambda: len(streams[1]) == 0)
-            published += [simulator.publish(number) for number in (0, 1, 2) for _ in range(5)]
+            # More than the page that a listener without a position would begin with.
+            published += [simulator.publish(number) for number in (0, 1, 2) for _ in range(60)]
             takes.change_servers([other, moves])
             simulator.wait_until(lambda: len(streams[1]) == 1)
             published += [simulator.publish(number) for number in (0, 1, 2) for _ in range(5)]
