@@ -1,0 +1,127 @@
+"""Time and memory of one busy day's tables: ten million toots, and what is told of them.
+
+A day with a quiet night and a busy evening, in which a third of the toots is told by a second
+server, some by a third, some are edited, deleted or delivered twice: 14 million records in 1,440
+files. Its hourly tables and then its daily tables and charts are built by runs of the jobs that
+the sensor asks for, checks included, each in a process of its own, whose greatest resident memory
+is told; DuckDB works within 2 GB and spills to disk.
+"""
+
+import multiprocessing
+import resource
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import click
+import dagster as dg
+
+from benchmarks.generated_records import write_records
+from benchmarks.object_store import an_object_store
+from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.definitions import definitions
+from mastodon_pipeline.usage.lake import open_lake
+from mastodon_pipeline.usage.partitions import DAY_KEY, HOUR_KEY
+from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START
+
+SLICES = 24 * 60
+"""Files of the day, about: a commit a minute. With one each 10 s, the listing grows, not this."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A run that built a day, or its hours."""
+
+    seconds: float
+    peak_mb: float
+    """The greatest resident memory of its process, 10^6 bytes."""
+
+
+def land(day: datetime, toots: int) -> None:
+    """The day's records, by two writers."""
+
+    def writer(number: int) -> None:
+        with open_lake(load_settings()) as lake:
+            lake.connection.execute("SET threads = 1")
+            for piece in range(number, SLICES, 2):
+                write_records(
+                    lake.connection,
+                    lake.layout.landed(),
+                    start=day,
+                    days=1,
+                    toots=toots,
+                    first=toots * piece // SLICES,
+                    last=toots * (piece + 1) // SLICES,
+                    by_hour=True,
+                )
+                if number == 0 and piece % 240 == 0:
+                    click.echo(f"  landing: {100 * piece // SLICES} %", err=True)
+
+    with ThreadPoolExecutor(2) as writers:
+        for done in [writers.submit(writer, number) for number in (0, 1)]:
+            done.result()
+
+
+def build(job_name: str, first: str, last: str) -> Built:
+    """One run, in this process.
+
+    Raises RuntimeError where a check finds a fault.
+    """
+    with tempfile.TemporaryDirectory(prefix="mastodon-bench-") as home:
+        Path(home, "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        with dg.DagsterInstance.from_config(home) as instance:
+            began = time.perf_counter()
+            result = definitions.resolve_job_def(job_name).execute_in_process(
+                instance=instance, tags={RANGE_START: first, RANGE_END: last}
+            )
+            seconds = time.perf_counter() - began
+    for check in result.get_asset_check_evaluations():
+        if not check.passed:
+            raise RuntimeError(f"{check.check_name}: {check.description}")
+    return Built(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+
+
+def build_apart(job_name: str, first: str, last: str) -> Built:
+    """In a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(build, job_name, first, last).result()
+
+
+def counted(day: date) -> int:
+    """The day's toots, by the tables."""
+    with open_lake(load_settings()) as lake:
+        table = lake.connection.read_parquet(lake.layout.daily("daily_usage", day))
+        row = table.select("toots").fetchone()
+    return int(row[0]) if row else 0
+
+
+@click.command()
+@click.option("--toots", default=10_000_000, show_default=True)
+def bench(toots: int) -> None:
+    """Seconds and peak memory of the tables of one day of ten million toots."""
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    with an_object_store():
+        began = time.monotonic()
+        land(day, toots)
+        click.echo(f"  landed in {time.monotonic() - began:.0f} s", err=True)
+        keys = day.strftime(HOUR_KEY), (day + timedelta(hours=23)).strftime(HOUR_KEY)
+        hours = build_apart("refresh_hourly_usage", *keys)
+        daily = build_apart("refresh_daily_usage", *[day.strftime(DAY_KEY)] * 2)
+        found = counted(day.date())
+    if found != toots:
+        raise click.ClickException(f"{toots} toots were posted, {found} are counted")
+    click.echo(f"\n{toots:,} toots\n{'tables':<8} {'seconds':>8} {'toots/s':>10} {'peak MB':>8}")
+    for name, built in (("hourly", hours), ("daily", daily)):
+        click.echo(
+            f"{name:<8} {built.seconds:>8.0f} {toots / built.seconds:>10,.0f} "
+            f"{built.peak_mb:>8,.0f}"
+        )
+    click.echo(f"BENCH usage.ten_million_day_seconds {hours.seconds + daily.seconds:.0f}")
+    click.echo(f"BENCH usage.ten_million_day_peak_mb {max(hours.peak_mb, daily.peak_mb):.0f}")
+
+
+if __name__ == "__main__":
+    bench()
