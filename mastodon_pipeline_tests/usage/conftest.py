@@ -1,11 +1,16 @@
 """What the usage stage's tests share."""
 
+import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from infra.native_stack import Stack
+from mastodon_pipeline.landing.bucket import ensure_bucket, s3_client
+from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline.usage.lake import Lake
 from mastodon_pipeline_tests.usage.local_lake import local_lake
 
@@ -22,3 +27,18 @@ def instance() -> Iterator[dg.DagsterInstance]:
     """A Dagster of its own, without a daemon."""
     with dg.DagsterInstance.ephemeral() as own:
         yield own
+
+
+@pytest.fixture
+def bucket(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings for a bucket of this test's own, which is gone afterwards."""
+    monkeypatch.setenv("S3_BUCKET", f"usage-test-{os.getpid()}")
+    settings = load_settings()
+    ensure_bucket(settings)
+    yield settings
+    with closing(s3_client(settings)) as s3:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=settings.s3_bucket)
+        for page in pages:
+            for found in page.get("Contents", []):
+                s3.delete_object(Bucket=settings.s3_bucket, Key=found["Key"])
+        s3.delete_bucket(Bucket=settings.s3_bucket)

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from infra.native_stack import Stack
-from mastodon_pipeline.landing.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.landing.errors import LandingError
 from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
 from mastodon_pipeline.usage.definitions import definitions
@@ -37,21 +34,6 @@ CHARTS = [
 ]
 KEY = "2026-11-24-15:00"
 BIN = Path(sys.executable).parent
-
-
-@pytest.fixture
-def bucket(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Settings for a bucket of this test's own, which is gone afterwards."""
-    monkeypatch.setenv("S3_BUCKET", f"usage-test-{os.getpid()}")
-    settings = load_settings()
-    ensure_bucket(settings)
-    yield settings
-    with closing(s3_client(settings)) as s3:
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=settings.s3_bucket)
-        for page in pages:
-            for found in page.get("Contents", []):
-                s3.delete_object(Bucket=settings.s3_bucket, Key=found["Key"])
-        s3.delete_bucket(Bucket=settings.s3_bucket)
 
 
 @pytest.fixture
@@ -180,7 +162,8 @@ def test_anybody_may_ask_in_sql_from_the_shell(lake: Lake, instance: dg.DagsterI
     piped = ask("--json", input="SELECT count(*) AS n FROM mastodon_toot;")
     assert piped.stdout == '[{"n":2}]\n', piped.stderr
     tables = ask("--csv", "SHOW TABLES").stdout.split()[1:]
-    assert tables == sorted(["toots", "toots_per_server_per_hour", *DAILY_TABLES, "mastodon_toot"])
+    built = ["toots", "toots_per_server_per_hour", *DAILY_TABLES]
+    assert tables == sorted([*built, "language", "mastodon_toot"])
     wrong = ask("SELECT nothing FROM toots")
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("mastodon-pipeline: Binder Error: ")
