@@ -16,7 +16,7 @@ __all__ = ["landed_toots_sensor", "requests"]
 
 INTERVAL_SECONDS = 10
 PARTITIONS_A_RUN = 24
-"""A longer range is cut, so that its newest hours never wait for a run that takes minutes."""
+"""A longer range is built from its oldest end, so many at a time, and the running hour apart."""
 PAST_RUNS_AT_ONCE = 2
 """Runs for partitions of the past, while the running hour's has the machine beside them."""
 ABANDONED = timedelta(minutes=15)
@@ -140,8 +140,12 @@ class _Refresh:
         newest_past = self._now - self._step
         free = PAST_RUNS_AT_ONCE - sum(run.last <= newest_past for run in self._unfinished)
         asked = []
-        for first, last in _cut(contiguous(due, self._step), self._step):
+        for first, last in self._cut(contiguous(due, self._step)):
             if last <= newest_past:
+                # An hour is built from the hour before as well, see `clamped`.
+                if reason := self._on_its_way(first - self._step):
+                    waiting[reason] = None
+                    continue
                 if free <= 0:
                     waiting[f"{self._job_name} has {PAST_RUNS_AT_ONCE} runs on their way"] = None
                     break
@@ -157,9 +161,8 @@ class _Refresh:
         One is on its way, or failed lately, or ended less than `pause` ago. A run that somebody
         cancelled counts as failed.
         """
-        for run in self._unfinished:
-            if run.covers(moment):
-                return f"{self._job_name} is on its way (run {run.run_id[:8]})"
+        if reason := self._on_its_way(moment):
+            return reason
         ended = [run for run in self._ended if run.covers(moment)]
         if not ended:
             return None
@@ -175,6 +178,24 @@ class _Refresh:
             return None
         failing = f" (its last {failures} runs failed)" if failures else ""
         return f"{self._job_name} is due again at {due:%H:%M:%S} UTC{failing}"
+
+    def _on_its_way(self, moment: datetime) -> str | None:
+        for run in self._unfinished:
+            if run.covers(moment):
+                return f"{self._job_name} is on its way (run {run.run_id[:8]})"
+        return None
+
+    def _cut(
+        self, ranges: Sequence[tuple[datetime, datetime]]
+    ) -> Iterator[tuple[datetime, datetime]]:
+        """What shall be one run each, the newest range first."""
+        for first, last in reversed(ranges):
+            longest = first + (PARTITIONS_A_RUN - 1) * self._step
+            waits = last > longest or self._on_its_way(first - self._step)
+            if waits and first < last and last > self._now - self._step:
+                yield last, last
+                last -= self._step
+            yield first, min(last, longest)
 
     def _runs(
         self, instance: dg.DagsterInstance, which: dg.RunsFilter, limit: int | None = None
@@ -197,14 +218,3 @@ class _Refresh:
 
     def _moment(self, key: str) -> datetime:
         return datetime.strptime(key, self._key_format).replace(tzinfo=UTC)
-
-
-def _cut(
-    ranges: Sequence[tuple[datetime, datetime]], step: timedelta
-) -> Iterator[tuple[datetime, datetime]]:
-    """The same, the newest first, and none longer than a run shall be."""
-    for first, last in reversed(ranges):
-        while last - first >= PARTITIONS_A_RUN * step:
-            yield last - (PARTITIONS_A_RUN - 1) * step, last
-            last -= PARTITIONS_A_RUN * step
-        yield first, last
