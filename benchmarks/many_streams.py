@@ -23,6 +23,7 @@ import httpx
 import psutil
 
 from mastodon_pipeline.listening.listener import Listener
+from mastodon_pipeline.listening.positions import KeptPosition
 from mastodon_pipeline.listening.toot_record import Record
 from mastodon_pipeline.listening.toot_sink import Acknowledged, DeadLetter
 from mastodon_pipeline.settings import REPOSITORY, Server, load_settings
@@ -63,11 +64,11 @@ class CountingSink:
 class NoPositions:
     """Every feed begins anew."""
 
-    def read(self) -> dict[str, str]:
+    def read(self) -> dict[str, KeptPosition]:
         """None."""
         return {}
 
-    def write(self, key: str, last_id: str) -> None:
+    def write(self, key: str, position: KeptPosition) -> None:
         """Forgotten."""
 
     def flush(self) -> None:

@@ -50,12 +50,20 @@ class Door:
         """Closes the port and every connection, within a second."""
         if self._reopening is not None:
             self._reopening.cancel()
+        transports = self._transports()
         await self._runner.cleanup()
+        _abort(transports)  # what a client never reads would keep its connection open
+        await asyncio.sleep(0)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where it is open."""
         return [(str(host), int(port)) for host, port in self._runner.addresses]
+
+    def _transports(self) -> list[asyncio.Transport]:
+        server = self._runner.server
+        connections = server.connections if server is not None else []
+        return [one.transport for one in connections if one.transport is not None]
 
     async def _listen(self, port: int) -> None:
         self._site = web.TCPSite(self._runner, HOST, port, ssl_context=self._tls, backlog=1024)
@@ -66,8 +74,11 @@ class Door:
             await self._site.stop()
             self._site = None
         await asyncio.sleep(min(0.05, seconds))  # streams that end in good order have ended
-        if self._runner.server is not None:
-            for connection in self._runner.server.connections:
-                connection.force_close()
+        _abort(self._transports())
         await asyncio.sleep(max(0.0, seconds - 0.05))
         await self._listen(self.port)
+
+
+def _abort(transports: list[asyncio.Transport]) -> None:
+    for transport in transports:
+        transport.abort()

@@ -134,7 +134,7 @@ class Streams:
         """Keeps a client's stream for as long as it lasts; a WebSocket where it asks for one."""
         websocket = request.headers.get("Upgrade", "").lower() == "websocket"
         stream: Stream = (
-            WebSocketStream(request, channel)
+            WebSocketStream(request, channel, self.wire)
             if websocket
             else EventStream(request, channel, self.wire)
         )

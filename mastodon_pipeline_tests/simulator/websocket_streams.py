@@ -7,16 +7,17 @@ import asyncio
 import contextlib
 from collections import deque
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
-from mastodon_pipeline_tests.simulator.frames import Frame
+from mastodon_pipeline_tests.simulator.frames import Frame, Wire
 
 
 class WebSocketStream:
     """One client's open WebSocket on one channel; a `streams.Stream`."""
 
-    def __init__(self, request: web.Request, channel: str) -> None:
+    def __init__(self, request: web.Request, channel: str, wire: Wire) -> None:
         self.channel = channel
+        self._wire = wire
         self._request = request
         self._waiting: deque[str | None] = deque()  # None: a ping
         self._wake = asyncio.Event()
@@ -45,7 +46,7 @@ class WebSocketStream:
 
     async def serve(self) -> web.StreamResponse:
         """Answers the request with the stream until it is ended, cut or left by the client."""
-        response = web.WebSocketResponse(compress=False)
+        response = web.WebSocketResponse(compress=False, autoping=False)
         await response.prepare(self._request)
         reading = asyncio.create_task(self._read(response))
         try:
@@ -55,6 +56,8 @@ class WebSocketStream:
                 await self._flush(response)
             # 1001: the server is going away (RFC 6455, section 7.4.1).
             await response.close(code=1001)
+        except ConnectionError:
+            pass  # The client has left.
         finally:
             reading.cancel()
             with contextlib.suppress(asyncio.CancelledError, RuntimeError):
@@ -70,6 +73,7 @@ class WebSocketStream:
                 await response.send_str(message)
 
     async def _read(self, response: web.WebSocketResponse) -> None:
-        async for _ in response:
-            pass  # Clients may subscribe to more; ours never does.
+        async for message in response:  # Clients may subscribe to more; ours never does.
+            if message.type is WSMsgType.PING and not self._wire.silent:
+                await response.pong(message.data)
         self.end()
