@@ -4,6 +4,8 @@ Heartbeats and assignments stand in the instance's key-value store, which every 
 the deployment can read; one row each a group, so nothing grows.
 """
 
+import os
+import socket
 import time
 from collections.abc import Sequence
 
@@ -36,16 +38,28 @@ _ACTIVE = [
 ]
 
 
-class _Heartbeat(msgspec.Struct, frozen=True):
+class Heartbeat(msgspec.Struct, frozen=True):
+    """A group's run is alive."""
+
     run_id: str = ""
     at: float = 0.0
+    """Seconds since 1970, UTC."""
     follows: int | None = None
+    """The version of its group's assignment that it follows."""
+    host: str = ""
+    pid: int = 0
 
 
 def beat(instance: dg.DagsterInstance, group: str, run_id: str, follows: int | None = None) -> None:
     """Notes that this run is alive, and which version of its group's assignment it follows."""
-    value = msgspec.json.encode(_Heartbeat(run_id, time.time(), follows))
-    keep(instance, _heartbeat_key(group), value.decode())
+    value = Heartbeat(run_id, time.time(), follows, socket.gethostname(), os.getpid())
+    keep(instance, _heartbeat_key(group), msgspec.json.encode(value).decode())
+
+
+def heartbeat_of(instance: dg.DagsterInstance, group: str) -> Heartbeat:
+    """The group's last heartbeat; an empty one where there never was any."""
+    [value] = kept(instance, _heartbeat_key(group))
+    return msgspec.json.decode(value, type=Heartbeat) if value else Heartbeat()
 
 
 def assign(instance: dg.DagsterInstance, group: str, assignment: Assignment) -> None:
@@ -71,8 +85,7 @@ def assignments_of(
 
 def seen_runs(instance: dg.DagsterInstance, group: str, limit: int = 15) -> list[SeenRun]:
     """The group's latest listener runs, newest first."""
-    [value] = kept(instance, _heartbeat_key(group))
-    heartbeat = msgspec.json.decode(value, type=_Heartbeat) if value else _Heartbeat()
+    heartbeat = heartbeat_of(instance, group)
     records = instance.get_run_records(
         dg.RunsFilter(job_name=JOB_NAME, tags={GROUP_TAG: group}), limit=limit
     )
