@@ -57,6 +57,7 @@ class TootProducer:
         self._closed = False
         self._failure: KafkaError | None = None
         self._produced = 0
+        self._report = partial(self._delivered, _nobody)
         self.failures = 0
         """Deliveries that failed for good."""
 
@@ -111,7 +112,11 @@ class TootProducer:
         headers: list[tuple[str, str | bytes | None]] | None,
         acknowledged: Acknowledged,
     ) -> None:
-        report = partial(self._delivered, acknowledged)
+        # Most records of a burst share their `acknowledged`. An object for each, alive until the
+        # broker has answered, would also keep the garbage collector busy.
+        if self._report.args[0] is not acknowledged:
+            self._report = partial(self._delivered, acknowledged)
+        report = self._report
         while not self._closed:
             try:
                 self._producer.produce(
@@ -143,3 +148,7 @@ class TootProducer:
         else:
             self.failures += 1
             self._failure = self._failure or error
+
+
+def _nobody() -> None:
+    pass
