@@ -1,0 +1,123 @@
+"""Where a toot's time goes on its way from the socket to Kafka, stage by stage, in CPU time."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable
+
+from benchmarks.listeners import Meter, SimulatedServer
+from mastodon_pipeline.listening.connections import Connections
+from mastodon_pipeline.listening.discovery import Way
+from mastodon_pipeline.listening.kafka_listener import open_kafka
+from mastodon_pipeline.listening.sse import ServerSentEvent
+from mastodon_pipeline.listening.statuses import Status, decode_status
+from mastodon_pipeline.listening.stream_listener import BlockStreamListener
+from mastodon_pipeline.listening.streaming import Sweeper, follow_events
+from mastodon_pipeline.listening.text import plain_text
+from mastodon_pipeline.listening.toot_record import ObservingServer, Record, toot_record
+from mastodon_pipeline.listening.toot_schema import encode
+from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline_tests.simulator.plan import build_plan
+from mastodon_pipeline_tests.simulator.status import status_json
+
+_NOON = 1_780_000_000_000
+_OBSERVER = ObservingServer("https://harbour.example", "harbour.example")
+_REPETITIONS = 3
+
+
+def payloads(count: int) -> list[bytes]:
+    """So many statuses as the simulated server streams them."""
+    plan = build_plan([_OBSERVER.domain], count, 6.0, 7, _NOON)
+    ids = plan.ids[_OBSERVER.domain]
+    return [status_json(toot, toot.server, ids.at(toot.created_at)) for toot in plan.toots]
+
+
+def stages(statuses: list[bytes]) -> dict[str, float]:
+    """Microseconds of CPU a toot by stage, each alone with its data at hand: medians of three.
+
+    So they add up to less than the listener takes, which also goes from one to the next.
+    """
+    count = len(statuses)
+    decoded = [decode_status(payload) for payload in statuses]
+    records = _records(decoded)
+    text = _alone(lambda: [plain_text(status.content or "") for status in decoded], count)
+    encoding = _alone(lambda: [encode(record, 1) for record in records], count)
+    return {
+        "reading (socket, HTTP, events)": _median(lambda: asyncio.run(_read(count))),
+        "decoding (JSON to a typed status)": _alone(
+            lambda: [decode_status(payload) for payload in statuses], count
+        ),
+        "text (HTML to plain)": text,
+        "record (the topic's fields)": _alone(lambda: _records(decoded), count) - text,
+        "encoding (Avro)": encoding,
+        "producing (librdkafka, reports)": _median(lambda: _send(records)) - encoding,
+    }
+
+
+def _records(statuses: list[Status]) -> list[Record]:
+    return [toot_record(status, "update", _OBSERVER, "stream", _NOON) for status in statuses]
+
+
+def _alone(work: Callable[[], object], toots: int) -> float:
+    def measured() -> float:
+        meter = Meter()
+        meter.begin()
+        work()
+        return meter.taken(toots).microseconds
+
+    return _median(measured)
+
+
+def _median(measured: Callable[[], float]) -> float:
+    return statistics.median(measured() for _ in range(_REPETITIONS))
+
+
+def _send(records: list[Record]) -> float:
+    sink, _ = open_kafka(load_settings(kafka_topic=f"bench-stage-{time.time_ns()}"))
+    meter = Meter()
+    meter.begin()
+    for record in records:
+        sink.send(record, _acknowledged)
+    sink.close(60)
+    return meter.taken(len(records)).microseconds
+
+
+def _acknowledged() -> None:
+    pass
+
+
+class _Counting(BlockStreamListener):
+    """Reads a stream and does nothing with its events."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__()
+        self.connected, self.done = asyncio.Event(), asyncio.Event()
+        self._left = wanted
+
+    def on_connected(self) -> None:
+        self.connected.set()
+
+    def take(self, event: ServerSentEvent) -> None:
+        if event.name == "update":
+            self._left -= 1
+            if self._left == 0:
+                self.done.set()
+
+
+async def _read(toots: int) -> float:
+    settings = load_settings(mastodon_allow_private_addresses=True)
+    listener = _Counting(toots)
+    with SimulatedServer(toots) as simulated:
+        way = Way("stream", "", with_token=True, streaming_url=simulated.url)
+        async with Connections(settings) as connections:
+            reading = asyncio.create_task(
+                follow_events(way, simulated.token, listener, connections, Sweeper())
+            )
+            await listener.connected.wait()
+            meter = Meter()
+            meter.begin()
+            simulated.start()
+            await listener.done.wait()
+            taken = meter.taken(toots)
+            reading.cancel()
+    return taken.microseconds
