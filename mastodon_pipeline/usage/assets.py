@@ -4,6 +4,7 @@ import dagster as dg
 
 from mastodon_pipeline.usage import checks, columns, tables
 from mastodon_pipeline.usage.lake import LakeSource
+from mastodon_pipeline.usage.lineage import LINEAGE
 from mastodon_pipeline.usage.materialising import (
     HOURLY_FRESHNESS,
     OWNERS,
@@ -43,6 +44,7 @@ UNSHOWN = (
     freshness_policy=HOURLY_FRESHNESS,
     metadata={
         "dagster/column_schema": columns.TOOTS,
+        "dagster/column_lineage": LINEAGE["toots"],
         "sql": shown_sql("toots"),
     },
 )
@@ -81,6 +83,7 @@ def toots(
     freshness_policy=HOURLY_FRESHNESS,
     metadata={
         "dagster/column_schema": columns.TOOTS_PER_SERVER_PER_HOUR,
+        "dagster/column_lineage": LINEAGE["toots_per_server_per_hour"],
         "sql": shown_sql("toots_per_server_per_hour"),
     },
 )

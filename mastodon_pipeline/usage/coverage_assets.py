@@ -10,6 +10,7 @@ from mastodon_pipeline.usage import columns
 from mastodon_pipeline.usage.assets import toots_per_server_per_hour
 from mastodon_pipeline.usage.coverage import TABLE, build_server_coverage, coverage_is_plausible
 from mastodon_pipeline.usage.lake import LakeSource
+from mastodon_pipeline.usage.lineage import LINEAGE
 from mastodon_pipeline.usage.materialising import (
     DAILY_FRESHNESS,
     OWNERS,
@@ -48,7 +49,11 @@ CHECK = "coverage_is_plausible"
     kinds={*TABLE_KINDS, "mastodon"},
     retry_policy=RETRY,
     freshness_policy=DAILY_FRESHNESS,
-    metadata={"dagster/column_schema": columns.SERVER_COVERAGE, "sql": shown_sql(TABLE)},
+    metadata={
+        "dagster/column_schema": columns.SERVER_COVERAGE,
+        "dagster/column_lineage": LINEAGE[TABLE],
+        "sql": shown_sql(TABLE),
+    },
 )
 def server_coverage(
     context: dg.AssetExecutionContext, lake_source: dg.ResourceParam[LakeSource]

@@ -10,6 +10,7 @@ import dagster as dg
 from mastodon_pipeline.usage import checks, columns
 from mastodon_pipeline.usage.assets import toots
 from mastodon_pipeline.usage.lake import Lake, LakeSource
+from mastodon_pipeline.usage.lineage import LINEAGE
 from mastodon_pipeline.usage.materialising import (
     DAILY_FRESHNESS,
     OWNERS,
@@ -64,7 +65,11 @@ def _daily_asset(
         kinds=TABLE_KINDS,
         retry_policy=RETRY,
         freshness_policy=DAILY_FRESHNESS,
-        metadata={"dagster/column_schema": schema, "sql": shown_sql(name)},
+        metadata={
+            "dagster/column_schema": schema,
+            "dagster/column_lineage": LINEAGE[name],
+            "sql": shown_sql(name),
+        },
     )
     def daily_table(
         context: dg.AssetExecutionContext, lake_source: dg.ResourceParam[LakeSource]

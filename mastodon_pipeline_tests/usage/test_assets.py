@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pytest
 
 from mastodon_pipeline.usage import assets
 from mastodon_pipeline.usage.definitions import definitions
@@ -195,23 +194,3 @@ def test_a_backfill_of_days_is_one_run(lake: Lake, instance: dg.DagsterInstance)
             assert one.metadata["path"].value == path
             assert one.metadata["dagster/row_count"].value == len(rows(lake, path))
             assert one.metadata["first rows"].value.startswith("| day |")
-
-
-@pytest.mark.parametrize(
-    "asset",
-    [
-        assets.toots,
-        assets.toots_per_server_per_hour,
-        *(definitions.resolve_assets_def(table) for table in DAILY_TABLES),
-    ],
-    ids=lambda asset: asset.key.to_user_string(),
-)
-def test_every_table_says_what_it_holds(asset: dg.AssetsDefinition) -> None:
-    """Description, owners, kinds, column meanings and the SQL itself."""
-    (spec,) = asset.specs
-    assert "public" in (spec.description or "").lower()
-    assert spec.owners == ["team:mastodon-pipeline"]
-    assert {"duckdb", "parquet"} <= spec.kinds
-    schema = spec.metadata["dagster/column_schema"]
-    assert all(column.description for column in schema.columns)
-    assert "```sql" in spec.metadata["sql"].value
