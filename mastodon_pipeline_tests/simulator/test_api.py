@@ -28,7 +28,7 @@ HARBOUR, MEADOW, ORBIT, FORTRESS, HUSH = range(5)
 @pytest.fixture(scope="module")
 def published() -> Iterator[Simulator]:
     """Five servers whose whole plan is published."""
-    options = Options(servers=SERVERS, toots=400, speed=float("inf"), start="now")
+    options = Options(servers=SERVERS, toots=1200, speed=float("inf"), start="now")
     with Simulator(options, control_port=0) as simulator:
         simulator.wait_until_done()
         yield simulator
@@ -281,4 +281,4 @@ def test_everything_is_on_loopback(published: Simulator) -> None:
     assert len(addresses) == len(SERVERS) + 1
     assert {host for host, _ in addresses} == {"127.0.0.1"}
     status = requests.get(f"{published.control_url}/status", timeout=10).json()
-    assert (status["planned"], status["published"], status["done"]) == (400, 400, True)
+    assert (status["planned"], status["published"], status["done"]) == (1200, 1200, True)
