@@ -84,8 +84,10 @@ class ServerSession(requests.Session):
             return None
         here, there = urlsplit(resp.url), urlsplit(target)
         if there.netloc and (there.hostname, there.port) != (here.hostname, here.port):
+            resp.close()
             raise CrossHostRedirect(f"{here.netloc} redirects to {there.netloc}")
         if there.scheme == "http" and here.scheme == "https":
+            resp.close()
             raise CrossHostRedirect(f"{here.netloc} redirects from https to http")
         return target
 
