@@ -37,7 +37,7 @@ POST /fault?kind=KIND[&server=DOMAIN]   at one server or all of them, where KIND
                                         an HTTP status; FORM is iso, epoch, retry_after or none
        redirect[&target=URL]            to the same place, here or at another server
        bomb, endless_header, endless_line [&megabytes=N]
-       drop, hang, hang_up, cut_body, garbage
+       drop, hang, hang_up, cut_body, trickle, garbage
        each with &seconds=S[&endpoint=ENDPOINT]
 """
 

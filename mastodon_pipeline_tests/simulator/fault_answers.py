@@ -5,6 +5,7 @@ drop            a reset, before a word is said
 hang            nothing, for ever: accepted and never answered
 hang_up         200, and the body ends at once
 cut_body        200, and a reset in the middle of the body
+trickle         200, and a space now and then, for ever
 redirect        302, to the same place with `?redirected=1`, here or on another server
 bomb            200, a few kB of gzip that unfold to many MB of spaces
 endless_header  200, with a header line that goes on for many MB
@@ -49,6 +50,11 @@ async def answer(fault: Fault, request: web.Request) -> web.StreamResponse | Non
         case "cut_body":
             await _body(request, [b'data: {"id": "1"' if _streams(request) else b'[{"id": "1"'])
             return _reset(request)
+        case "trickle":
+            response = await _body(request, [b" "])
+            while True:
+                await asyncio.sleep(0.05)
+                await response.write(b" ")
         case "endless_line":
             start = b"event: update\ndata: " if _streams(request) else b'{"domain": "'
             return await _body(request, [start, *[b"x" * MEGABYTE] * fault.megabytes])

@@ -10,7 +10,7 @@ Endpoint = Literal["instance", "timeline", "streaming", "other"]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 REQUEST_FAULTS = frozenset(
     {
-        *("answer", "drop", "hang", "hang_up", "cut_body", "redirect"),
+        *("answer", "drop", "hang", "hang_up", "cut_body", "trickle", "redirect"),
         *("bomb", "endless_header", "endless_line", "garbage"),
     }
 )

@@ -38,6 +38,8 @@ class ServerPolicy:
     """How long anonymous answers are cached; Mastodon's 15 s only delay a test."""
     limits: Limits = MASTODON_LIMITS
     """How often a client may ask."""
+    ignores_min_id: bool = False
+    """Other software may: a page is then always the newest one."""
     software: Software = "mastodon"
     streams_apart: bool = False
     """Streaming has an address of its own, as large servers do it; the instance names it."""

@@ -209,7 +209,7 @@ class _Routes:
             limit=limit if "limit" in query else DEFAULT_LIMIT,
             max_id=self._id(query.get("max_id")),
             since_id=self._id(query.get("since_id")),
-            min_id=self._id(query.get("min_id")),
+            min_id=None if self._server.policy.ignores_min_id else self._id(query.get("min_id")),
         )
         ids = timeline.page(page)
         headers = {"Link": self._links(request, ids)} if ids else {}

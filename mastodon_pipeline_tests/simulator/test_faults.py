@@ -93,12 +93,16 @@ def test_a_hanging_server_accepts_and_never_answers() -> None:
 
 
 def test_a_server_can_answer_and_hang_up() -> None:
-    """A stream that greets and ends, an answer without a body, one cut in its middle."""
+    """A stream that greets and ends, an answer without a body, an endless and a cut one."""
     with Simulator(quiet()) as simulator:
         server = simulator.servers[0]
         simulator.fault("hang_up")
         assert get(server, STREAM).content == b":)\n"
         assert get(server, TIMELINE).content == b""
+        simulator.fault("trickle")
+        with get(server, TIMELINE, stream=True) as response:
+            spaces = response.iter_content(1)
+            assert [next(spaces) for _ in range(3)] == [b" "] * 3
         simulator.fault("cut_body")
         with pytest.raises(requests.RequestException, match=r"prematurely|reset|broken"):
             get(server, TIMELINE)
