@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,8 +58,7 @@ class Server:
 
         From the environment, else from the file `.env`.
         """
-        found = os.environ.get(self.token_env) or dotenv_values(OWN_FILE).get(self.token_env)
-        return found or None
+        return os.environ.get(self.token_env) or _own_file(OWN_FILE).get(self.token_env) or None
 
     @property
     def name(self) -> str:
@@ -239,6 +239,20 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise SettingsError("these settings are wrong: " + "; ".join(lines)) from None
+
+
+def _own_file(path: Path) -> Mapping[str, str | None]:
+    try:
+        found = path.stat()
+    except OSError:
+        return {}
+    return _read_own_file(path, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read_own_file(path: Path, *_version: int) -> Mapping[str, str | None]:
+    # Kept until the file changes: a thousand servers ask for their tokens in one second.
+    return dotenv_values(path)
 
 
 def _servers_in(path: Path) -> list[Server]:

@@ -34,7 +34,7 @@ from mastodon_pipeline.settings import Settings
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """A WebSocket message beyond this ends the connection; its toot is read from the timeline."""
 _CONNECTS_AT_ONCE = 100
-_PAGES_AT_ONCE = 16
+_PAGES_AT_ONCE = 200
 _PER_HOST = 6
 _KEEPALIVE_SECONDS = 30.0
 """Longer than the pause between two polls, so that a polled server need not greet us each time."""

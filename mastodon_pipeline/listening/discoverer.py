@@ -24,7 +24,7 @@ from mastodon_pipeline.listening.server_session import Refused, ServerSession
 from mastodon_pipeline.settings import Server, Settings
 
 _SOON_SECONDS = 60.0
-_AT_ONCE = 24
+_AT_ONCE = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +83,4 @@ class Discoverer:
                 if token is None or refused.status not in TOKEN_REFUSALS:
                     raise
                 client = mastodon_client(server, None, session, timeout)
-                return discover(server, client), refused
+                return discover(server, client), Refused(refused.status, refused.reason)

@@ -180,6 +180,8 @@ def after_refusal(refusals: Refusals, way: Way, refused: Refused) -> Refusals | 
 
     None where there is no other way to be tried: it is down, wants to be left alone, or refuses us.
     """
+    # The answer alone is kept: with its traceback it would hold the whole connection.
+    refused = Refused(refused.status, refused.reason)
     if way.kind == "stream" and refused.status in STREAM_REFUSALS:
         return replace(refusals, stream=refused)
     if way.kind == "websocket" and refused.status in STREAM_REFUSALS:

@@ -7,6 +7,7 @@ for room in the producer's queue. Stopping takes seconds, whatever the tasks are
 
 import asyncio
 import logging
+import resource
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -32,6 +33,15 @@ _REDISCOVERY_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 _FLUSH_SECONDS = 10.0
 _log = logging.getLogger(__name__)
+
+
+def allow_many_connections() -> None:
+    """Lets this process open as many files as the system lets it: each stream is one.
+
+    The usual limit, 1024, would not do for a thousand servers; any process may raise it that far.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Listener:
@@ -101,6 +111,7 @@ class Listener:
         thread: what has been read is flushed and the positions are saved.
         Raises DeliveryFailed where Kafka did not take what was read.
         """
+        allow_many_connections()
         thread = Thread(target=self._run_loop, name="listening", daemon=True)
         try:
             thread.start()

@@ -1,8 +1,13 @@
-"""Why a server could not be reached, in one line: the cause inside the HTTP library's wrappings."""
+"""Why a server could not be reached, in one line: the cause inside the HTTP library's wrappings.
 
+Both libraries': requests with urllib3, which Mastodon.py uses, and aiohttp.
+"""
+
+import socket
 import ssl
 from http.client import RemoteDisconnected
 
+from aiohttp import ClientPayloadError, ServerDisconnectedError
 from urllib3.exceptions import (
     ConnectTimeoutError,
     NameResolutionError,
@@ -16,7 +21,7 @@ _LONGEST = 200
 def network_reason(error: BaseException) -> str:
     """What went wrong on the way: DNS, TCP, TLS, a timeout; else the error's own words, cut."""
     for cause in _causes(error):
-        if isinstance(cause, NameResolutionError):
+        if isinstance(cause, NameResolutionError | socket.gaierror):
             return "its name is not known (DNS)"
         if isinstance(cause, NewConnectionError):
             continue  # To urllib3 a timeout; the socket's own error is inside.
@@ -28,8 +33,10 @@ def network_reason(error: BaseException) -> str:
             return "it did not answer in time"
         if isinstance(cause, ConnectionRefusedError):
             return "it refuses connections"
-        if isinstance(cause, ConnectionResetError | RemoteDisconnected):
+        if isinstance(cause, ConnectionResetError | RemoteDisconnected | ServerDisconnectedError):
             return "it hung up"
+        if isinstance(cause, ClientPayloadError):
+            return "it hung up in the middle"
     return " ".join(str(error).split())[:_LONGEST]
 
 
@@ -41,7 +48,8 @@ def _causes(error: BaseException) -> list[BaseException]:
         if one in found:
             continue
         found.append(one)
-        # requests puts urllib3's error into its args, urllib3 the socket's into `reason`.
+        # requests puts urllib3's error into its args, as aiohttp does the system's; urllib3 puts
+        # the socket's into `reason`.
         inner = [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
         waiting += [e for e in inner if isinstance(e, BaseException)]
     return found

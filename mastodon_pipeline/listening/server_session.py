@@ -37,6 +37,7 @@ class Refused(Exception):
     def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{status} {reason}".strip())
         self.status = status
+        self.reason = reason
         self.headers: Mapping[str, str] = headers or {}
 
 

@@ -7,6 +7,7 @@ timer around each read would cost more than the read.
 
 import asyncio
 import time
+from typing import Protocol
 
 import aiohttp
 
@@ -26,12 +27,19 @@ _PATHS: dict[Feed, str] = {
 }
 
 
+class Cuttable(Protocol):
+    """What bytes are awaited from: aiohttp's StreamReader."""
+
+    def set_exception(self, exc: BaseException, /) -> None:
+        """Whoever waits for bytes gets this instead."""
+
+
 class OpenStream:
     """A stream's sign of life."""
 
     __slots__ = ("content", "heard_at")
 
-    def __init__(self, content: aiohttp.StreamReader) -> None:
+    def __init__(self, content: Cuttable) -> None:
         self.content = content
         self.heard_at = time.monotonic()
 
