@@ -30,7 +30,7 @@ from mastodon_pipeline_tests.simulator.simulator import Simulator
 MEGABYTE = 2**20
 
 
-@pytest.mark.parametrize("endpoint", ["timeline", "streaming"])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_redirect_to_another_host_is_not_followed(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
