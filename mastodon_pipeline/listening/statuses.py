@@ -20,6 +20,9 @@ from msgspec import Struct
 
 from mastodon_pipeline.listening.text import scrub
 
+MAX_IDENTITY = 4096
+"""Characters of a toot's id, uri and account together; Mastodon's own stay below 700 with the longest of domains."""
+
 
 class UndecodableStatus(ValueError):
     """A payload that is no status, even read tolerantly; the message says what is missing."""
@@ -85,7 +88,8 @@ def decode_status(payload: bytes) -> Status:
     """The status in a JSON payload (UTF-8 bytes).
 
     Raises UndecodableStatus where the payload is not JSON, or lacks what a toot cannot be
-    recorded without: id, uri, created_at, account.acct.
+    recorded without: id, uri, created_at, account.acct; or where these are no one's real ones,
+    for they are remembered (`SeenToots`), and our memory is not a stranger's to fill.
     """
     try:
         status = _typed_status.decode(payload)
@@ -96,6 +100,8 @@ def decode_status(payload: bytes) -> Status:
             status = _tolerantly(payload)
     if not status.uri or not status.account.acct or status.id == "":
         raise UndecodableStatus("id, uri or account.acct is empty")
+    if len(status.uri) + len(status.account.acct) + len(str(status.id)) > MAX_IDENTITY:
+        raise UndecodableStatus(f"id, uri and account.acct have over {MAX_IDENTITY} characters")
     return status
 
 

@@ -18,6 +18,8 @@ _FALSE, _TRUE = b"\0", b"\1"
 _NULL, _NOT_NULL = b"\0", b"\2"
 """Which branch of a union follows."""
 _NO_TEXTS = b"\0"
+_MOST_REMEMBERED = 512
+"""Characters."""
 
 
 def encoded(record: Mapping[str, Any], header: bytes = b"") -> bytes:
@@ -30,6 +32,11 @@ def encoded(record: Mapping[str, Any], header: bytes = b"") -> bytes:
     )
     characters, words = record["characters"], record["words"]
     edited_at, tag_names, indexable = record["edited_at"], record["tag_names"], record["indexable"]
+    server, app, language = record["server"], record["app"], record["language"]
+    visibility = record["visibility"]
+    # What strangers wrote is remembered only while it is short: our memory is not theirs to fill.
+    short = len(server) + len(app) + len(language) + len(visibility) < _MOST_REMEMBERED
+    often = _repeated_text if short else _text
     if (favourites | tags | mentions | media | characters | words) >> _SMALL_BITS:
         raise ValueError("a number that is negative or large")
     return b"".join(
@@ -39,7 +46,7 @@ def encoded(record: Mapping[str, Any], header: bytes = b"") -> bytes:
             _text(record["uri"]),
             _text(record["status_id"]),
             _repeated_text(record["base_url"]),
-            _repeated_text(record["server"]),
+            often(server),
             _long(record["created_at"]),
             _NULL if edited_at is None else _given_long(edited_at),
             _long(record["ingested_at"]),
@@ -47,10 +54,10 @@ def encoded(record: Mapping[str, Any], header: bytes = b"") -> bytes:
             _text(record["username"]),
             _text(record["acct"]),
             _TRUE if record["bot"] else _FALSE,
-            _repeated_text(record["app"]),
+            often(app),
             _text(record["url"]),
-            _repeated_text(record["language"]),
-            _repeated_text(record["language_primary"]),
+            often(language),
+            often(record["language_primary"]),
             _SMALL[favourites],
             _SMALL[tags],
             _NO_TEXTS if tag_names == [] else _texts(tag_names),
@@ -59,7 +66,7 @@ def encoded(record: Mapping[str, Any], header: bytes = b"") -> bytes:
             _SMALL[mentions],
             _SMALL[media],
             _text(record["mastodon_text"]),
-            _repeated_text(record["visibility"]),
+            often(visibility),
             _TRUE if record["sensitive"] else _FALSE,
             _TRUE if record["reply"] else _FALSE,
             _NULL if indexable is None else _given_boolean(indexable),

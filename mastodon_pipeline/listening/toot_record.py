@@ -64,7 +64,9 @@ def toot_record(
         "app": (application and application.name) or "",
         "url": status.url or "",
         "language": language,
-        "language_primary": _primary_subtag(language),
+        "language_primary": (_usual_primary_subtag if len(language) < 64 else _primary_subtag)(
+            language
+        ),
         "favourites": favourites if 0 <= favourites <= _INT_MAX else _INT_MAX * (favourites > 0),
         "tags": len(tag_names),
         "tag_names": tag_names,
@@ -80,9 +82,11 @@ def toot_record(
     }
 
 
-@lru_cache(1024)
 def _primary_subtag(language: str) -> str:
     return language.replace("_", "-").partition("-")[0].strip().lower()
+
+
+_usual_primary_subtag = lru_cache(1024)(_primary_subtag)
 
 
 def delete_record(

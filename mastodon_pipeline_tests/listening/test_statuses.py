@@ -97,6 +97,20 @@ def test_no_nul_comes_through(field: str, value: object) -> None:
     assert "\\x00" not in repr(record)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("uri", "https://a.example/" + "x" * 4096),
+        ("id", "1" * 4097),
+        ("account", {"acct": "a" * 4097}),
+    ],
+)
+def test_an_endless_identity_is_refused(field: str, value: object) -> None:
+    """The latest 200,000 toots are remembered for their deletes."""
+    with pytest.raises(UndecodableStatus, match="over 4096 characters"):
+        decode_status(with_field(field, value))
+
+
 def test_a_page_keeps_each_status_raw() -> None:
     """So that one bad status does not spoil its page."""
     page = json.dumps([PLAIN, {"id": 7}, None]).encode()

@@ -1,6 +1,7 @@
 """Our Avro encoding against fastavro's, byte for byte."""
 
 import io
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from fastavro import schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mastodon_pipeline.listening.statuses import decode_status
+from mastodon_pipeline.listening.statuses import Application, decode_status
 from mastodon_pipeline.listening.toot_encoding import NOT_PLAIN, encoded
 from mastodon_pipeline.listening.toot_record import ObservingServer, toot_record
 from mastodon_pipeline.listening.toot_schema import encode, toot_schema
@@ -94,3 +95,18 @@ def test_a_servers_toots_never_need_fastavro() -> None:
         status = decode_status(status_json(toot, "a.example", number))
         record = toot_record(status, "update", OBSERVER, "stream", 1_780_000_000_000)
         assert encoded(record) == by_fastavro(record)
+
+
+def test_nothing_long_is_remembered() -> None:
+    """A server that makes up a language of a megabyte for each toot does not fill our memory."""
+    toots = build_plan(["a.example"], 1, 1.0, 7, 0).toots
+    payload = status_json(toots[0], "a.example", 1)
+    tracemalloc.start()
+    for number in range(30):
+        status = decode_status(payload)
+        status.language = status.visibility = status.account.acct = f"{number}" * 500_000
+        status.application = Application(status.language)
+        encode(toot_record(status, "update", OBSERVER, "stream", 1_780_000_000_000), 1)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 5_000_000
