@@ -178,8 +178,9 @@ class Listener:
 
     async def _rediscover(self) -> None:
         asking: set[asyncio.Task[None]] = set()
+        pause = min(_REDISCOVERY_SECONDS, self._shared.patience.rediscover_seconds / 4)
         while True:
-            await asyncio.sleep(_REDISCOVERY_SECONDS)
+            await asyncio.sleep(pause)
             for follower in self._followers.values():
                 if follower.rediscovery_due:
                     task = asyncio.create_task(follower.rediscover())
