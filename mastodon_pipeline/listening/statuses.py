@@ -21,7 +21,7 @@ from msgspec import Struct
 from mastodon_pipeline.listening.text import scrub
 
 MAX_IDENTITY = 4096
-"""Characters of a toot's id, uri and account together; Mastodon's own stay below 700 with the longest of domains."""
+"""Characters of a toot's id, uri and account together; Mastodon's own have at most 700."""
 
 
 class UndecodableStatus(ValueError):
