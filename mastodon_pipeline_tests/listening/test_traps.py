@@ -29,6 +29,24 @@ CLOSED = ServerPolicy(
 )
 
 
+# Pace
+
+
+def test_a_cached_timeline_is_polled_no_more_often_than_it_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Mastodon caches what strangers see, and says for how long."""
+    with (
+        Simulator(quiet(replace(POLLED, cache_seconds=1.0))) as simulator,
+        listening_to(simulator, monkeypatch) as scene,
+    ):
+        scene.wait_for("polling")
+        asked = scene.asked("timeline")
+        time.sleep(2.0)
+        assert 1 <= scene.asked("timeline") - asked <= 3, "although every 0.2 s is configured"
+        scene.hears()
+
+
 # Refusals
 
 

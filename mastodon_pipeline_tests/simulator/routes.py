@@ -4,6 +4,7 @@ See: https://docs.joinmastodon.org/methods/ and, for who may read what, Mastodon
 `Api::V1::Timelines::PublicController` and streaming/index.js.
 """
 
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -194,6 +195,7 @@ class _Routes:
         else:
             body, headers = self._page(request, local, remote)
             if who.token is None and seconds:
+                headers["Cache-Control"] = f"public, max-age={math.ceil(seconds)}"
                 self._cache[key] = (time.monotonic() + seconds, body, headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
