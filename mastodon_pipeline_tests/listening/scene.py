@@ -40,7 +40,7 @@ CONTACT = "https://example.org/who-listens"
 EAGER = Backoff(first=0.1, longest=0.5)
 STEADY = Backoff(first=0.5, longest=60.0)
 """Full jitter, at least a tenth of the bound: in the first 1.5 s at most five further attempts."""
-SOON = {"reset": "iso", "reset_seconds": 0.1}
+SOON: dict[str, Any] = {"reset": "iso", "reset_seconds": 0.1}
 """Of a budget: a server that says nothing of one is asked for pages every three seconds."""
 ATTEMPTS = 6
 """The most that `STEADY` allows in 1.5 s, whatever its jitter."""

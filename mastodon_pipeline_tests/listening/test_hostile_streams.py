@@ -91,7 +91,7 @@ def accounted(event: KnownEvent, outcome: Outcome) -> bool:
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
 )
-@given(st.binary(min_size=16, max_size=40))
+@given(st.binary(min_size=12, max_size=32))
 def test_every_event_of_a_hostile_stream_is_accounted_for(script: bytes) -> None:
     """Mutated JSON, NUL, lone surrogates, bad UTF-8, huge numbers, null lists, deep nesting, any
     line end, any cut, oversized, unfinished: each whole event once, in order, none beside."""

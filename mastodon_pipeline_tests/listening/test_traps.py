@@ -42,8 +42,8 @@ def test_a_cached_timeline_is_polled_no_more_often_than_it_changes(
     ):
         scene.wait_for("polling")
         asked = scene.asked("timeline")
-        time.sleep(2.0)
-        assert 1 <= scene.asked("timeline") - asked <= 3, "although every 0.2 s is configured"
+        time.sleep(1.1)
+        assert 1 <= scene.asked("timeline") - asked <= 2, "although every 0.2 s is configured"
         scene.hears()
 
 

@@ -15,6 +15,7 @@ from mastodon_pipeline_tests.listening.scene import (
     CONTACT,
     ENDPOINTS,
     POLLED,
+    SOON,
     STEADY,
     STREAMED,
     holds_for,
@@ -99,7 +100,7 @@ def test_an_answer_that_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     policies = [replace(policy, domain=at) for policy, at in zip(policies, ENDPOINTS, strict=True)]
     with Simulator(quiet(*policies)) as simulator:
         for server, endpoint in enumerate(ENDPOINTS):
-            simulator.fault("garbage", server, endpoint=endpoint, seconds=60)
+            simulator.fault("garbage", server, endpoint=endpoint, seconds=60, **SOON)
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             for server, endpoint in enumerate(ENDPOINTS):
                 scene.wait_for("waiting", server=server)

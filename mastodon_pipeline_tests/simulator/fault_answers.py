@@ -41,7 +41,8 @@ async def answer(fault: Fault, request: web.Request) -> web.StreamResponse | Non
         case "redirect":
             return _redirect(fault, request)
         case "garbage":
-            return web.Response(text="<html><body>Welcome</body></html>", content_type="text/html")
+            page = "<html><body>Welcome</body></html>"
+            return web.Response(text=page, content_type="text/html", headers=fault.headers)
         case "bomb":
             body = _bomb(fault.megabytes)
             return web.Response(body=body, headers=_headers(request) | {"Content-Encoding": "gzip"})
