@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from itertools import takewhile
 
 import dagster as dg
 
@@ -140,7 +141,7 @@ class _Refresh:
         newest_past = self._now - self._step
         free = PAST_RUNS_AT_ONCE - sum(run.last <= newest_past for run in self._unfinished)
         asked = []
-        for first, last in self._cut(contiguous(due, self._step)):
+        for first, last in self._cut(self._ranges(due)):
             if last <= newest_past:
                 # An hour is built from the hour before as well, see `clamped`.
                 if reason := self._on_its_way(first - self._step):
@@ -166,18 +167,25 @@ class _Refresh:
         ended = [run for run in self._ended if run.covers(moment)]
         if not ended:
             return None
-        failures = 0
-        for run in ended:
-            if run.succeeded:
-                break
-            failures += 1
-        if failures:
+        if failures := self._failures(moment):
             pause = max(pause, min(timedelta(seconds=5 * 2**failures), LONGEST_PAUSE))
         due = max(run.ended_at for run in ended) + pause
         if self._now >= due:
             return None
         failing = f" (its last {failures} runs failed)" if failures else ""
         return f"{self._job_name} is due again at {due:%H:%M:%S} UTC{failing}"
+
+    def _failures(self, moment: datetime) -> int:
+        """How many of the last runs for this partition failed."""
+        ended = (run for run in self._ended if run.covers(moment))
+        return sum(1 for _ in takewhile(lambda run: not run.succeeded, ended))
+
+    def _ranges(self, due: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
+        """Contiguous ones; but who failed is tried alone, for one of a range may be to blame."""
+        failed = [moment for moment in due if self._failures(moment)]
+        others = [moment for moment in due if moment not in failed]
+        alone = [(moment, moment) for moment in failed]
+        return sorted([*contiguous(others, self._step), *alone])
 
     def _on_its_way(self, moment: datetime) -> str | None:
         for run in self._unfinished:

@@ -12,6 +12,7 @@ import pytest
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.freshness import Cursor, Freshness
 from mastodon_pipeline.usage.lake import Lake, StoredFile
+from mastodon_pipeline.usage.partitions import HOUR_KEY
 from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START, landed_toots_sensor, requests
 from mastodon_pipeline_tests.usage.local_lake import (
     DAY,
@@ -211,6 +212,19 @@ def test_after_a_failure_it_asks_again_with_growing_pauses(instance: dg.DagsterI
         assert asked == [], failures
         assert f"its last {failures} runs failed" in waiting[0]
         assert len(requests(instance, STALE, ended + timedelta(seconds=pause + 1))[0]) == 1
+
+
+def test_the_hours_of_a_failed_run_are_tried_alone(instance: dg.DagsterInstance) -> None:
+    """One of them may be to blame, and would keep all of them from being built."""
+    now = datetime.now(UTC)
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    hours = [this_hour - timedelta(hours=ago) for ago in (9, 8, 7, 6)]
+    keys = [hour.strftime(HOUR_KEY) for hour in hours]
+    run(instance, HOURLY, dg.DagsterRunStatus.FAILURE, keys[1], keys[3])
+    soon = now + timedelta(seconds=15)
+    asked, waiting = requests(instance, Freshness(tuple(hours), (), ()), soon)
+    assert ranges(asked) == [(HOURLY, key, key) for key in (keys[3], keys[2])]
+    assert waiting == [f"{HOURLY} has 2 runs on their way"]
 
 
 def test_a_success_ends_the_pauses(instance: dg.DagsterInstance) -> None:
