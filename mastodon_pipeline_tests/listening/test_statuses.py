@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mastodon_pipeline.listening.statuses import (
@@ -129,6 +129,7 @@ def test_a_page_that_is_no_list_is_refused() -> None:
         decode_page(b'{"error": "down"}')
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_decoded_or_refused(payload: bytes) -> None:
     """No payload crashes the decoder."""
@@ -136,6 +137,7 @@ def test_any_bytes_are_decoded_or_refused(payload: bytes) -> None:
         assert isinstance(decode_status(payload), Status)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=4),
     st.dictionaries(st.sampled_from(ACCOUNT_FIELDS), json_values, max_size=3),

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
@@ -93,6 +93,7 @@ def test_a_shortened_link_reads_as_its_whole_address() -> None:
     assert plain_text(link) == "see https://example.com/a/long/path"
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(alphabet="<>&/p br#x0;\"'\0\ud800a"))
 def test_any_html_gives_text_that_utf8_can_carry(html: str) -> None:
     """Whatever a server sends, the text can be encoded and holds no NUL."""
@@ -101,6 +102,7 @@ def test_any_html_gives_text_that_utf8_can_carry(html: str) -> None:
     text.encode()
 
 
+@settings(deadline=None)
 @given(st.lists(fragments, max_size=12).map("".join))
 def test_both_ways_agree_with_the_parser(html: str) -> None:
     """Cutting out tags is done only where a parser would find the same text."""
