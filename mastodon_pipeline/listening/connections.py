@@ -36,6 +36,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _CONNECTS_AT_ONCE = 100
 _PAGES_AT_ONCE = 200
 _PER_HOST = 6
+_NO_STREAM = ("text/html", "application/json")
 _KEEPALIVE_SECONDS = 30.0
 """Longer than the pause between two polls, so that a polled server need not greet us each time."""
 _DNS_SECONDS = 300
@@ -98,6 +99,9 @@ class Connections:
             encoding = response.headers.get("Content-Encoding", "identity")
             if encoding != "identity":
                 raise Unreachable(f"it compresses its stream ({encoding})")
+            if response.content_type in _NO_STREAM:
+                # A hoster's page for people, while the server behind it is down.
+                raise Unreachable(f"it answers with {response.content_type}, which is no stream")
             yield response
         finally:
             response.close()

@@ -32,7 +32,7 @@ class Discovery:
     """A server's account of itself, and how it took our token."""
 
     found: Discovered
-    token: str | None
+    token: str | None = field(repr=False)
     token_refusal: Refused | None = None
     """Set where the server answered to the token with an error, and without it well."""
     asked_at: float = field(default_factory=time.monotonic)

@@ -165,9 +165,11 @@ class Listener:
         self._loop_ready.set()
         async with self._shared.connections:
             common = [
-                asyncio.create_task(self._shared.sweeper.run()),
-                asyncio.create_task(self._rediscover()),
+                asyncio.create_task(self._shared.sweeper.run(), name="the sweeper"),
+                asyncio.create_task(self._rediscover(), name="rediscovery"),
             ]
+            for task in common:
+                task.add_done_callback(self._ended)
             for key, follower in self._followers.items():
                 self._start(key, follower)
             await self._stopping.wait()
@@ -230,5 +232,5 @@ class Listener:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("following %s has failed", task.get_name(), exc_info=error)
+            _log.error("%s has failed", task.get_name(), exc_info=error)
             self._failed(error if isinstance(error, Exception) else RuntimeError(str(error)))

@@ -1,6 +1,7 @@
 """Polling a public timeline, where a server gives us no stream."""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 
@@ -36,12 +37,13 @@ async def poll_timeline(
         page = await reader.page(after)
         polled()
         newest, _ = recorder.page(page, "poll")
-        after = later(after or BEFORE_EVERYTHING, newest)
+        before, after = after, later(after or BEFORE_EVERYTHING, newest)
         position.saw(after)
-        if len(page) >= PAGE_LIMIT and newest:
-            continue
+        if len(page) >= PAGE_LIMIT and after != before:
+            continue  # A server that ignores min_id stays where it is: that is the end.
         if position.overlaps and time.monotonic() >= reread_at:
             after = position.resumes_from
             reread_at = time.monotonic() + overlap_every
             continue
-        await asyncio.sleep(max(interval, reader.cached_for))
+        # With jitter, or a thousand polled servers would be asked in one instant for ever.
+        await asyncio.sleep(max(interval, reader.cached_for) * random.uniform(1.0, 1.1))

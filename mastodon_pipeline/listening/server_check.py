@@ -42,7 +42,7 @@ class ServerCheck:
 
 def check_servers(servers: Sequence[Server], settings: Settings) -> Iterator[ServerCheck]:
     """Asks every server, two dozen at a time; the checks come as they are done."""
-    done: SimpleQueue[ServerCheck] = SimpleQueue()
+    done: SimpleQueue[ServerCheck | BaseException] = SimpleQueue()
 
     async def check_all() -> None:
         async with _Checking(settings) as checking:
@@ -52,10 +52,19 @@ def check_servers(servers: Sequence[Server], settings: Settings) -> Iterator[Ser
 
             await asyncio.gather(*map(check, servers))
 
+    def run() -> None:
+        try:
+            asyncio.run(check_all())
+        except BaseException as error:
+            done.put(error)
+
     # A daemon, so that a Ctrl-C need not wait for the slowest server.
-    Thread(target=lambda: asyncio.run(check_all()), name="server checks", daemon=True).start()
+    Thread(target=run, name="server checks", daemon=True).start()
     for _ in servers:
-        yield done.get()
+        one = done.get()
+        if isinstance(one, BaseException):
+            raise one
+        yield one
 
 
 def check_server(server: Server, settings: Settings, token: str | None) -> ServerCheck:

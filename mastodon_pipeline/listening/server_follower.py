@@ -232,7 +232,14 @@ class ServerFollower:
             return known
         if known is not None:
             self._refusals = NOTHING_REFUSED  # An hour later it may let us in.
-        asked = await self._shared.discoverer.ask(self.server, self.server.token)
+        try:
+            asked = await self._shared.discoverer.ask(self.server, self.server.token)
+        except (Refused, Unreachable) as error:
+            refuses = isinstance(error, Refused) and error.status in {*PARKING_REFUSALS, 429}
+            if known is None or refuses:
+                raise
+            # It is not well today; what it said before still leads to its stream or timeline.
+            asked = replace(known, until=time.monotonic() + _FRESH_SECONDS)
         self._take_discovery(asked)
         return asked
 

@@ -99,6 +99,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
         raise web.HTTPFound("/api/v1/streaming/public/local")
     if request.path == "/busy/api/v1/streaming/public/local":
         return web.Response(status=429, headers={"Retry-After": "7"})
+    if request.path == "/page/api/v1/streaming/public/local":
+        return web.Response(text="<h1>Welcome</h1>", content_type="text/html")
     response = web.StreamResponse()
     await response.prepare(request)
     await response.write(EVENT)
@@ -160,10 +162,10 @@ def test_how_a_server_refuses_to_stream_is_told_with_its_headers() -> None:
 
 
 @pytest.mark.parametrize(("path", "error"), [("/gzip", Unreachable), ("/away", CrossHostRedirect)])
-def test_a_compressed_stream_and_one_on_another_host_are_not_read(
+def test_what_is_no_plain_stream_of_this_server_is_not_read(
     path: str, error: type[Exception]
 ) -> None:
-    """The one may unfold to anything, the other is not the server that was configured."""
+    """Compressed it may unfold to anything; a page is a hoster's; another host is not asked for."""
     listener = Collecting()
     with pytest.raises(error):
         follow(path, listener)
