@@ -114,9 +114,9 @@ class TootProducer:
     ) -> None:
         # Most records of a burst share their `acknowledged`. An object for each, alive until the
         # broker has answered, would also keep the garbage collector busy.
-        if self._report.args[0] is not acknowledged:
-            self._report = partial(self._delivered, acknowledged)
         report = self._report
+        if report.args[0] is not acknowledged:
+            report = self._report = partial(self._delivered, acknowledged)
         while not self._closed:
             try:
                 self._producer.produce(

@@ -16,16 +16,17 @@ Report = Callable[[KafkaError | None, object], None]
 
 
 class TinyQueue:
-    """The part of confluent_kafka.Producer that is used, with room for one message."""
+    """The part of confluent_kafka.Producer that is used, with little room: for one message."""
 
-    def __init__(self, error: KafkaError | None = None) -> None:
+    def __init__(self, error: KafkaError | None = None, room: int = 1) -> None:
+        self._room = room
         self.messages: list[dict[str, Any]] = []
         self.refusals = 0
         self._error = error
         self._waiting: list[Report] = []
 
     def produce(self, topic: str, *, on_delivery: Report, **message: Any) -> None:
-        if self._waiting:
+        if len(self._waiting) >= self._room:
             self.refusals += 1
             raise BufferError("Local: Queue full")
         self.messages.append({"topic": topic, **message})
@@ -62,6 +63,24 @@ def test_a_full_queue_makes_the_caller_wait() -> None:
     assert acknowledged == [0, 1, 2]
     assert len(queue.messages) == 3
     assert queue.refusals == 2
+
+
+def test_each_feed_hears_of_its_own_records() -> None:
+    """Records that come in turn from several feeds share no acknowledgement."""
+    queue = TinyQueue(room=10)
+    sink = toot_producer(queue)
+    heard = {"one": 0, "two": 0}
+
+    def one() -> None:
+        heard["one"] += 1
+
+    def two() -> None:
+        heard["two"] += 1
+
+    for acknowledged in (one, one, two, one, two):
+        sink.send(RECORD, acknowledged)
+    sink.close(1)
+    assert heard == {"one": 3, "two": 2}
 
 
 def test_a_delivery_that_failed_for_good_ends_the_run_and_acknowledges_nothing() -> None:
