@@ -147,6 +147,8 @@ class SeenToot(Struct, frozen=True, gc=False):
 class SeenToots:
     """The latest toots by (observing server, id), in memory: between half of `limit` and `limit`.
 
+    For one thread, the listener's event loop.
+
     A delete that comes after its toot was forgotten, or after the listener restarted, travels with
     its id and the time in it (`delete_record`); nothing else is lost with this memory.
     """
