@@ -124,6 +124,24 @@ def test_a_restarted_listener_connects_by_what_it_remembers(
             assert record["server"] == "stream.example", "its domain is not its host"
 
 
+@pytest.mark.parametrize("policy", [STREAMED, POLLED], ids=["streamed", "polled"])
+def test_a_server_whose_account_of_itself_is_down_is_listened_to_all_the_same(
+    policy: ServerPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it said before still leads to its stream, or its timeline."""
+    with (
+        Simulator(quiet(policy)) as simulator,
+        listening_to(simulator, monkeypatch, patience=CURIOUS) as scene,
+    ):
+        scene.wait_for("streaming" if policy.token else "polling")
+        simulator.fault("answer", endpoint="instance", status=503, seconds=60)
+        before = scene.asked("instance")
+        wait_until(lambda: scene.asked("instance") > before, "the next question")
+        simulator.fault("end")
+        scene.hears()
+        assert scene.of().state in ("streaming", "polling")
+
+
 def test_a_toot_that_was_fetched_late_is_met_between_two_polls(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
