@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from mastodon_pipeline.landing.errors import LandingError
 from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
+from mastodon_pipeline.usage.commands import answer
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.freshness import Cursor, look
 from mastodon_pipeline.usage.lake import Lake, open_lake
@@ -169,18 +171,30 @@ def test_anybody_may_ask_in_sql_from_the_shell(lake: Lake, instance: dg.DagsterI
     assert wrong.stderr.startswith("mastodon-pipeline: Binder Error: ")
     assert wrong.stderr.count("\n") == 1
 
+
+def test_the_keys_cannot_be_asked_for(
+    lake: Lake, instance: dg.DagsterInstance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not by what lists secrets or settings, and not by what would lift their redaction."""
     secret = load_settings().aws_secret_access_key
     assert secret
-    for asked in (
-        "FROM duckdb_secrets()",
-        "FROM duckdb_secrets(redact := false)",
-        "SET allow_unredacted_secrets = true; FROM duckdb_secrets(redact := false)",
-        "FROM duckdb_settings()",
-        "RESET s3_secret_access_key; SELECT current_setting('s3_secret_access_key')",
-    ):
-        told = ask("--json", asked)
-        assert secret.get_secret_value() not in told.stdout + told.stderr
-    assert "redacted" in ask("--json", "FROM duckdb_secrets()").stdout
+    refusals: list[str] = []
+    with open_views(load_settings()) as connection:
+        for asked in (
+            "FROM duckdb_secrets()",
+            "FROM duckdb_secrets(redact := false)",
+            "SET allow_unredacted_secrets = true; FROM duckdb_secrets(redact := false)",
+            "FROM duckdb_settings()",
+            "RESET s3_secret_access_key; SELECT current_setting('s3_secret_access_key')",
+        ):
+            try:
+                answer(connection, asked, "json")
+            except duckdb.Error as error:
+                refusals.append(str(error))
+        answer(connection, "FROM duckdb_secrets()", "json")
+    told = capsys.readouterr()
+    assert "redacted" in told.out
+    assert secret.get_secret_value() not in "".join([told.out, told.err, *refusals])
 
 
 def test_a_reader_in_the_middle_of_a_query_locks_nobody_out(
