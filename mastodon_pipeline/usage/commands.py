@@ -26,9 +26,9 @@ ROWS_OF_A_TABLE = 100
 
 @click.command(
     epilog="Addresses and keys come from the settings: S3_ENDPOINT, S3_BUCKET, AWS_ACCESS_KEY_ID, "
-    "AWS_SECRET_ACCESS_KEY. The views only read, and lock nobody out; COPY ... TO 's3://...' writes "
-    "what the keys may write, so give readers keys that only read. For notebooks: connect_views() "
-    "in mastodon_pipeline.usage.views."
+    "AWS_SECRET_ACCESS_KEY. The views only read, and lock nobody out; COPY ... TO 's3://...' "
+    "writes what the keys may write, so give readers keys that only read. For notebooks: "
+    "connect_views() in mastodon_pipeline.usage.views."
 )
 @click.argument("statement", required=False)
 @click.option("--csv", "shape", flag_value="csv", help="Print as CSV, all rows.")
