@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from mastodon_pipeline.listening.backoff import Backoff
+from mastodon_pipeline_tests.listening.recording_sink import wait_until
 from mastodon_pipeline_tests.listening.scene import (
     CONTACT,
     ENDPOINTS,
@@ -21,6 +22,7 @@ from mastodon_pipeline_tests.listening.scene import (
     holds_for,
     listening_to,
     quiet,
+    repeated,
     settled,
 )
 from mastodon_pipeline_tests.simulator.faults import Endpoint
@@ -108,6 +110,28 @@ def test_an_answer_that_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
                 simulator.fault("clear", server)
             for server in range(len(ENDPOINTS)):
                 scene.hears(server)
+
+
+def test_a_server_that_ignores_min_id_is_not_asked_in_a_hot_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its page is always full and always the newest: that is the end of it, until the next poll."""
+    policies = [replace(policy, ignores_min_id=True) for policy in (POLLED, STREAMED)]
+    with Simulator(quiet(*policies)) as simulator:
+        for server in (0, 1):
+            for _ in range(60):
+                simulator.publish(server)
+        with listening_to(simulator, monkeypatch) as scene:
+            scene.hears(0)
+            settled(scene, 1)
+            scene.hears(1)
+            simulator.fault("cut", 1)
+            wait_until(lambda: scene.of(1).gaps_filled == 2, "the gap's end")
+            asked = scene.asked("timeline", 0)
+            time.sleep(1.0)
+            assert scene.asked("timeline", 0) - asked <= 6, "every 0.2 s"
+            assert scene.asked("timeline", 1) <= 5
+        assert repeated(scene.sink.uris()) == {}
 
 
 def test_an_oversized_event_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
