@@ -10,7 +10,13 @@ import sys
 import dagster as dg
 
 from mastodon_pipeline.listening.kafka_listener import kafka_listener
-from mastodon_pipeline.listening.listener_runs import DEFAULT_GROUP, GROUP_TAG, JOB_NAME, successor
+from mastodon_pipeline.listening.listener_runs import (
+    DEFAULT_GROUP,
+    GROUP_TAG,
+    JOB_NAME,
+    beat,
+    successor,
+)
 from mastodon_pipeline.listening.supervised_run import (
     SupervisedRun,
     await_predecessor,
@@ -37,6 +43,8 @@ def listen_to_servers(context: dg.OpExecutionContext) -> None:
     if (newer := successor(instance, group, run_id)) is not None:
         context.log.warning(f"not listening: run {newer[:8]} has started meanwhile")
         return
+    # Opening Kafka takes its time, and the supervisor counts the seconds.
+    beat(instance, group, run_id)
     try:
         settings = load_settings()
         assignment = first_assignment(instance, group, settings)

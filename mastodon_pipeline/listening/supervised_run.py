@@ -38,9 +38,8 @@ from mastodon_pipeline.settings import Server, Settings
 
 BEAT_SECONDS = 5.0
 REPORT_SECONDS = 30.0
-PREDECESSOR_SECONDS = 25.0
-"""How long a run waits for its predecessor's end; one that hangs is lost 30 s after its last beat,
-and the supervisor then starts another run."""
+PREDECESSOR_SECONDS = 15.0
+"""How long a run waits for its predecessor's end; shorter than what makes itself look lost."""
 _log = logging.getLogger(__name__)
 
 

@@ -4,7 +4,7 @@ Pure of Dagster and of time, so that every rule is a line of a test:
 
 - No run: start one. A run that failed: start another, at once where it had listened for a minute
   or longer, else after 2·2^n seconds (n failures in a row), 5 minutes at most.
-- A run that is STARTED but has not beaten for 30 s has lost its process, or hangs: it is marked
+- A run that is STARTED but has not beaten for 20 s has lost its process, or hangs: it is marked
   failed, and replaced. (If it wakes up again it sees that, and stops.)
 - A run that a person terminated (CANCELED) means "stay down", until the job is launched by hand or
   the sensor is switched off and on. A run that was stopped by a signal counts as failed.
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-STALE_SECONDS = 30.0
+STALE_SECONDS = 20.0
 """A heartbeat older than this means that nobody is listening (listeners beat every 5 s)."""
 STARTING_SECONDS = 180.0
 """A run that is still starting after this long never will."""

@@ -41,22 +41,22 @@ def test_the_first_listener_is_started() -> None:
 @pytest.mark.parametrize("state", ["waiting", "starting", "started", "stopping"])
 def test_one_that_is_on_its_way_is_enough(state: RunState) -> None:
     """Never twice at once."""
-    decision = decide([run(state, began=-20, beaten=-3)], NOW, None)
+    decision = decide([run(state, began=-15, beaten=-3)], NOW, None)
     assert not decision.start
     assert state in decision.explanation
 
 
 def test_a_lost_heartbeat_is_marked_and_replaced() -> None:
     """After a power cut the run would stay STARTED for ever."""
-    decision = decide([run("started", beaten=-31)], NOW, None)
+    decision = decide([run("started", beaten=-21)], NOW, None)
     assert decision.start
-    assert decision.failed == (("run-one-of-many", "no heartbeat for 31 s"),)
+    assert decision.failed == (("run-one-of-many", "no heartbeat for 21 s"),)
 
 
 def test_a_listener_that_has_just_started_has_time_to_beat() -> None:
     """Its start counts as a sign of life."""
-    assert not decide([run("started", began=-29)], NOW, None).failed
-    assert decide([run("started", began=-31)], NOW, None).failed
+    assert not decide([run("started", began=-19)], NOW, None).failed
+    assert decide([run("started", began=-21)], NOW, None).failed
 
 
 def test_one_that_never_starts_is_replaced() -> None:
@@ -126,17 +126,17 @@ def test_a_group_without_servers_gets_no_run() -> None:
 
 def test_a_lost_run_of_a_group_without_servers_is_still_marked() -> None:
     """Else it would stay STARTED for ever, and hold its servers."""
-    decision = decide([run("started", beaten=-31)], NOW, None, servers=0)
+    decision = decide([run("started", beaten=-21)], NOW, None, servers=0)
     assert decision.failed
     assert not decision.start
 
 
 def test_the_tick_says_what_was_seen_and_done() -> None:
     """In one line, with the run's id and the reason."""
-    lost = decide([run("started", beaten=-31)], NOW, None)
+    lost = decide([run("started", beaten=-21)], NOW, None)
     assert lost.explanation == (
-        "saw: run run-one-, started: no heartbeat for 31 s. "
-        "did: marked run run-one- as failed (no heartbeat for 31 s), started another"
+        "saw: run run-one-, started: no heartbeat for 21 s. "
+        "did: marked run run-one- as failed (no heartbeat for 21 s), started another"
     )
     fine = decide([run("started", beaten=-3)], NOW, None)
     assert fine.explanation == "saw: run run-one-, started, its heartbeat 3 s old. did: nothing"
@@ -144,6 +144,6 @@ def test_the_tick_says_what_was_seen_and_done() -> None:
 
 def test_the_living_are_those_that_have_neither_ended_nor_gone_silent() -> None:
     """Only they may be following servers."""
-    runs = [run("waiting"), run("started", beaten=-1), run("started", beaten=-31)]
+    runs = [run("waiting"), run("started", beaten=-1), run("started", beaten=-21)]
     runs += [run("stopping", beaten=-1), run("failed"), run("canceled"), run("ended")]
     assert [one.state for one in living(runs, NOW)] == ["waiting", "started", "stopping"]
