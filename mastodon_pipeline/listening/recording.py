@@ -6,10 +6,13 @@ has it (`FeedPosition`).
 """
 
 import time
+from collections.abc import Callable
 
-from mastodon_pipeline.listening.feed_position import FeedPosition
+from mastodon_pipeline.listening.feed_position import FeedPosition, Gap
 from mastodon_pipeline.listening.server_statistics import ServerStatistics
+from mastodon_pipeline.listening.sse import ServerSentEvent
 from mastodon_pipeline.listening.statuses import Status, decode_status, status_id_of
+from mastodon_pipeline.listening.stream_listener import BlockStreamListener
 from mastodon_pipeline.listening.timeline_pages import later
 from mastodon_pipeline.listening.toot_record import (
     ObservingServer,
@@ -103,3 +106,34 @@ class TootRecorder:
         except ValueError:
             acknowledged()  # Nothing is on its way; the dead letter is counted by itself.
             raise
+
+
+class RecordingListener(BlockStreamListener):
+    """Hands one stream's events to the server's recorder."""
+
+    def __init__(self, recorder: TootRecorder, connected: Callable[[], Gap]) -> None:
+        super().__init__()
+        self._recorder = recorder
+        self._connected = connected
+        self._gap: Gap | None = None
+        """The gap before this stream, until its first toot tells where it ends."""
+
+    def on_connected(self) -> None:
+        self._gap = self._connected()
+
+    def on_update(self, status: Status) -> None:  # type: ignore[override]
+        if self._gap is not None:
+            self._gap.ends_at, self._gap = str(status.id), None
+        self._recorder.status(status, "update", "stream")
+
+    def on_status_update(self, status: Status) -> None:  # type: ignore[override]
+        self._recorder.status(status, "status.update", "stream")
+
+    def on_delete(self, status_id: str) -> None:  # type: ignore[override]
+        self._recorder.delete(status_id)
+
+    def on_undecodable(self, event: ServerSentEvent, error: Exception) -> None:
+        self._recorder.dead_letter(event.data, event.name, error)
+
+    def handle_heartbeat(self) -> None:
+        self._recorder.statistics.heard()

@@ -34,12 +34,9 @@ from mastodon_pipeline.listening.patience import Patience
 from mastodon_pipeline.listening.polling import poll_timeline
 from mastodon_pipeline.listening.positions import KeptPosition
 from mastodon_pipeline.listening.rate_budget import RateBudgets
-from mastodon_pipeline.listening.recording import TootRecorder
+from mastodon_pipeline.listening.recording import RecordingListener, TootRecorder
 from mastodon_pipeline.listening.server_session import CrossHostRedirect, Refused, Unreachable
 from mastodon_pipeline.listening.server_statistics import ServerStatistics
-from mastodon_pipeline.listening.sse import ServerSentEvent
-from mastodon_pipeline.listening.statuses import Status
-from mastodon_pipeline.listening.stream_listener import BlockStreamListener
 from mastodon_pipeline.listening.streaming import Sweeper, follow_events
 from mastodon_pipeline.listening.timeline_pages import TimelineReader
 from mastodon_pipeline.listening.toot_record import ObservingServer, SeenToots
@@ -176,13 +173,13 @@ class ServerFollower:
         except DeliveryFailed as error:
             self._shared.failed(error)
             return None
-        except Exception as error:
-            if not isinstance(error, Refused | Unreachable):
-                _log.exception("%s: an error we did not foresee", self.server.name)
-                return self._waiting(f"{type(error).__name__}: {error}")
-            if isinstance(error, Refused):
-                return self._waiting(f"the server answers {error}")
+        except Refused as refused:
+            return self._waiting(f"the server answers {refused}")
+        except Unreachable as error:
             return self._waiting(str(error))
+        except Exception as error:
+            _log.exception("%s: an error we did not foresee", self.server.name)
+            return self._waiting(f"{type(error).__name__}: {error}")
 
     def _waiting(self, reason: str) -> float:
         refused_for = self._shared.budgets.of(self.server.base_url).refused_for()
@@ -230,8 +227,6 @@ class ServerFollower:
         known = self._discovery
         if known is not None and time.monotonic() < known.until:
             return known
-        if known is not None:
-            self._refusals = NOTHING_REFUSED  # An hour later it may let us in.
         try:
             asked = await self._shared.discoverer.ask(self.server, self.server.token)
         except (Refused, Unreachable) as error:
@@ -239,7 +234,10 @@ class ServerFollower:
             if known is None or refuses:
                 raise
             # It is not well today; what it said before still leads to its stream or timeline.
-            asked = replace(known, until=time.monotonic() + _FRESH_SECONDS)
+            self._discovery = replace(known, until=time.monotonic() + _FRESH_SECONDS)
+            return self._discovery
+        if known is not None:
+            self._refusals = NOTHING_REFUSED  # An hour later it may let us in.
         self._take_discovery(asked)
         return asked
 
@@ -270,7 +268,7 @@ class ServerFollower:
             )
             return None
         assert discovery.token is not None
-        listener = _FollowingListener(self, reader, way)
+        listener = RecordingListener(self._recorder, lambda: self._connected(way, reader))
         try:
             async with asyncio.timeout(None) as self._streaming:
                 if way.kind == "stream":
@@ -322,36 +320,3 @@ class ServerFollower:
         gap = self.position.open_gap(cut_at)
         self._gaps.add(gap, reader)
         return gap
-
-
-class _FollowingListener(BlockStreamListener):
-    """Hands a stream's events to its follower's recorder."""
-
-    def __init__(self, follower: ServerFollower, reader: TimelineReader, way: Way) -> None:
-        super().__init__()
-        self._follower = follower
-        self._recorder = follower._recorder
-        self._reader = reader
-        self._way = way
-        self._gap: Gap | None = None
-        """The gap before this stream, until its first toot tells where it ends."""
-
-    def on_connected(self) -> None:
-        self._gap = self._follower._connected(self._way, self._reader)
-
-    def on_update(self, status: Status) -> None:  # type: ignore[override]
-        if self._gap is not None:
-            self._gap.ends_at, self._gap = str(status.id), None
-        self._recorder.status(status, "update", "stream")
-
-    def on_status_update(self, status: Status) -> None:  # type: ignore[override]
-        self._recorder.status(status, "status.update", "stream")
-
-    def on_delete(self, status_id: str) -> None:  # type: ignore[override]
-        self._recorder.delete(status_id)
-
-    def on_undecodable(self, event: ServerSentEvent, error: Exception) -> None:
-        self._recorder.dead_letter(event.data, event.name, error)
-
-    def handle_heartbeat(self) -> None:
-        self._follower.statistics.heard()
