@@ -1,0 +1,110 @@
+"""Ten days of hours, landed as the sink lands them, materialised in one run from the shell.
+
+The bucket gets what ten days of listening leave there: for every commit of the sink, which come
+every ten seconds, a file in each hour folder of which it holds toots. Then `dagster asset
+materialize` builds `toots` and `toots_per_server_per_hour` of the whole range, with their checks,
+in a process of its own, as a person or the UI's backfill would.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import duckdb
+
+from benchmarks.generated_records import QUERY
+from benchmarks.object_store import an_object_store, put_all
+from mastodon_pipeline.settings import REPOSITORY, load_settings
+from mastodon_pipeline.usage.lake import open_lake
+from mastodon_pipeline.usage.layout import Layout
+from mastodon_pipeline.usage.partitions import HOUR_KEY
+from mastodon_pipeline.usage.views import open_views
+
+COMMIT_SECONDS = 10
+HOUR = timedelta(hours=1)
+
+
+def landed(start: datetime, days: int, toots: int) -> Iterator[tuple[str, bytes]]:
+    """The landed files of these days, by the commits in which their records arrived."""
+    layout = Layout.of(load_settings())
+    values = {"start": start, "days": days, "toots": toots, "first": 0, "last": toots}
+    with duckdb.connect() as connection, tempfile.TemporaryDirectory() as directory:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.sql(QUERY, params=values).create("record")
+        connection.execute(
+            "COPY (SELECT *, strftime(created_at, '%Y-%m-%d-%H') AS hour,"
+            f" epoch(ingested_at)::BIGINT // {COMMIT_SECONDS} AS commit FROM record)"
+            f" TO '{directory}' (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (hour, commit),"
+            " OVERWRITE)"
+        )
+        for path in Path(directory).glob("hour=*/commit=*/*.parquet"):
+            hour, commit = (part.partition("=")[2] for part in path.parts[-3:-1])
+            folder = layout.landed_hour(datetime.strptime(hour, "%Y-%m-%d-%H"))
+            yield f"{folder}{commit}-{path.name}", path.read_bytes()
+
+
+def materialise(first: datetime, last: datetime) -> tuple[float, dict[str, float]]:
+    """Seconds of the whole command, and of each of its two steps."""
+    with tempfile.TemporaryDirectory(prefix="mastodon-bench-") as home:
+        Path(home, "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        began = time.perf_counter()
+        done = subprocess.run(
+            [
+                *(str(Path(sys.executable).with_name("dagster")), "asset", "materialize"),
+                *("-m", "mastodon_pipeline.definitions"),
+                *("--select", "toots,toots_per_server_per_hour"),
+                *("--partition-range", f"{first:{HOUR_KEY}}...{last:{HOUR_KEY}}"),
+            ],
+            cwd=REPOSITORY,
+            env={**os.environ, "DAGSTER_HOME": home},
+            capture_output=True,
+            text=True,
+        )
+        seconds = time.perf_counter() - began
+    told = done.stdout + done.stderr
+    if done.returncode:
+        raise RuntimeError(told[-3000:])
+    steps = re.findall(r"(\w+) - STEP_SUCCESS - .*?in (?:(\d+)m)?([\d.]+)(ms|s)", told)
+    return seconds, {
+        name: 60 * int(minutes or 0) + float(count) / (1000 if unit == "ms" else 1)
+        for name, minutes, count, unit in steps
+    }
+
+
+@click.command()
+@click.option("--days", default=10, show_default=True)
+@click.option("--toots", default=50_000, show_default=True, help="Of all days together.")
+def bench(days: int, toots: int) -> None:
+    """Seconds to materialise some days of hours in one run."""
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
+    start = end - timedelta(days=days)
+    with an_object_store():
+        os.environ["FIRST_DAY"] = f"{start - HOUR:%Y-%m-%d}"
+        files = put_all(landed(start, days, toots))
+        with open_lake(load_settings()) as lake:
+            hours = {lake.layout.hour_of(f.path) for f in lake.list_files(lake.layout.landed())}
+        first, last = min(h for h in hours if h), max(h for h in hours if h)
+        click.echo(f"{toots:,} toots, {files:,} landed files, {len(hours)} hours", err=True)
+        seconds, steps = materialise(first, last)
+        with open_views(load_settings()) as views:
+            counted = views.sql(
+                "SELECT (SELECT count(*) FROM toots), (SELECT sum(toots) FROM"
+                " toots_per_server_per_hour)"
+            ).fetchone()
+    if counted != (toots, toots):
+        raise RuntimeError(f"{toots} toots landed, {counted} were counted")
+    click.echo(f"\n{'':<28}{'s':>8} {'ms an hour':>12}")
+    for step, taken in [*steps.items(), ("the whole command", seconds)]:
+        click.echo(f"{step:<28}{taken:>8.1f} {1000 * taken / len(hours):>12.0f}")
+    click.echo(f"BENCH usage.backfill_{days}_days_seconds {seconds:.1f}")
+
+
+if __name__ == "__main__":
+    bench()

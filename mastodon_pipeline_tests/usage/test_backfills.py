@@ -1,0 +1,131 @@
+"""Backfills of overlapping ranges at once, in processes of their own, on the real object store.
+
+Nothing is locked: each run opens a DuckDB in memory, and a table's file is replaced whole.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from infra.native_stack import Stack
+from mastodon_pipeline.landing.bucket import ensure_bucket, s3_client
+from mastodon_pipeline.settings import REPOSITORY, load_settings
+from mastodon_pipeline.usage.checks import hours_equal_recount, no_duplicate_toots
+from mastodon_pipeline.usage.definitions import definitions
+from mastodon_pipeline.usage.lake import Lake, open_lake
+from mastodon_pipeline.usage.partitions import HOUR_KEY
+from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START
+from mastodon_pipeline_tests.usage.local_lake import HOUR, land, record, rows
+
+pytestmark = pytest.mark.integration
+
+HOURS = [HOUR + timedelta(hours=number) for number in range(-11, 1)]
+TABLES = "toots,toots_per_server_per_hour"
+
+
+@pytest.fixture
+def lake(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+    """A bucket of this test's own, in which twelve hours have landed, in three files each."""
+    monkeypatch.setenv("S3_BUCKET", f"backfill-test-{os.getpid()}")
+    settings = load_settings()
+    ensure_bucket(settings)
+    with open_lake(settings) as opened:
+        for hour in HOURS:
+            for file in range(3):
+                some = [
+                    record(
+                        uri=f"{hour}/{file}/{number}",
+                        created_at=hour + timedelta(minutes=number),
+                        server=f"server{number % 3}.example",
+                        username=f"user{number}",
+                        _offset=number,
+                    )
+                    for number in range(20)
+                ]
+                land(opened, *some, name=f"{file}")
+        yield opened
+    with closing(s3_client(settings)) as s3:
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=settings.s3_bucket):
+            for found in page.get("Contents", []):
+                s3.delete_object(Bucket=settings.s3_bucket, Key=found["Key"])
+        s3.delete_bucket(Bucket=settings.s3_bucket)
+
+
+def backfill(home: Path, first: int, last: int) -> subprocess.Popen[str]:
+    """Materialises a range of the hours from the shell, in one run."""
+    return subprocess.Popen(
+        [
+            str(Path(sys.executable).with_name("dagster")),
+            *("asset", "materialize", "-m", "mastodon_pipeline.definitions", "--select", TABLES),
+            *("--partition-range", f"{HOURS[first]:{HOUR_KEY}}...{HOURS[last]:{HOUR_KEY}}"),
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, "DAGSTER_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def refresh(instance: dg.DagsterInstance, first: int, last: int) -> bool:
+    """Runs the sensor's job over a range, as the daemon would."""
+    tags = {RANGE_START: f"{HOURS[first]:{HOUR_KEY}}", RANGE_END: f"{HOURS[last]:{HOUR_KEY}}"}
+    job = definitions.resolve_job_def("refresh_hourly_usage")
+    return job.execute_in_process(instance=instance, tags=tags, raise_on_error=False).success
+
+
+def tables(lake: Lake) -> dict[str, str]:
+    """The hours' tables by their etags, which are sums over the content."""
+    return {
+        file.path: file.etag
+        for folder in ("toots", "usage")
+        for file in lake.list_files(f"{lake.layout.root}/{folder}/")
+    }
+
+
+def test_backfills_and_a_refresh_at_once_fail_on_no_lock_and_agree(
+    lake: Lake, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    """Two over overlapping ranges and, as long as they run, the sensor's job over a third.
+
+    They share a Dagster home, as runs of one installation do.
+    """
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with dg.DagsterInstance.from_config(str(home)) as made:  # two would both make its tables
+        assert made.get_run_ids() == []
+    running = [backfill(home, 0, 8), backfill(home, 3, 11)]
+    refreshed = [refresh(instance, 2, 6)]
+    while any(one.poll() is None for one in running):
+        refreshed.append(refresh(instance, 2, 6))
+    told = [one.communicate()[0] for one in running]
+    assert [one.returncode for one in running] == [0, 0], "\n".join(text[-3000:] for text in told)
+    assert all(refreshed)
+    for text in told:
+        assert "Could not set lock" not in text
+        assert "RETRY" not in text, "nothing had to be tried twice"
+    together = tables(lake)
+    assert len(together) == 2 * len(HOURS)
+    assert hours_equal_recount(lake, HOURS).faults == ()
+    assert no_duplicate_toots(lake, HOURS).faults == ()
+    counts = [row for hour in HOURS for row in rows(lake, lake.layout.toots_per_server(hour))]
+    assert sum(row["toots"] for row in counts) == 60 * len(HOURS)
+    assert refresh(instance, 0, 11)
+    assert tables(lake) == together, "one run by itself makes the same files, byte for byte"
+
+
+def test_a_range_is_one_run(lake: Lake, instance: dg.DagsterInstance) -> None:
+    """Of every asset with hours; that is what makes a backfill cheap."""
+    assert refresh(instance, 0, 11)
+    assert len(instance.get_run_ids()) == 1
+    for key in ("toots", "toots_per_server_per_hour"):
+        made = instance.get_materialized_partitions(dg.AssetKey(key))
+        assert made == {f"{hour:{HOUR_KEY}}" for hour in HOURS}
