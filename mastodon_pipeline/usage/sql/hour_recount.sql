@@ -8,6 +8,29 @@ WITH told_before AS (
     WHERE created_at = ingested_at + $ahead
 ),
 
+record AS MATERIALIZED (
+    SELECT
+        if(coalesce(uri, '') = '', concat(base_url, '#', status_id), uri) AS toot,
+        base_url,
+        {
+            server: coalesce(server, ''),
+            username: coalesce(username, ''),
+            bot: coalesce(bot, false),
+            reply: coalesce(reply, false),
+            language_primary: coalesce(language_primary, '')
+        } AS told,
+        (
+            coalesce(edited_at, created_at),
+            coalesce(ingested_at, to_timestamp(0)),
+            _partition,
+            _offset
+        ) AS age
+    FROM read_parquet($raw_files, union_by_name := true, hive_partitioning := false)
+    WHERE
+        event IS DISTINCT FROM 'delete'
+        AND coalesce(uri, '') NOT IN (SELECT told_before.uri FROM told_before)
+),
+
 recount AS (
     SELECT
         server,
@@ -16,51 +39,19 @@ recount AS (
         count(DISTINCT if(bot, username, NULL)) AS bots,
         sum(reply::INTEGER) AS replies,
         count(DISTINCT nullif(language_primary, '')) AS languages
-    FROM (
-        SELECT
-            unnest(arg_max(
-                {
-                    server: coalesce(server, ''),
-                    username: coalesce(username, ''),
-                    bot: coalesce(bot, false),
-                    reply: coalesce(reply, false),
-                    language_primary: coalesce(language_primary, '')
-                },
-                (
-                    coalesce(edited_at, created_at),
-                    coalesce(ingested_at, to_timestamp(0)),
-                    _partition,
-                    _offset
-                )
-            ))
-        FROM read_parquet($raw_files, union_by_name := true, hive_partitioning := false)
-        WHERE
-            event IS DISTINCT FROM 'delete'
-            AND coalesce(uri, '') NOT IN (SELECT told_before.uri FROM told_before)
-        GROUP BY if(coalesce(uri, '') = '', concat(base_url, '#', status_id), uri)
-    )
+    FROM (SELECT unnest(arg_max(told, age)) FROM record GROUP BY toot)
     GROUP BY server
 ),
 
 observers AS (
     SELECT
-        coalesce(newest_server, '') AS server,
+        newest_server AS server,
         count(DISTINCT base_url) AS seen_by
     FROM (
         SELECT
             base_url,
-            arg_max(server, (
-                coalesce(edited_at, created_at),
-                coalesce(ingested_at, to_timestamp(0)),
-                _partition,
-                _offset
-            )) OVER (
-                PARTITION BY if(coalesce(uri, '') = '', concat(base_url, '#', status_id), uri)
-            ) AS newest_server
-        FROM read_parquet($raw_files, union_by_name := true, hive_partitioning := false)
-        WHERE
-            event IS DISTINCT FROM 'delete'
-            AND coalesce(uri, '') NOT IN (SELECT told_before.uri FROM told_before)
+            arg_max(told.server, age) OVER (PARTITION BY toot) AS newest_server
+        FROM record
     )
     GROUP BY ALL
 ),
