@@ -1,8 +1,10 @@
 """What could not be read is told and kept; a server's new rules are found out and followed."""
 
 import random
+import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,10 @@ STREAMED = ServerPolicy("stream.example")
 POLLED = ServerPolicy("poll.example", token=False)
 CURIOUS = Patience(request_seconds=2, silence_seconds=30, rediscover_seconds=0.5)
 """Asks every half second what it would ask every hour."""
+
+
+def reconnected(scene: Scene, times: int) -> bool:
+    return scene.of().reconnects == times
 
 
 def connected(scene: Scene) -> None:
@@ -169,3 +175,32 @@ def test_a_toot_that_was_fetched_late_is_met_between_two_polls(
         assert simulator.call(lambda: observer.publish(late, status_id, now))
         scene.wait_for_toots([late.uri])
         assert Counter(scene.sink.uris()) == Counter([known, late.uri]), "and nothing else again"
+
+
+def test_what_stream_and_timeline_both_bring_is_recorded_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Right after connecting, a toot may come by both, in either order."""
+    with Simulator(quiet(STREAMED)) as simulator:
+        published: list[str] = []
+        done = threading.Event()
+
+        def publish() -> None:
+            while not done.is_set():
+                published.append(simulator.publish())
+
+        talking = threading.Thread(target=publish)
+        with listening_to(simulator, monkeypatch) as scene:
+            connected(scene)
+            talking.start()
+            try:
+                for cuts in range(1, 6):
+                    simulator.fault("cut")
+                    wait_until(partial(reconnected, scene, cuts), "the stream again")
+            finally:
+                done.set()
+                talking.join()
+            scene.wait_for_toots(published)
+            wait_until(lambda: scene.of().open_gaps == 0, "the gaps' ends")
+        assert Counter(scene.sink.uris()) == Counter(published)
+        assert {record["source"] for record in scene.sink.records} == {"stream", "gap"}
