@@ -82,13 +82,14 @@ class Reporter:
     def look(self, now: float) -> None:
         """Takes in which servers have had toots since the last look, half a second ago or so."""
         statistics = self._statistics()
-        if any(_key(server) not in self._rhythms for server in statistics):
+        if self._rhythms.keys() != {_key(server) for server in statistics}:
             self._remember(statistics, now)
         for server in statistics:
             key = _key(server)
             self._rhythms[key].look(
                 now,
-                new_toots=server.toots > self._toots.get(key, 0),
+                # Fewer than before: it is followed anew, with another token.
+                new_toots=server.toots not in (0, self._toots[key]),
                 listening=server.state in LISTENING_STATES and not server.open_gaps,
             )
             self._toots[key] = server.toots

@@ -145,6 +145,34 @@ def test_a_server_that_comes_later_is_looked_up_then() -> None:
     assert [report.rhythm.pauses for report in reporter.reports()] == [0, 500]
 
 
+def test_a_server_that_is_followed_anew_counts_from_zero() -> None:
+    """Its toots are noticed all the same."""
+    statistics = [ServerStatistics("a.example", "local", state="streaming", toots=50)]
+    reporter = Reporter(lambda: statistics, dict)
+    reporter.look(NOW)
+    statistics[0] = ServerStatistics("a.example", "local", state="streaming")
+    reporter.look(NOW + 1)
+    assert reporter.reports()[0].rhythm.silent_seconds(NOW + 9) == 9
+    statistics[0].took_toot(0)
+    reporter.look(NOW + 5)
+    assert reporter.reports()[0].rhythm.silent_seconds(NOW + 9) == 4
+
+
+def test_a_server_that_left_and_came_back_is_looked_up_again() -> None:
+    """In between somebody else may have listened to it."""
+    here = [ServerStatistics("a.example", "local", state="streaming")]
+    statistics, remembered = list(here), dict[str, Rhythm]()
+    reporter = Reporter(lambda: statistics, lambda: remembered)
+    reporter.look(NOW)
+    statistics.clear()
+    reporter.look(NOW + 1)
+    assert reporter.reports() == ()
+    remembered["a.example local"] = a_report().rhythm
+    statistics += here
+    reporter.look(NOW + 2)
+    assert reporter.reports()[0].rhythm.pauses == 500
+
+
 def test_reports_are_kept_in_dagster_s_storage() -> None:
     """Of two groups that know a server, the one that spoke last."""
     with dg.DagsterInstance.ephemeral() as instance:
