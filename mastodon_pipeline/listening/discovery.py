@@ -193,9 +193,13 @@ def after_refusal(refusals: Refusals, way: Way, refused: Refused) -> Refusals | 
 
 
 def refusal_reason(server: Server, refused: Refused, has_token: bool) -> str:
-    """What a person should read of an HTTP error: the answer, and the token where it may be it."""
-    doubt = f"; is the token in {server.token_env} still valid?"
-    return f"the server answers {refused}{doubt if has_token and refused.status == 401 else ''}"
+    """What a person should read of an HTTP error: the answer, and what it may mean."""
+    answer = f"the server answers {refused}"
+    if refused.status == 410:
+        return f"{answer}: it has been retired"
+    if refused.status == 401 and has_token:
+        return f"{answer}; is the token in {server.token_env} still valid?"
+    return answer
 
 
 def _feed_access(feed: Feed, found: Discovered) -> Access:

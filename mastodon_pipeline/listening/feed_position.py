@@ -97,11 +97,6 @@ class FeedPosition:
         self._gaps: list[Gap] = []
 
     @property
-    def newest(self) -> str | None:
-        """The latest id seen, acknowledged or not."""
-        return self._newest
-
-    @property
     def resumes_from(self) -> str | None:
         """Where reading goes on after a gap: the newest id less the overlap; None at the start."""
         if self._newest is None:

@@ -148,7 +148,9 @@ class Listener:
             follower.keep_position(partial(self._positions.write, position_key(follower.server)))
 
     def _failed(self, error: Exception) -> None:
-        self._failure = self._failure or error
+        if not self._stop.is_set():
+            # Once we stop, what is not recorded any more is simply left to the next listener.
+            self._failure = error
         self._stop.set()
 
     def _run_loop(self) -> None:

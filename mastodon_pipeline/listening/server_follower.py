@@ -157,7 +157,6 @@ class ServerFollower:
         if kept != self.kept:
             write(kept)
             self.kept = kept
-            self.statistics.saved_position = last_id
 
     async def _follow_once(self) -> float | None:
         """Follows until something ends it; the seconds to wait, or None where all has ended."""

@@ -67,7 +67,6 @@ class ServerStatistics:
 
     Toots that fill a gap do not count: they are late because we were away.
     """
-    saved_position: str | None = None
     _began: float = field(default_factory=time.monotonic)
     _bucket: int = 0
     _buckets: deque[tuple[int, int]] = field(

@@ -7,11 +7,11 @@ from click.testing import CliRunner
 
 from mastodon_pipeline.cli import cli
 from mastodon_pipeline.listening.server_check import check_server
-from mastodon_pipeline.listening.servers_command import wanted_servers
+from mastodon_pipeline.listening.servers_command import table, wanted_servers
 from mastodon_pipeline.settings import Settings, SettingsError, parse_server
 from mastodon_pipeline_tests.listening.conftest import simulator_settings
 from mastodon_pipeline_tests.simulator.fediverse import Options, token_variable
-from mastodon_pipeline_tests.simulator.instance import ServerPolicy
+from mastodon_pipeline_tests.simulator.instance import ServerPolicy, gotosocial
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
 STREAMING = ServerPolicy("stream.example", local_feed="authenticated")
@@ -45,6 +45,18 @@ def test_each_server_has_its_way_and_its_reason(monkeypatch: pytest.MonkeyPatch)
         [names[3], "local", "4.5.3", "parked", "the server has switched its local feed off"],
         [names[4], "local", "4.5.3", "parked", "the server answers 401 Unauthorized"],
     ]
+
+
+def test_a_server_with_websockets_alone_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GoToSocial refuses a stream of events; the WebSocket is tried, and left."""
+    with Simulator(quiet(gotosocial("social.example"))) as simulator:
+        settings = simulator_settings(simulator, monkeypatch)
+        check = check_server(settings.servers()[0], settings, settings.servers()[0].token)
+        simulator.wait_until(lambda: len(simulator.servers[0].streams) == 0)
+    assert check.way is not None
+    assert check.way.kind == "websocket"
+    assert "no stream of events" in check.reason
+    assert "websocket" in table([check])[1]
 
 
 def test_a_wrong_token_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

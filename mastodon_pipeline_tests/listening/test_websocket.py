@@ -106,7 +106,7 @@ def test_a_socket_that_breaks_comes_back_and_its_gap_is_filled(
         ids = {toot.uri: toot.listed["social.example"] for toot in simulator.truth()}
     assert any(f"min_id={ids[first]}" in page for page in pages)
     gap = {record["uri"] for record in scene.sink.records if record["source"] == "gap"}
-    assert gap == set(missed)
+    assert gap >= set(missed), "and perhaps the one after them"
 
 
 def test_the_next_listener_goes_on_at_the_ulid(monkeypatch: pytest.MonkeyPatch) -> None:
