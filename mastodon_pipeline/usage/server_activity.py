@@ -25,12 +25,19 @@ from urllib.parse import urlsplit
 from mastodon_pipeline.listening.discovery import asking, discover, mastodon_client
 from mastodon_pipeline.listening.network_reasons import network_reason
 from mastodon_pipeline.listening.server_session import ServerSession
+from mastodon_pipeline.listening.text import scrub
 from mastodon_pipeline.settings import Server, Settings
 
 __all__ = ["WEEK", "ReportedWeek", "ServerReport", "ask_server", "ask_servers"]
 
 WEEK = timedelta(days=6)
 """How many days a week's figure covers."""
+WEEKS = 13
+"""How far back a week may begin: Mastodon tells twelve of them."""
+MOST = 10**15
+"""No server has more statuses in a week; one that says so is not believed beyond."""
+LONGEST = 253
+"""Characters of a domain, by the rules of DNS."""
 AT_ONCE = 8
 """Servers that are asked side by side; each of them gets two requests, one after the other."""
 
@@ -74,17 +81,17 @@ def ask_server(server: Server, settings: Settings, today: date) -> ServerReport:
     with closing(session):
         try:
             client = mastodon_client(server, None, session)
-            domain = discover(server, client).domain
+            domain = scrub(discover(server, client).domain)[:LONGEST]
             with asking(server, client):
                 told = client.instance_activity()
-            weeks = [
-                ReportedWeek(week.week.astimezone(UTC).date(), max(0, int(week.statuses)))
+            weeks = {
+                week.week.astimezone(UTC).date(): max(0, min(int(week.statuses), MOST))
                 for week in told
-            ]
+            }
         except Exception as error:
             # Whatever one server answers, the others' figures are still wanted.
-            return ServerReport(server.base_url, domain, (), network_reason(error))
-    over = [week for week in weeks if week.first_day + WEEK <= today]
-    newest_first = sorted(over, key=lambda week: week.first_day, reverse=True)
-    reason = "" if newest_first else "it reports no week that is over"
-    return ServerReport(server.base_url, domain, tuple(newest_first), reason)
+            return ServerReport(server.base_url, domain, (), scrub(network_reason(error)))
+    known = [day for day in weeks if today - timedelta(weeks=WEEKS) <= day <= today - WEEK]
+    newest_first = tuple(ReportedWeek(day, weeks[day]) for day in sorted(known, reverse=True))
+    reason = "" if newest_first else "it reports no week of the last twelve that is over"
+    return ServerReport(server.base_url, domain, newest_first, reason)

@@ -1,14 +1,17 @@
 """`server_coverage`: what servers report of themselves, what was counted, and where they part."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import dagster as dg
 import pytest
 
-from mastodon_pipeline.settings import Settings, parse_server
+from mastodon_pipeline.settings import Server, Settings, parse_server
 from mastodon_pipeline.usage.coverage import (
     TABLE,
     build_server_coverage,
@@ -18,6 +21,7 @@ from mastodon_pipeline.usage.coverage_assets import server_coverage, server_cove
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.lake import Lake
 from mastodon_pipeline.usage.server_activity import (
+    MOST,
     ReportedWeek,
     ServerReport,
     ask_servers,
@@ -107,6 +111,71 @@ def test_addresses_that_are_not_public_are_not_asked(servers: Simulator) -> None
     """The same rules as for listening."""
     (told,) = ask_servers([parse_server(servers.servers[0].base_url)], Settings(), TODAY)
     assert "is not https" in told.reason
+
+
+@contextmanager
+def answering(activity: bytes, domain: str = "odd.example") -> Iterator[Server]:
+    """A server that answers with this activity, byte by byte as given."""
+
+    class Odd(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            told = activity if "activity" in self.path else f'{{"domain": "{domain}"}}'.encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(told)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Odd) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield parse_server(f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    "activity",
+    [
+        b"",
+        b"<html>",
+        b"null",
+        b"{}",
+        b"[]",
+        b"[null]",
+        b'[{"week": null, "statuses": "1"}]',
+        b'[{"week": "1e999", "statuses": "1"}]',
+        b'[{"week": "0", "statuses": "1"}]',
+        b'[{"week": "-62135596800", "statuses": "1"}]',
+        b'[{"week": "99999999999", "statuses": "1"}]',
+        b'[{"week": "1763942400", "statuses": "many"}]',
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_a_reason(lake: Lake, activity: bytes) -> None:
+    """Nor does a week of another century make anybody look through its days."""
+    settings = Settings(mastodon_allow_private_addresses=True)
+    with answering(activity) as server:
+        told = ask_servers([server], settings, TODAY)
+    (row,) = cover(lake, *told)
+    assert row["reason"]
+    assert row["first_day"] is None
+
+
+def test_a_server_that_boasts_is_written_down(lake: Lake) -> None:
+    """Any number, and a domain with half a character in it."""
+    week = int(datetime.combine(FIRST, time(), UTC).timestamp())
+    activity = f'[{{"week": "{week}", "statuses": "{10**40}"}}]'.encode()
+    settings = Settings(mastodon_allow_private_addresses=True)
+    with answering(activity, domain=r"odd\ud800\u0000.example" + "x" * 999) as server:
+        told = ask_servers([server], settings, TODAY)
+    (row,) = cover(lake, *told)
+    assert (row["first_day"], row["reported"], row["reason"]) == (FIRST, MOST, "")
+    assert row["server"] == ("odd\N{REPLACEMENT CHARACTER}.example" + "x" * 999)[:253]
 
 
 def test_counts_stand_beside_what_the_server_reports(lake: Lake) -> None:
