@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +27,6 @@ from mastodon_pipeline_tests.listening.recording_sink import (
 from mastodon_pipeline_tests.simulator.faults import Endpoint
 from mastodon_pipeline_tests.simulator.fediverse import Options
 from mastodon_pipeline_tests.simulator.instance import ServerPolicy
-from mastodon_pipeline_tests.simulator.server import SimulatedServer
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
 PATIENCE = Patience(request_seconds=0.5, silence_seconds=0.6, parked_seconds=60)
@@ -113,7 +111,6 @@ def listening_to(
     feeds: Sequence[Feed] = ("local",),
     only: Sequence[int] | None = None,
     others: Sequence[str] = (),
-    tmp_path: Path | None = None,
     positions: MemoryPositions | None = None,
     patience: Patience = PATIENCE,
     backoff: Backoff = EAGER,
@@ -121,16 +118,15 @@ def listening_to(
     """Listens to all of the simulator's servers until the end of the block.
 
     Afterwards no server may have seen two streams of a feed at once, or a request that does not
-    say whose it is. With `tmp_path`: these `feeds`, of these servers `only`.
-    `others` are addresses beside them.
+    say whose it is. `only`: the positions of those that are listened to; `others` are addresses
+    beside them.
     """
     settings = simulator_settings(simulator, monkeypatch)
-    if tmp_path is not None:
-        followed = [simulator.servers[n] for n in only or range(len(simulator.servers))]
-        settings = following(settings, followed, tmp_path, feeds)
+    followed = [simulator.servers[n].base_url for n in only or range(len(simulator.servers))]
+    servers = [parse_server(url, feed) for url in followed for feed in feeds]
     sink = RecordingSink()
     listener = Listener(
-        [*settings.servers(), *map(parse_server, others)],
+        [*servers, *map(parse_server, others)],
         settings,
         sink,
         positions or MemoryPositions(),
@@ -162,21 +158,6 @@ def simulator_settings(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) ->
     for name, value in simulator.environment.items():
         monkeypatch.setenv(name, value)
     return Settings(mastodon_poll_interval_seconds=0.2, mastodon_contact=CONTACT)
-
-
-def following(
-    settings: Settings, servers: Sequence[SimulatedServer], tmp_path: Path, feeds: Sequence[Feed]
-) -> Settings:
-    """The same settings for these servers alone, with these feeds of each."""
-    path = tmp_path / "servers.toml"
-    path.write_text(
-        "".join(
-            f'[[servers]]\nurl = "{server.base_url}"\nfeed = "{feed}"\n'
-            for server in servers
-            for feed in feeds
-        )
-    )
-    return settings.model_copy(update={"mastodon_servers": (), "mastodon_servers_file": path})
 
 
 def one_a_case(

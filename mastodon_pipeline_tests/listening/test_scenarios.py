@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,15 +156,13 @@ def busy(scene: Scene) -> bool:
 
 @pytest.mark.parametrize("policy", [STREAMED, POLLED], ids=lambda p: p.domain)
 def test_a_restarted_server_with_backdated_ids(
-    policy: ServerPolicy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    policy: ServerPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Late-fetched remote toots get ids below those read before: the overlap finds them, once."""
     policy = replace(policy, remote_feed="public")
     servers = (policy, ServerPolicy("home.example", token=False))
     with Simulator(quiet(*servers)) as simulator:
-        with listening_to(
-            simulator, monkeypatch, feeds=("public",), tmp_path=tmp_path, only=[0]
-        ) as scene:
+        with listening_to(simulator, monkeypatch, feeds=("public",), only=[0]) as scene:
             known = [scene.hears() for _ in range(3)]
             simulator.fault("restart", seconds=0.5)
             late = [simulator.fetch_late(0, 1, seconds_ago=60 * n) for n in (1, 5, 9)]

@@ -7,7 +7,6 @@ toots, of one listener or several after another.
 import random
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +39,7 @@ SOON: dict[str, Any] = {"reset": "iso", "reset_seconds": 0.2, "seconds": 0.3}
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_story_loses_a_toot(seed: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_story_loses_a_toot(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the server still lists in the end is recorded; by one listener never twice.
 
     A listener that is stopped while it fills a gap leaves its position before the gap: the next
@@ -58,7 +57,6 @@ def test_no_story_loses_a_toot(seed: int, monkeypatch: pytest.MonkeyPatch, tmp_p
                 monkeypatch,
                 feeds=("public" if everything else "local",),
                 only=[0],
-                tmp_path=tmp_path,
                 positions=positions,
             ) as scene:
                 sinks.append(scene.sink)
