@@ -5,7 +5,6 @@ import threading
 import time
 from collections import Counter
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -149,7 +148,7 @@ def test_a_server_whose_account_of_itself_is_down_is_listened_to_all_the_same(
 
 
 def test_a_toot_that_was_fetched_late_is_met_between_two_polls(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its id is of its post time, below what was read: the overlap is read again now and then."""
     patience = Patience(request_seconds=2, overlap_every_seconds=0.5)
@@ -160,7 +159,6 @@ def test_a_toot_that_was_fetched_late_is_met_between_two_polls(
             monkeypatch,
             feeds=("public",),
             only=[0],
-            tmp_path=tmp_path,
             patience=patience,
         ) as scene,
     ):
