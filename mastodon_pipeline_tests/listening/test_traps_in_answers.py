@@ -3,6 +3,7 @@
 Each test counts the requests that the server saw.
 """
 
+import asyncio
 import time
 import tracemalloc
 from dataclasses import replace
@@ -10,7 +11,10 @@ from functools import partial
 
 import pytest
 
+from mastodon_pipeline.listening.addresses import UnsafeAddress
 from mastodon_pipeline.listening.backoff import Backoff
+from mastodon_pipeline.listening.connections import Connections
+from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.listening.recording_sink import wait_until
 from mastodon_pipeline_tests.listening.scene import (
     CONTACT,
@@ -73,6 +77,32 @@ def test_the_advertised_streaming_address_is_used(monkeypatch: pytest.MonkeyPatc
         hosts = {seen.endpoint: seen.host for seen in server.requests}
         assert hosts["streaming"] == f"127.0.0.1:{server.streaming_port}"
         assert hosts["instance"] == hosts["timeline"] == f"127.0.0.1:{server.port}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://streaming.example",
+        "https://localhost",
+        "https://127.0.0.1:1",
+        "https://[::1]:1",
+        "https://10.0.0.1",
+        "https://169.254.169.254",
+    ],
+)
+def test_an_advertised_address_is_checked_like_a_configured_one(url: str) -> None:
+    """Or a server could send our token in the open, or us into somebody's own network."""
+
+    async def open_both() -> None:
+        async with Connections(Settings()) as connections:
+            with pytest.raises(UnsafeAddress):
+                async with connections.stream(f"{url}/api/v1/streaming/public", "token"):
+                    pass
+            with pytest.raises(UnsafeAddress):
+                async with connections.websocket(url.replace("http", "ws", 1), "token"):
+                    pass
+
+    asyncio.run(open_both())
 
 
 # Too much, and nonsense
