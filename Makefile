@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs clean test test-unit bench lint format lock
+.PHONY: help install demo up down status logs clean test test-unit chaos bench lint format lock
 
 help: ## This list
 	@echo "mastodon_pipeline counts what happens on the Fediverse. Start with: make demo"
@@ -40,8 +40,14 @@ test: install ## All tests, against a real stack of their own
 test-unit: install ## The tests that need no stack
 	@$(BIN)/pytest -m "not integration" -n auto
 
-bench: install ## Speed, measured against its baseline in the same run
-	@$(BIN)/python -m benchmarks.listening
+chaos: install ## Kill everything in turn, while toots come, and count what is left
+	@$(BIN)/python -m infra.native_stack fetch
+	@$(BIN)/pytest mastodon_pipeline_tests/chaos -m chaos -s
+
+BENCHMARKS ?= listening many_streams usage_layout usage_growth usage_busy_day landed_files backfill freshness
+bench: install ## Speed, measured against its baseline in the same run; one of them: make bench BENCHMARKS=listening
+	@$(BIN)/python -m infra.native_stack fetch
+	@set -e; for one in $(BENCHMARKS); do echo "benchmarks/$$one.py"; $(BIN)/python -m benchmarks.$$one; done
 
 lint: install ## Format check, lint, types
 	@$(BIN)/ruff format --check .
