@@ -291,3 +291,19 @@ def test_a_server_can_speak_https() -> None:
         assert simulator.servers[0].base_url.startswith("https://127.0.0.1:")
         with pytest.raises(requests.exceptions.SSLError):
             requests.get(simulator.servers[0].base_url, timeout=10)
+
+
+def test_faults_are_ordered_over_the_control_port() -> None:
+    """By whoever runs the simulator as a program; what it cannot do is refused with the help."""
+    with Simulator(quiet(), control_port=0) as simulator:
+        server, fault = simulator.servers[0], f"{simulator.control_url}/fault"
+        order = {"kind": "answer", "status": "429", "endpoint": "timeline", "reset": "epoch"}
+        assert requests.post(fault, params=order, timeout=10).status_code == 200
+        refused = get(server, TIMELINE)
+        assert refused.status_code == 429
+        assert refused.headers["X-RateLimit-Reset"].isdigit()
+        assert get(server, INSTANCE).status_code == 200
+        for wrong in ({"endpoint": "nowhere"}, {"reset": "soon"}, {"kind": "nonsense"}):
+            answer = requests.post(fault, params=order | wrong, timeout=10)
+            assert answer.status_code == 400
+            assert "POST /fault" in answer.text
