@@ -1,0 +1,68 @@
+"""What it costs to know which offsets have landed, with thousands of landed files in the bucket.
+
+The sink leaves some thousands of files a day. Beside what observing and checking costs now, the
+same run opens every file once, as whoever remembers nothing of them has to, every time.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from benchmarks.backfill import landed
+from benchmarks.object_store import an_object_store, put_all
+from mastodon_pipeline.landing.lake import connect_lake
+from mastodon_pipeline.landing.landed import landed_files
+from mastodon_pipeline.landing.landed_index import landed_toots
+from mastodon_pipeline.settings import load_settings
+
+DAY = timedelta(days=1)
+EVERY_FILE = (
+    "SELECT count(DISTINCT (_partition, _offset)) FROM read_parquet($files, hive_partitioning :="
+    " false)"
+)
+
+
+@click.command()
+@click.option("--toots", default=5_000, show_default=True, help="Of one day.")
+def bench(toots: int) -> None:
+    """Seconds to count what has landed: with and without what was found before."""
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    with an_object_store():
+        settings = load_settings()
+        count = put_all(landed(end - DAY, 1, toots))
+        with connect_lake(settings) as lake:
+
+            def open_all() -> int:
+                paths = [file.path for file in landed_files(settings)]
+                lake.execute(EVERY_FILE, {"files": paths}).fetchall()
+                return len(paths)
+
+            def observe() -> int:
+                return landed_toots(settings, lake).opened
+
+            def timed(call: Callable[[], int]) -> int:
+                began = time.perf_counter()
+                opened = call()
+                seconds.append(time.perf_counter() - began)
+                return opened
+
+            seconds: list[float] = []
+            opened = [timed(open_all), timed(observe), timed(observe)]
+            busy = (
+                f"{end - timedelta(hours=6):%Y-%m-%d-%H}"  # the others of its hour are opened too
+            )
+            path, content = next(one for one in landed(end - DAY, 1, 100) if busy in one[0])
+            put_all([(path.replace(".parquet", "-late.parquet"), content)])
+            opened.append(timed(observe))
+    told = ("every file", "the first count", "nothing new", "one new file")
+    click.echo(f"\n{'of ' + format(count, ',') + ' files':<18}{'opened':>8}{'s':>8}")
+    for name, files, taken in zip(told, opened, seconds, strict=True):
+        click.echo(f"{name:<18}{files:>8,}{taken:>8.2f}")
+    click.echo(f"BENCH landing.observe_seconds {seconds[3]:.2f}")
+    click.echo(f"BENCH landing.observe_ratio_vs_opening_all {seconds[0] / seconds[3]:.1f}")
+
+
+if __name__ == "__main__":
+    bench()
