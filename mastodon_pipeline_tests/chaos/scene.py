@@ -33,6 +33,7 @@ from mastodon_pipeline.listening.topics import ensure_topics
 from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
 from mastodon_pipeline_tests.simulator.fediverse import Options
 from mastodon_pipeline_tests.simulator.simulator import Simulator
+from mastodon_pipeline_tests.simulator.truth import TrueToot
 
 TOOTS_PER_SECOND = 3.0
 WITHIN_SECONDS = 60.0
@@ -130,9 +131,18 @@ class Scene:
         )
 
     def publish_all_the_time(self, toots_per_second: float) -> None:
-        """From now on; 0 stops it."""
+        """From now on."""
         fediverse = self.simulator.fediverse
         self.simulator.call(lambda: setattr(fediverse, "live_rate", toots_per_second))
+
+    def stop_publishing(self) -> list[TrueToot]:
+        """Returns the truth, once the last toot that was on its way is published."""
+        self.publish_all_the_time(0.0)
+        before, truth = -1, self.simulator.truth()
+        while len(truth) != before:
+            time.sleep(2 / TOOTS_PER_SECOND)
+            before, truth = len(truth), self.simulator.truth()
+        return truth
 
     def measure(self, what: str, seconds: float, remark: str = "") -> None:
         """Says a measurement now, and again in the table at the end."""
