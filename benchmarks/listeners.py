@@ -136,7 +136,7 @@ def ours(toots: int) -> Taken:
         meter = Meter()
         meter.begin()
         simulated.start()
-        wait_for(lambda: statistics.toots >= toots, seconds=300, pause=0.02)
+        wait_for(lambda: statistics.toots >= toots, seconds=300)
         listener.stop()
         thread.join()  # flushed, acknowledged, positions saved: all of it counts
         return meter.taken(statistics.toots)
@@ -207,13 +207,13 @@ def the_articles(toots: int) -> Taken:
     return listener.taken
 
 
-def wait_for(holds: Callable[[], bool], seconds: float = 60, pause: float = 0.1) -> None:
+def wait_for(holds: Callable[[], bool], seconds: float = 60) -> None:
     """Returns when it holds. Raises TimeoutError."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds} s")
-        time.sleep(pause)
+        time.sleep(0.1)
 
 
 def _free_ports() -> tuple[int, int]:
