@@ -31,7 +31,8 @@ from mastodon_pipeline.settings import Settings, SettingsError, load_settings
 def listener_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Sees, decides (`supervision.decide`) and acts on Dagster's storage alone; never on Kafka.
 
-    Each group is a line of the tick's log: what was wanted, seen and done.
+    Each tick says of each group what was wanted, seen and done: where it starts nothing as the
+    reason for skipping, else in the tick's log.
     """
     try:
         settings = load_settings()
@@ -40,10 +41,11 @@ def listener_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult 
         return dg.SkipReason(f"the settings are wrong, running listeners go on: {error}")
     if not settings.servers():
         lines.append("wanted: no servers. Set MASTODON_SERVERS, or MASTODON_SERVERS_FILE")
+    if not requests:
+        # Nothing in the log: Dagster keeps a file for each tick that logs, for ever.
+        return dg.SkipReason(" | ".join(lines))
     for line in lines:
         context.log.info(line)
-    if not requests:
-        return dg.SkipReason(" | ".join(lines))
     return dg.SensorResult(run_requests=requests)
 
 

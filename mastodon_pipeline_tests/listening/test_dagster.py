@@ -97,6 +97,8 @@ def test_the_stage_offers_its_objects() -> None:
     assert schedule.default_status.value == "RUNNING"
     keys = repository.asset_graph.get_all_asset_keys()
     assert keys == {dg.AssetKey("mastodon_servers"), dg.AssetKey("mastodon_topic")}
+    checks = {check.name for check in repository.asset_graph.asset_check_keys}
+    assert checks == {"wanted_servers_are_heard"}
 
 
 def test_it_starts_a_listener_for_the_configured_servers(instance: dg.DagsterInstance) -> None:
