@@ -184,11 +184,11 @@ def test_what_stream_and_timeline_both_bring_is_recorded_once(
         done = threading.Event()
 
         def publish() -> None:
-            while not done.is_set():
+            while not done.wait(0.005) and len(published) < 2000:
                 published.append(simulator.publish())
 
         talking = threading.Thread(target=publish)
-        with listening_to(simulator, monkeypatch) as scene:
+        with listening_to(simulator, monkeypatch, patience=Patience()) as scene:
             connected(scene)
             talking.start()
             try:
