@@ -70,7 +70,9 @@ def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
     # Of its own: two that spill to one directory overwrite each other's files and crash.
     connection.execute(f"SET temp_directory = '{_process_directory()}/{token_hex(8)}'")
     # DuckDB takes a process that another one spawned, as a run's is, for a person at a prompt.
-    connection.execute("SET enable_progress_bar = false")
+    # A notebook has none, and refuses to be told so where ipywidgets is missing.
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone() != (False,):
+        connection.execute("SET enable_progress_bar = false")
     connection.execute("SET http_retries = 5")  # 0.1 s, times four each: rides out some 30 s
     if proxy_bypass(endpoint.hostname):
         connection.execute("SET http_proxy = ''")  # DuckDB knows HTTP_PROXY, but not NO_PROXY
