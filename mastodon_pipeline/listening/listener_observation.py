@@ -4,7 +4,7 @@ How often, so that the event log is not flooded: 30 s after the run's start, the
 and from then on every 15 minutes; in between where a server was parked or came back, fell silent
 for too long, or has a new unfilled gap, but never sooner than 2 minutes after the last one. So a
 group makes 96 a day where nothing happens, and 720 at most. An observation holds 50 servers and 20
-gaps at most, whatever the group's size: about 15 KB.
+gaps at most, whatever the group's size: about 20 KB.
 """
 
 from collections import Counter

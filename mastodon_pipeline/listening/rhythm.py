@@ -27,7 +27,7 @@ _DAY_SECONDS = 86_400
 Silence = Literal["as usual", "too long", "too long for a new server"]
 
 
-class Day(msgspec.Struct):
+class Day(msgspec.Struct, array_like=True):
     """The pauses that ended on one UTC day."""
 
     day: int

@@ -11,10 +11,12 @@ from mastodon_pipeline.listening.listener_observation import (
     observation_metadata,
     servers_markdown,
 )
+from mastodon_pipeline.listening.listener_runs import keep
 from mastodon_pipeline.listening.rhythm import Rhythm
 from mastodon_pipeline.listening.server_reports import (
     Reporter,
     duration,
+    read_reports,
     remembered_rhythms,
     write_report,
 )
@@ -99,7 +101,7 @@ def test_of_a_thousand_servers_the_worst_are_shown() -> None:
 
 
 def test_an_observation_has_a_size_that_does_not_grow_with_the_group() -> None:
-    """Gaps too are the newest twenty; in all about 15 KB, as said, and 40 KB at the worst."""
+    """Gaps too are the newest twenty; in all about 20 KB, and 40 KB at the worst."""
     gaps = (GAP,) * 5
     servers = [
         msgspec.structs.replace(a_report(f"server{number}.example"), unfilled_gaps=gaps)
@@ -183,6 +185,14 @@ def test_reports_are_kept_in_dagster_s_storage() -> None:
         "a.example local": 2,
         "b.example local": 500,
     }
+
+
+def test_a_report_in_another_version_s_form_is_none() -> None:
+    """After an upgrade rhythms are learnt anew, and listening goes on."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        keep(instance, "mastodon_listener/group-1/report", '{"group": "group-1", "rows": 7}')
+        write_report(instance, "group-2", "run-2", [a_report()])
+        assert [one.group for one in read_reports(instance, ["group-1", "group-2"])] == ["group-2"]
 
 
 @pytest.mark.parametrize(
