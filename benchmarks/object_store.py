@@ -25,10 +25,10 @@ OBJECTS_AT_ONCE = 5_000
 
 
 @contextmanager
-def an_object_store() -> Iterator[Path]:
+def an_object_store() -> Iterator[int]:
     """Starts it with an empty bucket, sets the environment to it, and leaves nothing of it behind.
 
-    Gives its directory, a temporary one.
+    Gives its process id.
     """
     data = Path(tempfile.mkdtemp(prefix="mastodon-bench-"))
     ports = Ports.free()
@@ -60,7 +60,7 @@ def an_object_store() -> Iterator[Path]:
                 MASTODON_PIPELINE_DATA=str(data),
             )
             ensure_bucket(load_settings())
-            yield data
+            yield process.pid
         finally:
             os.environ.clear()
             os.environ.update(former)

@@ -25,6 +25,7 @@ from pathlib import Path
 import click
 import dagster as dg
 import duckdb
+import psutil
 
 from benchmarks.generated_records import write_records
 from benchmarks.object_store import an_object_store, put_all
@@ -40,6 +41,7 @@ from mastodon_pipeline.usage.tables import build_toots, build_toots_per_server
 HOUR = timedelta(hours=1)
 FILES, TOOTS_A_FILE = 180, 100
 """Of the running hour."""
+QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Times:
     """Seconds, of each repetition."""
 
     refreshes: list[float]
+    cpu: list[float]
+    """Of these, of the run's process and the object store's together."""
     looks: list[float]
 
 
@@ -107,7 +111,7 @@ def running_hour(hour: datetime) -> Iterator[tuple[str, bytes]]:
             yield f"{layout.landed_hour(hour)}{number:05}.parquet", path.read_bytes()
 
 
-def measure(hour: datetime, repetitions: int) -> Times:
+def measure(hour: datetime, repetitions: int, store: int) -> Times:
     """Refreshes of the running hour, and a sweep of looks."""
     key = hour.strftime(HOUR_KEY)
     job = definitions.resolve_job_def("refresh_hourly_usage")
@@ -117,10 +121,14 @@ def measure(hour: datetime, repetitions: int) -> Times:
 
             def refresh() -> None:
                 tags = {RANGE_START: key, RANGE_END: key}
-                job.execute_in_process(instance=instance, tags=tags)
+                job.execute_in_process(run_config=QUIET, instance=instance, tags=tags)
 
             refresh()  # the first makes Dagster's tables
-            refreshes = [timed(refresh) for _ in range(repetitions)]
+            refreshes, cpu = [], []
+            for _ in range(repetitions):
+                began = cpu_seconds(store)
+                refreshes.append(timed(refresh))
+                cpu.append(cpu_seconds(store) - began)
             # History was settled before the running hour began.
             cursors = [Cursor(horizon=datetime.now(UTC) - timedelta(seconds=1))]
 
@@ -134,7 +142,13 @@ def measure(hour: datetime, repetitions: int) -> Times:
             looks = [timed(evaluation)]
             while cursors[-1].after:
                 looks.append(timed(evaluation))
-    return Times(refreshes, looks)
+    return Times(refreshes, cpu, looks)
+
+
+def cpu_seconds(store: int) -> float:
+    """What this process and the object store's have used so far."""
+    used = psutil.Process(store).cpu_times()
+    return time.process_time() + used.user + used.system
 
 
 def timed(call: Callable[[], None]) -> float:
@@ -144,11 +158,11 @@ def timed(call: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def measure_from(first_day: datetime, hour: datetime, repetitions: int) -> Times:
+def measure_from(first_day: datetime, hour: datetime, repetitions: int, store: int) -> Times:
     """In a process of its own: partitions begin with the settings' first day."""
     os.environ["FIRST_DAY"] = f"{first_day:%Y-%m-%d}"
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, hour, repetitions).result()
+        return pool.submit(measure, hour, repetitions, store).result()
 
 
 @click.command()
@@ -159,7 +173,7 @@ def bench(days: str, repetitions: int) -> None:
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     histories = [int(one) for one in days.split(",")]
     found: dict[int, Times] = {}
-    with an_object_store():
+    with an_object_store() as store:
         template = templates(hour - 2 * HOUR)
         put_all(running_hour(hour))
         before = 0
@@ -172,18 +186,23 @@ def bench(days: str, repetitions: int) -> None:
                 f"{time.monotonic() - began:.0f} s",
                 err=True,
             )
-            found[history] = measure_from(hour - timedelta(days=history + 1), hour, repetitions)
+            first_day = hour - timedelta(days=history + 1)
+            found[history] = measure_from(first_day, hour, repetitions, store)
             before = history
-    click.echo(f"\n{'days':>6} {'refresh s':>10} {'median':>8} {'look s':>8} {'looks a sweep':>14}")
+    click.echo(
+        f"\n{'days':>6} {'refresh s':>10} {'median':>8} {'CPU s':>8} "
+        f"{'look s':>8} {'looks a sweep':>14}"
+    )
     for history, times in found.items():
         click.echo(
             f"{history:>6,} {min(times.refreshes):>10.2f} "
-            f"{statistics.median(times.refreshes):>8.2f} "
+            f"{statistics.median(times.refreshes):>8.2f} {min(times.cpu):>8.2f} "
             f"{statistics.median(times.looks):>8.2f} {len(times.looks):>14}"
         )
     first, last = found[histories[0]], found[histories[-1]]
     click.echo(f"BENCH usage.refresh_seconds {min(last.refreshes):.2f}")
     click.echo(f"BENCH usage.refresh_growth {min(last.refreshes) / min(first.refreshes):.2f}")
+    click.echo(f"BENCH usage.refresh_cpu_growth {min(last.cpu) / min(first.cpu):.2f}")
     click.echo(f"BENCH usage.look_seconds {statistics.median(last.looks):.2f}")
 
 
