@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 T = TypeVar("T")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""RFC 6052: IPv4 addresses, for networks that have IPv6 alone."""
 
 
 class UnsafeAddress(Exception):
@@ -56,9 +58,16 @@ def check_address(url: str) -> None:
 def check_ip(host: str, address: str) -> None:
     """Does nothing where the IP address, of the host so named, is public. Raises UnsafeAddress."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    if not (mapped or ip).is_global or ip.is_multicast:
+    meant = _embedded(ip) if isinstance(ip, ipaddress.IPv6Address) else ip
+    if not (ip.is_global and meant.is_global) or meant.is_multicast:
         raise UnsafeAddress(f"{host} has the address {ip}, which is not public")
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that a gateway would make of it, where it is of such a kind."""
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or ip
 
 
 class PublicResolver(AbstractResolver):
@@ -66,6 +75,11 @@ class PublicResolver(AbstractResolver):
 
     def __init__(self, allow_private_addresses: bool = False) -> None:
         self._allow_private = allow_private_addresses
+        self._trusted: set[str] = set()
+
+    def trust(self, host: str) -> None:
+        """This host may have any address: the proxy that whoever runs us has named."""
+        self._trusted.add(host)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -78,7 +92,7 @@ class PublicResolver(AbstractResolver):
         )
         found = []
         for kind, _, proto, _, address in infos:
-            if not self._allow_private:
+            if not self._allow_private and host not in self._trusted:
                 check_ip(host, str(address[0]))
             found.append(
                 ResolveResult(

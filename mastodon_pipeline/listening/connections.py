@@ -4,6 +4,7 @@
 - Our User-Agent; no cookies.
 - At most 100 connects at once, so that a thousand streams that were cut together do not come back
   in the same instant; at most a few connections a host.
+- By the proxy that the environment names (HTTPS_PROXY, NO_PROXY), as `requests` does it.
 - An answer is at most 16 MiB, after decompression. A stream is never compressed.
 """
 
@@ -13,12 +14,17 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import aiohttp
+from requests.utils import get_environ_proxies, select_proxy
 
 from mastodon_pipeline.listening.addresses import (
     PublicResolver,
+    check_address,
     check_scheme_and_literal,
+    in_daemon_thread,
 )
 from mastodon_pipeline.listening.network_reasons import network_reason
 from mastodon_pipeline.listening.patience import PATIENT, Patience
@@ -50,6 +56,8 @@ class Connections:
         self._user_agent = settings.user_agent
         self._allow_private = settings.mastodon_allow_private_addresses
         self._patience = patience
+        self._proxies = bool(getproxies())  # Mostly there are none: then no look for each request.
+        self._resolver = PublicResolver(self._allow_private)
         self._connecting = asyncio.Semaphore(_CONNECTS_AT_ONCE)
         self._paging = asyncio.Semaphore(_PAGES_AT_ONCE)
         self._session: aiohttp.ClientSession | None = None
@@ -59,7 +67,7 @@ class Connections:
         trace.on_request_redirect.append(_stay_on_host)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=PublicResolver(self._allow_private),
+                resolver=self._resolver,
                 ssl=trusted_context(),
                 limit=0,
                 limit_per_host=_PER_HOST,
@@ -111,12 +119,12 @@ class Connections:
         self, url: str, token: str
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse[Literal[False]]]:
         """An open WebSocket, pinged every 30 s; closed at the end. Raises as `stream` does."""
-        self._check(url)
         async with self._connecting:
             try:
                 async with asyncio.timeout(self._patience.request_seconds):
                     socket = await self._opened.ws_connect(
                         url,
+                        proxy=await self._proxy(url),
                         headers={"Authorization": f"Bearer {token}"},
                         max_msg_size=MAX_MESSAGE_BYTES,
                         compress=0,
@@ -159,17 +167,35 @@ class Connections:
         assert self._session is not None, "use it as a context manager"
         return self._session
 
-    def _check(self, url: str) -> None:
+    async def _proxy(self, url: str) -> str | None:
+        """Checks the address, and names the proxy by which it is reached, or None.
+
+        Raises UnsafeAddress.
+        """
+        plain = url.replace("ws", "http", 1) if url.startswith("ws") else url
+        proxy = None
+        if self._proxies:
+            proxy = select_proxy(plain, get_environ_proxies(plain, no_proxy=None))
+        if proxy is not None:
+            self._resolver.trust(urlsplit(proxy).hostname or "")
         if not self._allow_private:
             check_scheme_and_literal(url)
+            if proxy is not None:  # It resolves the name itself, out of our resolver's sight.
+                await in_daemon_thread(lambda: check_address(plain))
+        return proxy
 
     async def _open(
         self, url: str, params: Mapping[str, str], headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
-        self._check(url)
         try:
             async with asyncio.timeout(self._patience.request_seconds):
-                return await self._opened.get(url, params=params, headers=headers, max_redirects=5)
+                return await self._opened.get(
+                    url,
+                    params=params,
+                    headers=headers,
+                    proxy=await self._proxy(url),
+                    max_redirects=5,
+                )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             raise _unreachable(error) from None
 

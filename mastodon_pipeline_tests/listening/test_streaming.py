@@ -172,6 +172,33 @@ def test_what_is_no_plain_stream_of_this_server_is_not_read(
     assert not listener.ids
 
 
+def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no other way out, as `requests` does it for Mastodon.py."""
+    hosts: list[str] = []
+
+    async def run() -> None:
+        async def proxy(request: web.Request) -> web.StreamResponse:
+            hosts.append(request.headers["Host"])
+            return await stream(request)
+
+        app = web.Application()
+        app.router.add_get("/{path:.*}", proxy)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{runner.addresses[0][1]}")
+        monkeypatch.setenv("no_proxy", "b.example")
+        way = Way("stream", "", True, "http://a.example", "local")
+        settings = Settings(mastodon_allow_private_addresses=True)
+        async with Connections(settings) as connections:
+            await follow_events(way, "token", listener, connections, Sweeper())
+        await runner.cleanup()
+
+    listener = Collecting()
+    asyncio.run(run())
+    assert (hosts, listener.ids) == (["a.example"], ["1"])
+
+
 @pytest.mark.parametrize("path", ["", "/name"])
 def test_no_stream_leads_into_a_private_network(path: str) -> None:
     """Neither by an address nor by a name that has one."""
