@@ -9,7 +9,7 @@ See: https://iceberg.apache.org/spec/ and https://py.iceberg.apache.org/
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # it takes half a second to import, which only maintenance sh
 __all__ = [
     "catalog_address",
     "commit",
+    "drop_files",
     "live_files",
     "metadata_paths",
     "open_table",
@@ -140,22 +141,42 @@ def commit(settings: Settings, change: Callable[["Table"], object]) -> "Table":
     )
 
 
-def live_files(table: "Table") -> dict[str, "DataFile"]:
-    """The data files of the table as it is now, by their path."""
+def live_files(table: "Table") -> dict[str, int]:
+    """The paths of the table's data files as it is now, and their bytes."""
+    return {file.file_path: file.file_size_in_bytes for file in _data_files(table)}
+
+
+def drop_files(table: "Table", paths: Set[str]) -> None:
+    """Commits a snapshot without these data files, as far as the table still has them.
+
+    They are named one by one: a filter on their hours would also take a file that was committed a
+    moment ago.
+    """
+    doomed = [file for file in _data_files(table) if file.file_path in paths]
+    if not doomed:
+        return
+    with table.transaction() as transaction, transaction.update_snapshot().overwrite() as change:
+        for file in doomed:
+            change.delete_data_file(file)
+
+
+def _data_files(table: "Table") -> Iterator["DataFile"]:
     current = table.current_snapshot()
-    if current is None:
-        return {}
-    return {
-        entry.data_file.file_path: entry.data_file
-        for manifest in current.manifests(table.io)
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
-    }
+    for manifest in current.manifests(table.io) if current else ():
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+            yield entry.data_file
 
 
-def snapshot_paths(table: "Table", snapshots: Iterable["Snapshot"]) -> set[str]:
-    """Every file that these snapshots need: manifest lists, manifests, data files."""
+def snapshot_paths(
+    table: "Table", snapshots: Sequence["Snapshot"], progress: Callable[[str], object]
+) -> set[str]:
+    """Every file that these snapshots need: manifest lists, manifests, data files.
+
+    `progress` is told of each snapshot.
+    """
     paths: set[str] = set()
-    for snapshot in snapshots:
+    for number, snapshot in enumerate(snapshots):
+        progress(f"reading what snapshots name, {number:,} of {len(snapshots):,}")
         paths.add(snapshot.manifest_list)
         for manifest in snapshot.manifests(table.io):
             if manifest.manifest_path in paths:

@@ -25,15 +25,17 @@ See: https://iceberg.apache.org/docs/latest/maintenance/
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mastodon_pipeline.landing.bucket import object_store_errors, s3_client
+from mastodon_pipeline.landing.errors import LandingError
 from mastodon_pipeline.landing.iceberg import (
     commit,
+    drop_files,
     live_files,
     metadata_paths,
     open_table,
@@ -89,6 +91,7 @@ def maintain(
     with ExitStack() as stack:
         s3 = stack.enter_context(closing(s3_client(settings)))
         stack.enter_context(object_store_errors(settings))
+        stack.enter_context(_table_errors(settings))
         lock = None if dry_run else stack.enter_context(hold_lock(s3, settings.s3_bucket))
         lake = stack.enter_context(open_lake(settings))
         remover = BucketRemover(s3, settings.s3_bucket, lock, say)
@@ -101,8 +104,7 @@ def maintain(
         settled = now - ages.files
         if table is not None:
             table, snapshots = _expire(settings, table, now - ages.snapshots, report)
-            remover.progress(f"reading what {len(snapshots):,} snapshots name")
-            named = snapshot_paths(table, snapshots)
+            named = snapshot_paths(table, snapshots, remover.progress)
             settled = min(settled, _newest_sink_commit(settings, table) - ages.files)
         live = live_files(table) if table is not None else {}
         past = _past_retention(settings, landed, now)
@@ -121,10 +123,22 @@ def maintain(
             )
             _remove_metadata_orphans(lake, table, named, settled, remover, report)
             for path in drop:
-                report.dropped.add(live[path].file_size_in_bytes)
+                report.dropped.add(live[path])
             if drop and not dry_run:
-                commit(settings, lambda newest: _drop(newest, drop))
+                commit(settings, lambda newest: drop_files(newest, set(drop)))
     return report
+
+
+@contextmanager
+def _table_errors(settings: Settings) -> Iterator[None]:
+    """Turns what pyiceberg lets through, which is its file system's, into a LandingError."""
+    try:
+        yield
+    except OSError as error:
+        raise LandingError(
+            f"files of the Iceberg table {settings.iceberg_table} cannot be read or written at"
+            f" {settings.s3_endpoint}: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def _landed_by_hour(lake: Lake) -> dict[datetime, list[StoredFile]]:
@@ -176,20 +190,6 @@ def _newest_sink_commit(settings: Settings, table: "Table") -> datetime:
     if not chain or not sink_wrote(settings, chain[-1]):
         return NEVER
     return datetime.fromtimestamp(chain[-1].timestamp_ms / 1000, UTC)
-
-
-def _drop(table: "Table", paths: Iterable[str]) -> None:
-    """Commits a snapshot without these data files, which are named one by one.
-
-    A filter on their hours would also take a file that was committed a moment ago.
-    """
-    live = live_files(table)
-    doomed = [live[path] for path in paths if path in live]
-    if not doomed:
-        return
-    with table.transaction() as transaction, transaction.update_snapshot().overwrite() as change:
-        for file in doomed:
-            change.delete_data_file(file)
 
 
 def _remove_metadata_orphans(

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from datetime import date, datetime
 
+import duckdb
+
 from mastodon_pipeline.maintenance.objects import Remover
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.maintenance.sql import query
@@ -84,7 +86,12 @@ def remove_data_orphans(
         if not orphans:
             continue
         remover.progress(f"looking at {len(orphans)} orphans of {hour:%Y-%m-%d %H:%M} UTC")
-        own = _records_of_their_own(lake, orphans, live_in[hour])
+        try:
+            own = _records_of_their_own(lake, orphans, live_in[hour])
+        except duckdb.Error as error:
+            told = str(error).splitlines()[0]
+            report.faults.append(f"orphans of {hour:%Y-%m-%d %H:%M} UTC cannot be read: {told}")
+            continue
         if own:
             report.faults.append(
                 f"{own:,} records of {hour:%Y-%m-%d %H:%M} UTC are in {len(orphans)} files that"

@@ -44,6 +44,8 @@ def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) 
         finding = hours_equal_recount(lake, [hour])
     except RecordsGone as error:
         return str(error)
+    except duckdb.Error as error:
+        return f"its files cannot be read: {str(error).splitlines()[0]}"
     finally:
         rebuilt.unlink(missing_ok=True)
     if finding.faults or finding.compared != 1:

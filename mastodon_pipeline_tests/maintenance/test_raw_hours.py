@@ -135,6 +135,7 @@ def test_a_removal_that_is_killed_goes_on_and_loses_nothing(counted: Lake) -> No
             "differ from a rebuild (4 rows)",
         ),
         (lambda lake: drop_column(lake), "by another version of the query"),
+        (lambda lake: Path(lake.layout.toots(HOUR)).write_bytes(b"PAR1"), "cannot be read"),
         (
             lambda lake: alter(lake, lake.layout.toots_per_server(HOUR), "", "7 AS toots"),
             "toots 7, recounted 2",
