@@ -30,7 +30,7 @@ from mastodon_pipeline.settings import Server, Settings
 SAVE_POSITIONS_SECONDS = 2.0
 """How often positions are saved: a killed listener reads about that much twice."""
 _REDISCOVERY_SECONDS = 5.0
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 3.0
 _FLUSH_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class Listener:
         stop: Event | None = None,
         backoff: Callable[[], Backoff] = Backoff,
         patience: Patience = PATIENT,
+        seen: SeenToots | None = None,
     ) -> None:
         self._stop = stop or Event()
         self._sink = sink
@@ -68,7 +69,7 @@ class Listener:
             settings,
             patience,
             sink,
-            SeenToots(),
+            seen or SeenToots(),
             Connections(settings, patience),
             budgets,
             Discoverer(settings, budgets, patience),
