@@ -5,6 +5,7 @@ from threading import Event
 
 from mastodon_pipeline.listening.listener import Listener
 from mastodon_pipeline.listening.positions import KafkaPositions, PositionStore
+from mastodon_pipeline.listening.recalling import recall
 from mastodon_pipeline.listening.toot_producer import TootProducer, kafka_producer
 from mastodon_pipeline.listening.toot_schema import register
 from mastodon_pipeline.listening.toot_sink import TootSink
@@ -29,4 +30,4 @@ def kafka_listener(
 ) -> Listener:
     """A listener that follows `servers` into Kafka. Raises as `open_kafka` does."""
     sink, positions = open_kafka(settings)
-    return Listener(servers, settings, sink, positions, stop)
+    return Listener(servers, settings, sink, positions, stop, seen=recall(settings))

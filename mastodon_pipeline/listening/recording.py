@@ -86,7 +86,7 @@ class TootRecorder:
 
     def delete(self, status_id: str) -> None:
         """Records that a toot was deleted."""
-        seen = self._seen.get(self.observer.base_url, status_id)
+        seen = self._seen.of_deleted(self.observer.base_url, status_id)
         now = time.time_ns() // 1_000_000
         self._send(delete_record(status_id, seen, self.observer, now))
         self.statistics.deletes += 1

@@ -9,6 +9,7 @@ only: a remote author's wish is known where their home server is listened to.
 See: https://docs.joinmastodon.org/entities/Account/#noindex and #indexable
 """
 
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -94,9 +95,9 @@ def delete_record(
 ) -> Record:
     """The Avro record of a delete: the toot's uri and post time where `seen` knows them.
 
-    Otherwise (a listener that restarted) `uri` is '', and `created_at` is the time in the id where
-    the id tells one: so the delete lands in its toot's hour, and whoever holds that hour finds the
-    toot by observing server and id.
+    Otherwise (an old toot, or one of before we listened) `uri` is '', and `created_at` is the time
+    in the id where the id tells one: so the delete lands in its toot's hour, and whoever holds that
+    hour finds the toot by observing server and id.
 
     **What stays unresolved**, its text kept: where the id tells no time (`created_at` is now), and
     where it tells the time of arrival and that is in another hour than the post time. This can be
@@ -149,14 +150,27 @@ class SeenToots:
 
     For one thread, the listener's event loop.
 
-    A delete that comes after its toot was forgotten, or after the listener restarted, travels with
-    its id and the time in it (`delete_record`); nothing else is lost with this memory.
+    A delete that comes after its toot was forgotten travels with its id and the time in it
+    (`delete_record`); nothing else is lost with this memory. What a former listener wrote last is
+    recalled from the topic (`recalling`), for deletes alone: whether a page of a gap is known must
+    not be judged by it, since what lies between may be missing.
     """
 
     def __init__(self, limit: int = 200_000) -> None:
         self._half = max(1, limit // 2)
         self._toots: dict[tuple[str, str], SeenToot] = {}
         self._earlier: dict[tuple[str, str], SeenToot] = {}
+        self._recalled: dict[tuple[str, str], SeenToot] = {}
+
+    def recall(self, record: Record) -> None:
+        """Keeps what a former listener recorded, for deletes; the caller bounds how much."""
+        self._recalled[record["base_url"], record["status_id"]] = SeenToot(
+            record["uri"], sys.intern(record["server"]), record["created_at"]
+        )
+
+    def of_deleted(self, base_url: str, status_id: str) -> SeenToot | None:
+        """The toot behind a deleted id, seen by this listener or a former one; else None."""
+        return self.get(base_url, status_id) or self._recalled.get((base_url, status_id))
 
     def remember(self, record: Record) -> None:
         """Keeps the record's uri and hour under its observing server and id."""
