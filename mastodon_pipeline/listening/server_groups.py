@@ -9,7 +9,7 @@ See: Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 
 Changing hands: no two runs follow a server at once. A group gets a server only when no live run of
 another group may still follow it: the group that gives it up must first have said, in its run's
 heartbeat, that it follows its new list. Until then nobody new follows it. What it publishes in
-those 10 to 20 seconds is read from its timeline, since the new group goes on from the position
+those 10 to 30 seconds is read from its timeline, since the new group goes on from the position
 that the old one kept. A hung run that was marked as failed counts as gone; should its process wake
 up it stops itself within seconds, and what it wrote in them are duplicates, which the tables
 remove by `uri`.
