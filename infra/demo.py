@@ -12,6 +12,7 @@ import time
 import webbrowser
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import click
 import duckdb
@@ -93,6 +94,8 @@ def show_in_the_ui(stack: Stack) -> None:
     client = DagsterGraphQLClient("127.0.0.1", stack.ports.dagster_port, timeout=20)
     for job in ("observe_mastodon_topic", "observe_landed_toots", "landed_toots_check"):
         client.submit_job_execution(job)
+    today = {"dagster/partition": f"{datetime.now(UTC):%Y-%m-%d}"}
+    client.submit_job_execution("refresh_server_coverage", tags=today)
 
 
 class Progress:
