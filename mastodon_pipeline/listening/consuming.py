@@ -10,7 +10,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from mastodon_pipeline.listening.toot_schema import decode
-from mastodon_pipeline.listening.topics import unreachable
+from mastodon_pipeline.listening.topics import bounds, unreachable
 from mastodon_pipeline.settings import Settings, SettingsError
 
 _DEADLINE = 10.0
@@ -61,8 +61,8 @@ def _starts(
         partitions = [TopicPartition(topic, number) for number in found.partitions]
         for partition in partitions:
             # Asked for now, so that what comes between here and the first poll is seen too.
-            bounds = consumer.get_watermark_offsets(partition, timeout=_DEADLINE)
-            partition.offset = bounds[0 if from_beginning else 1]
+            low, end = bounds(consumer, partition, _DEADLINE)
+            partition.offset = low if from_beginning else end
     except KafkaException as error:
         raise unreachable(settings, error) from None
     return partitions

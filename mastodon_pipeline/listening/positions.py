@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from mastodon_pipeline.listening.discovery import Discovered
 from mastodon_pipeline.listening.server_statistics import UnfilledGap
-from mastodon_pipeline.listening.topics import KafkaUnreachable, unreachable
+from mastodon_pipeline.listening.topics import KafkaUnreachable, bounds, unreachable
 from mastodon_pipeline.settings import Server, Settings
 
 _DEADLINE = 20.0
@@ -99,7 +99,7 @@ class KafkaPositions:
     def _read(self, consumer: Consumer) -> dict[str, KeptPosition]:
         topic = self._settings.positions_topic
         partition = TopicPartition(topic, 0)
-        low, end = consumer.get_watermark_offsets(partition, timeout=_DEADLINE)
+        low, end = bounds(consumer, partition, _DEADLINE)
         consumer.assign([TopicPartition(topic, 0, low)])
         found: dict[str, KeptPosition] = {}
         deadline = time.monotonic() + _DEADLINE

@@ -8,7 +8,9 @@ KAFKA_TOPIC_RETENTION_BYTES) bounds the disk. What protects the records is the s
 behind; size retention removes what fell further behind than that many bytes.
 """
 
-from confluent_kafka import KafkaError, KafkaException
+import time
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # NewTopic lacks in its __all__
     AdminClient,
     NewTopic,
@@ -18,6 +20,13 @@ from mastodon_pipeline.settings import Settings, SettingsError
 
 _SEGMENT_BYTES = 128 * 1024**2
 _FOREVER_MS = str(2**63 - 1)
+_NO_LEADER_YET = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
 
 
 class KafkaUnreachable(SettingsError):
@@ -75,6 +84,26 @@ def ensure_topics(settings: Settings, deadline_seconds: float = 15.0) -> tuple[s
     except KafkaException as error:
         raise unreachable(settings, error) from None
     return tuple(made)
+
+
+def bounds(
+    consumer: Consumer, partition: TopicPartition, deadline_seconds: float
+) -> tuple[int, int]:
+    """The partition's first offset and the one after its last.
+
+    A topic that was made a moment ago has no leader yet, and its broker says so: asked again until
+    the deadline. Raises KafkaException.
+    """
+    deadline = time.monotonic() + deadline_seconds
+    while True:
+        try:
+            low, end = consumer.get_watermark_offsets(partition, timeout=deadline_seconds)
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return low, end
 
 
 def unreachable(settings: Settings, error: KafkaException) -> KafkaUnreachable:
