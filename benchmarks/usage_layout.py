@@ -152,11 +152,17 @@ def ask_the_article(statement: str) -> float:
 
 
 def ask_us(statement: str) -> float:
-    """Seconds from connecting to the last row, as `mastodon-pipeline sql` does it."""
-    began = time.perf_counter()
-    with open_views(load_settings()) as connection:
-        connection.sql(statement).fetchall()
-    return time.perf_counter() - began
+    """Seconds from connecting to the last row, as `mastodon-pipeline sql` does it.
+
+    The quickest of three: what else the machine does would be most of so short a time.
+    """
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with open_views(load_settings()) as connection:
+            connection.sql(statement).fetchall()
+        took.append(time.perf_counter() - began)
+    return min(took)
 
 
 def say(text: str, began: float) -> None:
