@@ -12,7 +12,8 @@ heartbeat, that it follows its new list. Until then nobody new follows it. What 
 those 10 to 30 seconds is read from its timeline, since the new group goes on from the position
 that the old one kept. A hung run that was marked as failed counts as gone; should its process wake
 up it stops itself within seconds, and what it wrote in them are duplicates, which the tables
-remove by `uri`.
+remove by `uri`. One hole is left: a run that a person launches in the very milliseconds in which a
+tick moves its group's servers may follow the old list until it looks again, 5 s later.
 """
 
 import hashlib
