@@ -5,14 +5,19 @@ Each counts the requests that the server saw: no hot loop, one budget a host.
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from mastodon_pipeline_tests.listening.recording_sink import wait_until
 from mastodon_pipeline_tests.listening.scene import (
+    ENDPOINTS,
     PATIENCE,
     POLLED,
     SOON,
     STREAMED,
+    Scene,
+    holds_for,
     listening_to,
     one_a_case,
     quiet,
@@ -27,6 +32,11 @@ from mastodon_pipeline_tests.simulator.simulator import Simulator
 CLOSED = ServerPolicy(
     "closed.example", local_feed="authenticated", remote_feed="authenticated", thump_seconds=0.1
 )
+
+
+def was_asked(scene: Scene, endpoint: Endpoint, server: int) -> bool:
+    """A request has come to that endpoint."""
+    return scene.asked(endpoint, server) > 0
 
 
 # Pace
@@ -117,6 +127,44 @@ def test_only_what_is_public_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
 # 429
 
 
+def test_a_429_is_waited_for_in_every_form_at_every_endpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reset as ISO 8601 or epoch seconds, or Retry-After: until then not one request."""
+    cases = [(form, at) for form in ("iso", "epoch", "retry_after") for at in ENDPOINTS]
+    policies = [
+        ServerPolicy(f"{form}-{at}.example".replace("_", "-"), token=at != "timeline")
+        for form, at in cases
+    ]
+    with Simulator(quiet(*policies)) as simulator:
+        for position, (form, at) in enumerate(cases):
+            orders = {"status": 429, "endpoint": at, "reset": form, "reset_seconds": 2.5}
+            simulator.fault("answer", position, seconds=2, **orders)
+        with listening_to(simulator, monkeypatch) as scene:
+            began = time.monotonic()
+            for position, (_, at) in enumerate(cases):
+                wait_until(partial(was_asked, scene, at, position), "the request")
+                if at != "timeline":
+                    scene.wait_for("waiting", "429", server=position, seconds=2)
+            time.sleep(0.2)  # until the answers are read
+            asked = [scene.asked(server=position) for position in range(len(cases))]
+            time.sleep(max(0.0, began + 1.5 - time.monotonic()))
+            now = [scene.asked(server=position) for position in range(len(cases))]
+            assert dict(zip(cases, now, strict=True)) == dict(zip(cases, asked, strict=True))
+            for position in range(len(cases)):
+                scene.hears(position)
+                assert simulator.servers[position].requests[0].at < began + 1
+
+
+def test_a_429_that_does_not_say_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is left alone for a minute."""
+    with Simulator(quiet(POLLED)) as simulator:
+        simulator.fault("answer", status=429, endpoint="timeline", seconds=0.3)
+        with listening_to(simulator, monkeypatch) as scene:
+            wait_until(lambda: scene.asked("timeline") > 0, "the request")
+            assert holds_for(lambda: scene.asked("timeline") == 1, 1.0)
+
+
 def test_a_long_gap_is_read_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four pages where two may be asked for in a second: all of it, and hardly a refusal."""
     limits = Limits(paging=Rate(2, 1))
@@ -132,3 +180,19 @@ def test_a_long_gap_is_read_within_the_budget(monkeypatch: pytest.MonkeyPatch) -
         assert scene.of().gaps_lost == 0
         # The first connection's, four pages and an end; who overdraws asks again and again.
         assert scene.asked("timeline") <= 2 + 5 + 3
+
+
+def test_two_feeds_of_a_server_share_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that says 429 to one of them hears nothing of the other either."""
+    policy = ServerPolicy("both.example", token=False)
+    with Simulator(quiet(policy)) as simulator:
+        simulator.fault(
+            "answer", status=429, endpoint="timeline", seconds=2, reset="iso", reset_seconds=2
+        )
+        with listening_to(simulator, monkeypatch, feeds=("local", "remote")) as scene:
+            wait_until(lambda: scene.asked("timeline") > 0, "the request")
+            time.sleep(0.3)  # a request may have been on its way
+            asked = scene.asked()
+            assert asked <= 4
+            assert holds_for(lambda: scene.asked() == asked, 1.0)
+            scene.hears()
