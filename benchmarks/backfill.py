@@ -100,7 +100,7 @@ def processor_seconds() -> float:
 
 @click.command()
 @click.option("--days", default=10, show_default=True)
-@click.option("--toots", default=50_000, show_default=True, help="Of all days together.")
+@click.option("--toots", default=30_000, show_default=True, help="Of all days together.")
 def bench(days: int, toots: int) -> None:
     """Seconds to materialise some days of hours in one run."""
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
