@@ -144,9 +144,18 @@ class Simulator:
             port = await self._fediverse.serve(app, self._control_port)
             self.control_url = f"http://127.0.0.1:{port}"
 
+    async def _close(self, fediverse: Fediverse) -> None:
+        await fediverse.close()
+        # A TLS handshake that a client has given up is a task of asyncio alone, no connection yet.
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0)
+
     def _stop(self) -> None:
         if self._fediverse is not None:
-            asyncio.run_coroutine_threadsafe(self._fediverse.close(), self._loop).result(30)
+            asyncio.run_coroutine_threadsafe(self._close(self._fediverse), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
