@@ -163,9 +163,10 @@ def _dagster(settings: Settings) -> str:
 def _tables(settings: Settings) -> str:
     table = f"{Layout.of(settings).root}/usage/toots_per_server_per_hour/"
     try:
+        _object_store(settings)  # DuckDB would try for ten seconds
         with connect_lake(settings) as lake:
             newest = lake.execute("select max(file) from glob($1)", [f"{table}**"]).fetchone()
-    except (HTTPException, IOException):
+    except (HTTPException, IOException, LandingError):
         raise _Ill("they cannot be read: see the object store, above") from None
     if newest is None or newest[0] is None:
         raise _Waiting("no hour has been counted yet: landed_toots_sensor does it, once on")
