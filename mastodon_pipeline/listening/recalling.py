@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from mastodon_pipeline.listening.toot_record import SeenToots, milliseconds
 from mastodon_pipeline.listening.toot_schema import WritersSchemas, decode
-from mastodon_pipeline.listening.topics import unreachable
+from mastodon_pipeline.listening.topics import bounds, unreachable
 from mastodon_pipeline.settings import Settings
 
 RECALLED = 50_000
@@ -54,7 +54,7 @@ def _read(
     ends: dict[int, int] = {}
     starts: list[TopicPartition] = []
     for number in partitions:
-        low, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_DEADLINE)
+        low, end = bounds(consumer, TopicPartition(topic, number), _DEADLINE)
         first = max(low, end - records // len(partitions))
         if first < end:
             ends[number] = end
