@@ -21,6 +21,7 @@ from mastodon_pipeline_tests.listening.scene import (
     listening_to,
     one_a_case,
     quiet,
+    repeated,
     settled,
     suited,
 )
@@ -196,3 +197,32 @@ def test_two_feeds_of_a_server_share_its_budget(monkeypatch: pytest.MonkeyPatch)
             assert asked <= 4
             assert holds_for(lambda: scene.asked() == asked, 1.0)
             scene.hears()
+
+
+@pytest.mark.xfail(strict=True, reason="a late first look takes the newest page alone")
+def test_a_first_look_that_comes_late_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that says 429 when we begin: what it lists since then is read, not only a page."""
+    with Simulator(quiet(POLLED)) as simulator:
+        before = [simulator.publish() for _ in range(60)]
+        simulator.fault(
+            "answer", status=429, endpoint="timeline", seconds=1, reset="iso", reset_seconds=1
+        )
+        with listening_to(simulator, monkeypatch) as scene:
+            wait_until(partial(was_asked, scene, "timeline", 0), "the request")
+            missed = [simulator.publish() for _ in range(90)]
+            scene.wait_for_toots(missed, seconds=5)
+            assert scene.asked("timeline") <= 6
+            assert len({*before} & {*scene.sink.uris()}) < 60, "what was before is not wanted"
+        assert repeated(scene.sink.uris()) == {}
+
+
+@pytest.mark.xfail(strict=True, reason="TimelineReader waits for a 429 without telling")
+def test_a_poller_that_waits_for_a_429_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """State and reason tell it, and when it is over."""
+    with Simulator(quiet(POLLED)) as simulator:
+        simulator.fault(
+            "answer", status=429, endpoint="timeline", seconds=1, reset="iso", reset_seconds=1
+        )
+        with listening_to(simulator, monkeypatch) as scene:
+            scene.wait_for("waiting", "429", seconds=2)
+            scene.wait_for("polling")

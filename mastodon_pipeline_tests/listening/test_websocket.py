@@ -10,6 +10,7 @@ import pytest
 
 from mastodon_pipeline_tests.listening.recording_sink import MemoryPositions, wait_until
 from mastodon_pipeline_tests.listening.scene import (
+    PATIENCE,
     STEADY,
     Scene,
     holds_for,
@@ -180,4 +181,21 @@ def test_mastodons_websocket_is_used_where_its_event_streams_are_gone(
         listening_to(simulator, monkeypatch) as scene,
     ):
         connected(scene)
+        scene.hears()
+
+
+@pytest.mark.xfail(strict=True, reason="WebSockets are pinged every 30 s, whatever the patience")
+def test_a_socket_that_falls_silent_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither messages nor pings come, nor an answer to ours: nobody is there any more."""
+    patience = replace(PATIENCE, silence_seconds=0.6)
+    with (
+        Simulator(quiet(SOCIAL)) as simulator,
+        listening_to(simulator, monkeypatch, patience=patience) as scene,
+    ):
+        connected(scene)
+        simulator.fault("silence")
+        missed = simulator.publish()
+        scene.wait_for("waiting", seconds=4)
+        simulator.fault("speak")
+        scene.wait_for_toots([missed])
         scene.hears()
