@@ -26,6 +26,7 @@ from mastodon_pipeline.listening.addresses import (
     check_scheme_and_literal,
     in_daemon_thread,
 )
+from mastodon_pipeline.listening.connect_pace import ConnectPace
 from mastodon_pipeline.listening.network_reasons import network_reason
 from mastodon_pipeline.listening.patience import PATIENT, Patience
 from mastodon_pipeline.listening.server_session import (
@@ -39,14 +40,13 @@ from mastodon_pipeline.settings import Settings
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """A WebSocket message beyond this ends the connection; its toot is read from the timeline."""
-_CONNECTS_AT_ONCE = 100
 _PAGES_AT_ONCE = 200
 _PER_HOST = 6
 _NO_STREAM = ("text/html", "application/json")
 _KEEPALIVE_SECONDS = 30.0
 """Longer than the pause between two polls, so that a polled server need not greet us each time."""
 _DNS_SECONDS = 300
-_WEBSOCKET_PING_SECONDS = 30.0
+_GOODBYE_SECONDS = 0.1
 
 
 class Connections:
@@ -58,7 +58,7 @@ class Connections:
         self._patience = patience
         self._proxies = bool(getproxies())  # Mostly there are none: then no look for each request.
         self._resolver = PublicResolver(self._allow_private)
-        self._connecting = asyncio.Semaphore(_CONNECTS_AT_ONCE)
+        self._pace = ConnectPace()
         self._paging = asyncio.Semaphore(_PAGES_AT_ONCE)
         self._session: aiohttp.ClientSession | None = None
 
@@ -87,6 +87,8 @@ class Connections:
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
+            # TLS connections say goodbye; see aiohttp's documentation, Graceful Shutdown.
+            await asyncio.sleep(_GOODBYE_SECONDS)
 
     @asynccontextmanager
     async def stream(self, url: str, token: str) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -100,7 +102,7 @@ class Connections:
             # A compressed stream could unfold to anything before we see its first event.
             "Accept-Encoding": "identity",
         }
-        async with self._connecting:
+        async with self._pace.turn():
             response = await self._open(url, {}, headers)
         try:
             _check_answer(response)
@@ -118,8 +120,11 @@ class Connections:
     async def websocket(
         self, url: str, token: str
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse[Literal[False]]]:
-        """An open WebSocket, pinged every 30 s; closed at the end. Raises as `stream` does."""
-        async with self._connecting:
+        """An open WebSocket, pinged twice in the time that counts as silence; closed at the end.
+
+        Raises as `stream` does.
+        """
+        async with self._pace.turn():
             try:
                 async with asyncio.timeout(self._patience.request_seconds):
                     socket = await self._opened.ws_connect(
@@ -129,7 +134,7 @@ class Connections:
                         max_msg_size=MAX_MESSAGE_BYTES,
                         compress=0,
                         decode_text=False,
-                        heartbeat=_WEBSOCKET_PING_SECONDS,
+                        heartbeat=self._patience.silence_seconds / 2,
                         timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
                     )
             except aiohttp.WSServerHandshakeError as error:

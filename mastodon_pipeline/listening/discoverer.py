@@ -20,7 +20,7 @@ from mastodon_pipeline.listening.discovery import (
 )
 from mastodon_pipeline.listening.patience import PATIENT, Patience
 from mastodon_pipeline.listening.rate_budget import RateBudgets
-from mastodon_pipeline.listening.server_session import Refused, ServerSession
+from mastodon_pipeline.listening.server_session import Refused, ServerSession, Unreachable
 from mastodon_pipeline.settings import Server, Settings
 
 _SOON_SECONDS = 60.0
@@ -59,7 +59,11 @@ class Discoverer:
         """
         async with self._at_once:
             try:
-                found, refusal = await in_daemon_thread(lambda: self._ask(server, token))
+                # Its own timeouts are for single reads, which a byte now and then keeps alive.
+                async with asyncio.timeout(3 * self._patience.request_seconds):
+                    found, refusal = await in_daemon_thread(lambda: self._ask(server, token))
+            except TimeoutError:
+                raise Unreachable("it did not answer in time") from None
             except Refused as refused:
                 if refused.status == 429:
                     self._budgets.of(server.base_url).observe(429, refused.headers)

@@ -13,6 +13,8 @@ class Patience:
     """Without a byte, after which a stream counts as dead: four of Mastodon's heartbeats."""
     parked_seconds: float = 3600.0
     """Between two looks at a server that has refused us."""
+    fresh_seconds: float = 60.0
+    """A refusal sooner than this after a discovery is not the sign of rules that have changed."""
     rediscover_seconds: float = 3600.0
     """How long a server's account of itself is believed, at most."""
     overlap_every_seconds: float = 300.0

@@ -44,8 +44,6 @@ from mastodon_pipeline.listening.toot_sink import DeliveryFailed, TootSink
 from mastodon_pipeline.listening.websocket import follow_messages
 from mastodon_pipeline.settings import Server, Settings
 
-_FRESH_SECONDS = 60.0
-"""A refusal sooner than this after a discovery is not the sign of rules that have changed."""
 _log = logging.getLogger(__name__)
 
 
@@ -101,6 +99,7 @@ class ServerFollower:
             position,
             self.statistics,
         )
+        self._wanted_since = time.time_ns() // 1_000_000
         self._gaps = GapFilling(
             position,
             lambda page: self._recorder.page(page, "gap"),
@@ -128,7 +127,9 @@ class ServerFollower:
         before, way = self._discovery, self._way
         if before is None or way is None:
             return
-        self._discovery = replace(before, until=time.monotonic() + _FRESH_SECONDS)
+        self._discovery = replace(
+            before, until=time.monotonic() + self._shared.patience.fresh_seconds
+        )
         try:
             asked = await self._shared.discoverer.ask(self.server, self.server.token)
         except (Refused, Unreachable, UnsafeAddress, CrossHostRedirect) as error:
@@ -233,7 +234,9 @@ class ServerFollower:
             if known is None or refuses:
                 raise
             # It is not well today; what it said before still leads to its stream or timeline.
-            self._discovery = replace(known, until=time.monotonic() + _FRESH_SECONDS)
+            self._discovery = replace(
+                known, until=time.monotonic() + self._shared.patience.fresh_seconds
+            )
             return self._discovery
         if known is not None:
             self._refusals = NOTHING_REFUSED  # An hour later it may let us in.
@@ -255,6 +258,8 @@ class ServerFollower:
             discovery.token if way.with_token else None,
             shared.connections,
             shared.budgets.of(self.server.base_url),
+            self._wanted_since,
+            self._refused if way.kind == "poll" else None,
         )
         if way.kind == "poll":
             await poll_timeline(
@@ -288,7 +293,7 @@ class ServerFollower:
             budget = self._shared.budgets.of(self.server.base_url)
             budget.observe(refused.status, refused.headers)
         next_refusals = after_refusal(self._refusals, way, refused)
-        stale = time.monotonic() - discovery.asked_at > _FRESH_SECONDS
+        stale = time.monotonic() - discovery.asked_at > self._shared.patience.fresh_seconds
         if stale and refused.status in STREAM_REFUSALS:
             self._discovery = None
         elif next_refusals is not None:
@@ -297,6 +302,10 @@ class ServerFollower:
             return False
         _log.info("%s refuses to %s: %s", self.server.name, way.kind, refused)
         return True
+
+    def _refused(self, wait: float) -> None:
+        told = f"the server answers 429 Too Many Requests; again in {wait:.0f} s"
+        self.statistics.now("waiting", told)
 
     def _polled(self, way: Way) -> None:
         self._backoff.connected()

@@ -7,6 +7,7 @@ under the same policy.
 import os
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
@@ -23,6 +24,8 @@ from mastodon_pipeline.listening.addresses import UnsafeAddress, check_address, 
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """An answer beyond this, after decompression, is not read to its end."""
+ANSWER_SECONDS = 60.0
+"""For an answer as a whole, where nothing else is said."""
 REQUEST_TIMEOUT = 20.0
 """Seconds to connect, and to the head of an answer."""
 
@@ -145,10 +148,16 @@ class _Adapter(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **kw: Any) -> requests.Response:
         response = super().send(request, *args, **kw)
         whole = response.raw.stream
+        timeout = kw.get("timeout")
+        patience = 3 * timeout if isinstance(timeout, int | float) else ANSWER_SECONDS
+        deadline = time.monotonic() + patience
 
         def capped(*args: Any, **kwargs: Any) -> Iterator[bytes]:
             size = 0
             for block in whole(*args, **kwargs):
+                if time.monotonic() > deadline:
+                    response.close()
+                    raise Unreachable("it did not answer in time")
                 size += len(block)
                 if size > MAX_ANSWER_BYTES:
                     response.close()

@@ -6,6 +6,7 @@ Each test counts the requests that the server saw: no hot loop.
 import ssl
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trustme
@@ -14,6 +15,7 @@ from mastodon_pipeline_tests.listening.recording_sink import wait_until
 from mastodon_pipeline_tests.listening.scene import (
     ATTEMPTS,
     ENDPOINTS,
+    POLLED,
     SOON,
     STEADY,
     STREAMED,
@@ -23,6 +25,7 @@ from mastodon_pipeline_tests.listening.scene import (
     settled,
     suited,
 )
+from mastodon_pipeline_tests.simulator.faults import Endpoint
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
 # Silence
@@ -52,6 +55,20 @@ def test_a_server_that_accepts_and_never_answers(monkeypatch: pytest.MonkeyPatch
             for server in servers:
                 scene.wait_for("waiting", "not answer in time", server=server)
                 assert scene.asked(ENDPOINTS[server], server) <= 2
+                simulator.fault("clear", server)
+            for server in servers:
+                scene.hears(server)
+
+
+def test_an_answer_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then keeps every read alive: the answer as a whole has a limit too."""
+    endpoints: tuple[Endpoint, ...] = ("instance", "timeline")
+    with Simulator(quiet(*map(suited, endpoints, endpoints))) as simulator:
+        servers = one_a_case(simulator, [{"endpoint": at} for at in endpoints], "trickle")
+        with listening_to(simulator, monkeypatch) as scene:
+            for server in servers:
+                scene.wait_for("waiting", "not answer in time", server=server, seconds=5)
+                assert scene.asked(endpoints[server], server) <= 2
                 simulator.fault("clear", server)
             for server in servers:
                 scene.hears(server)
@@ -121,6 +138,27 @@ def test_a_certificate_that_nobody_signed(monkeypatch: pytest.MonkeyPatch) -> No
             scene.wait_for("waiting", "certificate")
             time.sleep(0.5)
         assert simulator.asked() == 0
+
+
+def test_a_redirect_from_https_to_http_is_not_followed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The same host, but the token would travel in the open."""
+    authority, context = certified()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+    with Simulator(quiet(replace(STREAMED, tls=context), replace(POLLED, tls=context))) as secure:
+        for server, endpoint in enumerate(("streaming", "timeline")):
+            insecure = secure.servers[server].base_url.replace("https", "http")
+            secure.fault("redirect", server, endpoint=endpoint, target=insecure, seconds=60)
+        with listening_to(secure, monkeypatch) as scene:
+            for server in (0, 1):
+                scene.wait_for("parked", "https to http", server=server)
+            for server in (0, 1):
+                secure.fault("clear", server)
+        with listening_to(secure, monkeypatch) as scene:
+            scene.hears(0)
+            scene.hears(1)
 
 
 def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
