@@ -153,6 +153,8 @@ class Settings(BaseSettings):
     than Kafka Connect does."""
     raw_retention_days: int = Field(30, ge=0)
     """Landed files of older hours are removed once their `toots` are verified; 0 keeps them."""
+    run_history_days: int = Field(1, ge=0)
+    """Dagster's records of older runs are deleted once later ones supersede them; 0 keeps them."""
 
     s3_endpoint: str = "http://127.0.0.1:9000"
     connect_s3_endpoint: str | None = None

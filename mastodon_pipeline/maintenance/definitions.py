@@ -3,5 +3,12 @@
 import dagster as dg
 
 from mastodon_pipeline.maintenance.jobs import lake_maintenance, lake_maintenance_schedule
+from mastodon_pipeline.maintenance.run_history_job import (
+    run_history_maintenance,
+    run_history_maintenance_schedule,
+)
 
-definitions = dg.Definitions(jobs=[lake_maintenance], schedules=[lake_maintenance_schedule])
+definitions = dg.Definitions(
+    jobs=[lake_maintenance, run_history_maintenance],
+    schedules=[lake_maintenance_schedule, run_history_maintenance_schedule],
+)

@@ -1,0 +1,73 @@
+"""`run_history_maintenance`: the job, and the schedule that runs it."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from mastodon_pipeline.landing.assets import landed_toots_check, observe_landed_toots
+from mastodon_pipeline.listening.assets import observe_mastodon_topic
+from mastodon_pipeline.maintenance.run_history import purge_superseded_runs
+from mastodon_pipeline.settings import SettingsError, load_settings
+from mastodon_pipeline.usage.jobs import refresh_daily_usage, refresh_hourly_usage
+from mastodon_pipeline.usage.lake_check_assets import usage_checks
+
+__all__ = ["PURGED_JOBS", "run_history_maintenance", "run_history_maintenance_schedule"]
+
+
+@dg.op(
+    description=(
+        "Deletes runs past RUN_HISTORY_DAYS that later runs have superseded, with their logs."
+        " What the catalog shows stays. Killing it is harmless."
+    ),
+)
+def purge_run_history(context: dg.OpExecutionContext) -> None:
+    """Shows how many runs were deleted, how many old ones stay, and the bytes."""
+    try:
+        days = load_settings().run_history_days
+    except SettingsError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    purged = purge_superseded_runs(
+        context.instance,
+        PURGED_JOBS,
+        context.repository_def.asset_graph.asset_check_keys,
+        days=days,
+        now=datetime.now(UTC),
+        say=context.log.info,
+    )
+    context.add_output_metadata(
+        {
+            "runs deleted": purged.runs,
+            "old runs kept": purged.kept,
+            "bytes removed": purged.bytes,
+        }
+    )
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Deletes the records of old runs that later ones have superseded.",
+)
+def run_history_maintenance() -> None:
+    """One op: the purge."""
+    purge_run_history()
+
+
+PURGED_JOBS = (
+    refresh_hourly_usage.name,
+    refresh_daily_usage.name,
+    usage_checks.name,
+    landed_toots_check.name,
+    observe_landed_toots.name,
+    observe_mastodon_topic.name,
+    run_history_maintenance.name,
+)
+"""What runs by itself, and often. Not the listeners, whose last runs their supervisor looks at."""
+
+run_history_maintenance_schedule = dg.ScheduleDefinition(
+    name="run_history_maintenance_schedule",
+    job=run_history_maintenance,
+    cron_schedule="40 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every hour, a portion of the superseded runs.",
+)
