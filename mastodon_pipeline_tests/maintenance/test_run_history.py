@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from mastodon_pipeline.definitions import defs
-from mastodon_pipeline.maintenance.run_history import Purged, purge_superseded_runs
+from mastodon_pipeline.maintenance.run_history import Purged, purge_superseded_runs, runs_shown
 from mastodon_pipeline.maintenance.run_history_job import PURGED_JOBS
 
 HOURS = dg.HourlyPartitionsDefinition("2026-01-01-00:00")
@@ -60,7 +60,26 @@ def breakable() -> None:
 refresh = dg.define_asset_job(
     "refresh", dg.AssetSelection.assets(counted), executor_def=dg.in_process_executor
 )
-TINY = dg.Definitions([counted], asset_checks=[counted_well], jobs=[refresh, look, breakable])
+refresh_unchecked = dg.define_asset_job(
+    "refresh_unchecked",
+    dg.AssetSelection.assets(counted) - dg.AssetSelection.checks(counted_well),
+    executor_def=dg.in_process_executor,
+)
+
+
+@dg.asset
+def chart() -> None:
+    """One without partitions."""
+
+
+draw = dg.define_asset_job(
+    "draw", dg.AssetSelection.assets(chart), executor_def=dg.in_process_executor
+)
+TINY = dg.Definitions(
+    [counted, chart],
+    asset_checks=[counted_well],
+    jobs=[refresh, refresh_unchecked, draw, look, breakable],
+)
 JOBS = ("refresh", "look", "breakable")
 KEY, CHECK = counted.key, dg.AssetCheckKey(counted.key, "counted_well")
 
@@ -71,17 +90,16 @@ class Home:
     def __init__(self, instance: dg.DagsterInstance, home: Path) -> None:
         self.instance, self.home = instance, home
 
-    def refresh(self, partition: str, rows: int, **tags: str) -> str:
+    def refresh(self, partition: str, rows: int, *, job: str = "refresh", **tags: str) -> str:
         """Materialises one partition, with its check; returns the run's id."""
-        done = TINY.resolve_job_def("refresh").execute_in_process(
+        done = TINY.resolve_job_def(job).execute_in_process(
             instance=self.instance, partition_key=partition, tags={"rows": str(rows), **tags}
         )
         return done.run_id
 
     def run(self, job: str, **op_config: bool) -> str:
         """Runs a job of one op to its end, good or bad; returns the run's id."""
-        op = TINY.resolve_job_def(job).nodes[0].name
-        config = {"ops": {op: {"config": op_config}}} if op_config else {}
+        config = {"ops": {"break_op": {"config": op_config}}} if op_config else {}
         done = TINY.resolve_job_def(job).execute_in_process(
             instance=self.instance, run_config=config, raise_on_error=False
         )
@@ -149,6 +167,19 @@ def test_what_the_catalog_shows_survives(home: Home) -> None:
     assert (checked.run_id, checked.status.value) == (last, "SUCCEEDED")
     (observation,) = home.instance.fetch_observations(KEY, limit=9).records
     assert observation.run_id == observed
+
+
+def test_each_kind_of_event_keeps_its_run(home: Home) -> None:
+    """Of no job in particular, so by its newest events alone."""
+    home.refresh(TODAY, 1)
+    checked = home.refresh(TODAY, 2)
+    refreshed = home.refresh(TODAY, 3, job="refresh_unchecked")
+    home.run("draw")
+    drawn = home.run("draw")
+    home.run("look")
+    looked = home.run("look")
+    assert runs_shown(home.instance, [], []) == {refreshed, drawn, looked}
+    assert runs_shown(home.instance, [], [CHECK]) == {refreshed, drawn, looked, checked}
 
 
 def test_a_run_of_several_partitions_stays_for_one(home: Home) -> None:
