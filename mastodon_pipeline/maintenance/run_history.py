@@ -23,7 +23,7 @@ import dagster as dg
 __all__ = ["PORTION", "Purged", "purge_superseded_runs", "remove_leftovers", "runs_shown"]
 
 PORTION = 500
-"""Runs deleted at most at once; each takes some 50 ms, and an hour brings 140."""
+"""Runs deleted at most at once: 7 s of work. An hour brings 140."""
 PAGE = 500
 FAILURES_STAY = timedelta(days=7)
 """A failed run is kept at least so long: somebody may want to know why."""
@@ -141,13 +141,13 @@ def remove_leftovers(instance: dg.DagsterInstance) -> int:
     removed = 0
     for run_id in _without_record(instance, list(files)):
         for path in files[run_id]:
-            if path.is_dir():
-                removed += sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
-                instance.compute_log_manager.delete_logs(prefix=[run_id])
-                continue
-            with suppress(FileNotFoundError):
-                size = path.stat().st_size
-                path.unlink()
+            with suppress(FileNotFoundError):  # another purge was faster
+                if path.is_dir():
+                    size = sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+                    instance.compute_log_manager.delete_logs(prefix=[run_id])
+                else:
+                    size = path.stat().st_size
+                    path.unlink()
                 removed += size
     return removed
 
