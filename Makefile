@@ -35,10 +35,11 @@ clean: install ## Stop everything and wipe its data (downloads stay)
 
 test: install ## All tests, against a real stack of their own
 	@$(BIN)/python -m infra.native_stack fetch
-	@$(BIN)/pytest
+	@$(BIN)/pytest -m "not integration" -n 4
+	@$(BIN)/pytest -m "integration and not chaos"
 
-test-unit: install ## The tests that need no stack
-	@$(BIN)/pytest -m "not integration" -n auto
+test-unit: install ## The quick tests, which need no stack
+	@$(BIN)/pytest -m "not integration and not thorough" -n 3
 
 chaos: install ## Kill everything in turn, while toots come, and count what is left
 	@$(BIN)/python -m infra.native_stack fetch

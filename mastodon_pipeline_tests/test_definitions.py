@@ -9,6 +9,8 @@ import pytest
 
 from mastodon_pipeline.settings import REPOSITORY
 
+pytestmark = pytest.mark.thorough
+
 BIN = Path(sys.executable).parent
 
 

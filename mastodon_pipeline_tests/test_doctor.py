@@ -10,6 +10,8 @@ from mastodon_pipeline.doctor import examine
 from mastodon_pipeline.doctor_command import doctor
 from mastodon_pipeline.settings import Settings
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(autouse=True)
 def nothing_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

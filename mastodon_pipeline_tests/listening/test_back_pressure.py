@@ -21,6 +21,8 @@ from mastodon_pipeline_tests.simulator.fediverse import Options
 from mastodon_pipeline_tests.simulator.instance import ServerPolicy
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
+pytestmark = pytest.mark.thorough
+
 TALKATIVE = Options(
     servers=(ServerPolicy("stream.example", thump_seconds=0.1),), toots=0, start="control"
 )

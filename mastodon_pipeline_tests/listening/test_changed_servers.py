@@ -16,6 +16,8 @@ from mastodon_pipeline_tests.simulator.fediverse import Options
 from mastodon_pipeline_tests.simulator.instance import ServerPolicy
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
+pytestmark = pytest.mark.thorough
+
 
 def test_a_server_that_changes_hands_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two listeners, as two groups have them: the one lets go of a server, then the other takes it.

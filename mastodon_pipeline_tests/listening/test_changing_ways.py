@@ -15,6 +15,8 @@ from mastodon_pipeline_tests.simulator.content import Writer
 from mastodon_pipeline_tests.simulator.instance import ServerPolicy
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
+pytestmark = pytest.mark.thorough
+
 STREAMED = ServerPolicy("stream.example")
 POLLED = ServerPolicy("poll.example", token=False)
 CURIOUS = Patience(request_seconds=2, silence_seconds=30, rediscover_seconds=0.5)

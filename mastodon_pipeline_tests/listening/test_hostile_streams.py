@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ from mastodon_pipeline_tests.listening.hostile_streams import (
     KnownEvent,
     hostile_stream,
 )
+
+pytestmark = pytest.mark.thorough
 
 OBSERVER = ObservingServer("https://hostile.example", "hostile.example")
 NOW = 1_790_000_000_000

@@ -22,6 +22,8 @@ from mastodon_pipeline_tests.simulator.fediverse import Options
 from mastodon_pipeline_tests.simulator.instance import ServerPolicy
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
+pytestmark = pytest.mark.thorough
+
 STREAMING = ServerPolicy("stream.example")
 CLOSED = ServerPolicy("closed.example", local_feed="authenticated", remote_feed="authenticated")
 POLLED = ServerPolicy("poll.example", token=False)

@@ -29,6 +29,8 @@ from mastodon_pipeline_tests.simulator.instance import ServerPolicy, gotosocial
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 from mastodon_pipeline_tests.simulator.truth import TrueToot
 
+pytestmark = pytest.mark.thorough
+
 WEBSOCKET = gotosocial("social.example")
 SAME = ("server", "username", "bot", "mentions", "media", "reply")
 """What record and truth call by the same name, and no edit changes."""

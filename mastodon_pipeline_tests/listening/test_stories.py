@@ -28,6 +28,8 @@ from mastodon_pipeline_tests.listening.scene import (
 from mastodon_pipeline_tests.simulator.instance import ServerPolicy, gotosocial
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
+pytestmark = pytest.mark.thorough
+
 KINDS = (
     ServerPolicy("all.example", thump_seconds=0.1),
     ServerPolicy("allpolled.example", token=False),

@@ -30,6 +30,8 @@ from mastodon_pipeline_tests.simulator.instance import ServerPolicy
 from mastodon_pipeline_tests.simulator.limits import Limits, Rate
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
+pytestmark = pytest.mark.thorough
+
 CLOSED = ServerPolicy(
     "closed.example", local_feed="authenticated", remote_feed="authenticated", thump_seconds=0.1
 )

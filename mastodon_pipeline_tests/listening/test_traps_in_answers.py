@@ -34,6 +34,8 @@ from mastodon_pipeline_tests.simulator.frames import Frame
 from mastodon_pipeline_tests.simulator.instance import ServerPolicy
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
+pytestmark = pytest.mark.thorough
+
 MEGABYTE = 2**20
 
 

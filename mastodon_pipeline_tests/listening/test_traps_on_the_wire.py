@@ -28,6 +28,8 @@ from mastodon_pipeline_tests.listening.scene import (
 from mastodon_pipeline_tests.simulator.faults import Endpoint
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
+pytestmark = pytest.mark.thorough
+
 # Silence
 
 

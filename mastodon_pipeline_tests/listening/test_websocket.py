@@ -24,6 +24,8 @@ from mastodon_pipeline_tests.simulator.instance import ServerPolicy, gotosocial
 from mastodon_pipeline_tests.simulator.server import SimulatedServer
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
+pytestmark = pytest.mark.thorough
+
 SOCIAL = replace(gotosocial("social.example"), thump_seconds=0.1)
 
 

@@ -14,6 +14,8 @@ from mastodon_pipeline.definitions import defs
 from mastodon_pipeline.maintenance.run_history import Purged, purge_superseded_runs, runs_shown
 from mastodon_pipeline.maintenance.run_history_job import PURGED_JOBS
 
+pytestmark = pytest.mark.thorough
+
 HOURS = dg.HourlyPartitionsDefinition("2026-01-01-00:00")
 TODAY, BEFORE = "2026-01-02-01:00", "2026-01-02-00:00"
 

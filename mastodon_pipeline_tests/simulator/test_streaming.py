@@ -16,6 +16,8 @@ from mastodon_pipeline_tests.simulator.instance import ServerPolicy
 from mastodon_pipeline_tests.simulator.server import SimulatedServer
 from mastodon_pipeline_tests.simulator.simulator import Simulator
 
+pytestmark = pytest.mark.thorough
+
 FAST = float("inf")
 END = 1_790_000_000_000
 

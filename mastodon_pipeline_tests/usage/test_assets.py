@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from mastodon_pipeline.usage import assets
 from mastodon_pipeline.usage.definitions import definitions
@@ -23,6 +24,8 @@ from mastodon_pipeline_tests.usage.local_lake import (
     record,
     rows,
 )
+
+pytestmark = pytest.mark.thorough
 
 KEY = "2026-11-24-15:00"
 CHARTS = [

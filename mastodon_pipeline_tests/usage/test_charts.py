@@ -34,6 +34,8 @@ from mastodon_pipeline.usage.tables import (
 )
 from mastodon_pipeline_tests.usage.local_lake import DAY, HOUR, land, record
 
+pytestmark = pytest.mark.thorough
+
 
 def chart_rows(lake: Lake, servers: int) -> pd.DataFrame:
     """Server n.example posts n toots in the hour."""

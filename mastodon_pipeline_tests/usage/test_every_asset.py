@@ -28,6 +28,8 @@ from mastodon_pipeline_tests.usage.local_lake import (
     record,
 )
 
+pytestmark = pytest.mark.thorough
+
 SPECS = {
     spec.key.to_user_string(): spec
     for spec in definitions.resolve_all_asset_specs()

@@ -24,6 +24,8 @@ from mastodon_pipeline_tests.usage.local_lake import (
     write_parquet,
 )
 
+pytestmark = pytest.mark.thorough
+
 
 def build(lake: Lake) -> list[Record]:
     """Builds the hour's tables, and gives its toots."""

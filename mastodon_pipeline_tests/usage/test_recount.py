@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +43,8 @@ from mastodon_pipeline_tests.usage.local_lake import (
     record,
     rows,
 )
+
+pytestmark = pytest.mark.thorough
 
 SERVERS = ("one.example", "two.example", "three.example")
 NEXT = HOUR + timedelta(hours=1)

@@ -23,6 +23,8 @@ from mastodon_pipeline_tests.usage.local_lake import (
     rows,
 )
 
+pytestmark = pytest.mark.thorough
+
 HOURLY, DAILY = "refresh_hourly_usage", "refresh_daily_usage"
 NOW = HOUR + timedelta(minutes=30)
 STALE = Freshness(stale_hours=(HOUR,), stale_days=(), ignored=())
