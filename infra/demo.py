@@ -30,7 +30,7 @@ COUNTED = """
     select strftime(hour, '%Y-%m-%d-%H'), server, toots::bigint
     from read_parquet($tables, union_by_name = true)
 """
-RESULT_SECONDS = 240.0
+RESULT_SECONDS = 480.0
 """How long the last toot may take from its publication into the table."""
 
 

@@ -16,8 +16,10 @@ from mastodon_pipeline.usage.partitions import DAY_KEY, HOUR_KEY
 __all__ = ["landed_toots_sensor", "requests"]
 
 INTERVAL_SECONDS = 10
-PARTITIONS_A_RUN = 24
-"""A longer range is built from its oldest end, so many at a time, and the running hour apart."""
+PARTITIONS_A_RUN = 72
+"""A longer range is built from its oldest end, so many at a time, and the running hour apart. Few
+enough to be built before a run counts as abandoned, at 12 s an hour; many enough for the start of
+a run, some 10 s with the queue, not to matter."""
 PAST_RUNS_AT_ONCE = 2
 """Runs for partitions of the past, while the running hour's has the machine beside them."""
 ABANDONED = timedelta(minutes=15)
