@@ -79,14 +79,14 @@ def test_each_contiguous_range_is_one_run_of_exactly_its_hours(
     assert waiting == [f"{HOURLY} has 2 runs on their way"]
 
 
-def test_a_long_range_is_built_a_day_at_a_time(instance: dg.DagsterInstance) -> None:
+def test_a_long_range_is_built_three_days_at_a_time(instance: dg.DagsterInstance) -> None:
     """In order, as an hour is built from the one before too; the running hour does not wait."""
-    hours = [HOUR - timedelta(hours=ago) for ago in range(50)][::-1]
+    hours = [HOUR - timedelta(hours=ago) for ago in range(98)][::-1]
     found = Freshness(tuple(hours), (), ())
     asked, _ = requests(instance, found, NOW)
     running = (HOURLY, "2026-11-24-15:00", "2026-11-24-15:00")
-    assert ranges(asked) == [running, (HOURLY, "2026-11-22-14:00", "2026-11-23-13:00")]
-    run(instance, HOURLY, dg.DagsterRunStatus.STARTED, "2026-11-22-14:00", "2026-11-23-13:00")
+    assert ranges(asked) == [running, (HOURLY, "2026-11-20-14:00", "2026-11-23-13:00")]
+    run(instance, HOURLY, dg.DagsterRunStatus.STARTED, "2026-11-20-14:00", "2026-11-23-13:00")
     for left in (found, Freshness(tuple(hours[-30:]), (), ())):
         asked, waiting = requests(instance, left, NOW)
         assert ranges(asked) == [running]
