@@ -1,8 +1,11 @@
 """`mastodon-pipeline replay`: Parquet files back into the topic."""
 
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from threading import Event
 
 import click
 import duckdb
@@ -14,6 +17,7 @@ from mastodon_pipeline.listening.replaying import (
     connect_local,
     replay,
 )
+from mastodon_pipeline.listening.toot_record import Record
 from mastodon_pipeline.listening.toot_sink import DeliveryFailed
 from mastodon_pipeline.settings import Settings, load_settings
 
@@ -57,10 +61,13 @@ def _replay(globs: Sequence[str], settings: Settings, connect: Connect) -> None:
     with ParquetToots(globs, connect) as toots:
         sink, _ = open_kafka(settings)
         try:
-            with click.progressbar(
-                length=toots.rows, label=f"replaying {toots.rows} rows", file=sys.stderr
-            ) as bar:
-                replay(toots.records(), sink, replayed, bar.update)
+            with (
+                _noting_ctrl_c() as stop,
+                click.progressbar(
+                    length=toots.rows, label=f"replaying {toots.rows} rows", file=sys.stderr
+                ) as bar,
+            ):
+                replay(_until(stop, toots.records()), sink, replayed, bar.update)
                 bar.update(toots.rows % 1000)
         except KeyboardInterrupt:
             complaint = "interrupted; replay again, what is there already changes nothing"
@@ -81,3 +88,21 @@ def _replay(globs: Sequence[str], settings: Settings, connect: Connect) -> None:
     if complaint:
         click.echo(f"mastodon-pipeline: {complaint}", err=True)
         sys.exit(1)
+
+
+@contextmanager
+def _noting_ctrl_c() -> Iterator[Event]:
+    """Notes a Ctrl-C for `_until`: raised inside a delivery report it would lose that report."""
+    stop = Event()
+    former = signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _until(stop: Event, records: Iterator[Record]) -> Iterator[Record]:
+    for record in records:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        yield record
