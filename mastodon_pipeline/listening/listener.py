@@ -1,8 +1,8 @@
 """Following any number of servers at once, until told to stop.
 
-One thread runs an event loop in which every server is a task, and none disturbs another; the
-calling thread lets acknowledgements in, saves positions and beats, also while the event loop waits
-for room in the producer's queue. Stopping takes seconds, whatever the tasks are waiting for.
+One thread runs an event loop in which every server is a task, and none disturbs another; a second
+one lets acknowledgements in, and the calling thread saves positions and beats, also while the event
+loop waits for room in the producer's queue. Stopping takes seconds, whatever the tasks wait for.
 """
 
 import asyncio
@@ -114,11 +114,14 @@ class Listener:
         """
         allow_many_connections()
         thread = Thread(target=self._run_loop, name="listening", daemon=True)
+        reports = Thread(
+            target=self._take_reports, args=(beat_seconds,), name="delivery reports", daemon=True
+        )
         try:
             thread.start()
+            reports.start()
             saved_at = time.monotonic()
             while not self._stop.wait(beat_seconds):
-                self._sink.poll()
                 if time.monotonic() - saved_at >= SAVE_POSITIONS_SECONDS:
                     self._save_positions()
                     saved_at = time.monotonic()
@@ -127,6 +130,15 @@ class Listener:
             self._finish(thread)
         if self._failure is not None:
             raise self._failure
+
+    def _take_reports(self, seconds: float) -> None:
+        # Not in the main thread: an interrupt that came inside a delivery report would lose the
+        # report, and itself become a SystemError of the producer's.
+        while not self._stop.wait(seconds):
+            try:
+                self._sink.poll()
+            except Exception as error:
+                self._failed(error)
 
     def _finish(self, thread: Thread) -> None:
         self._stop.set()
