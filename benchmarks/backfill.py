@@ -24,9 +24,9 @@ import psutil
 
 from benchmarks.generated_records import QUERY
 from benchmarks.object_store import an_object_store, put_all
+from mastodon_pipeline.lake.lake import open_lake
+from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.settings import REPOSITORY, load_settings
-from mastodon_pipeline.usage.lake import open_lake
-from mastodon_pipeline.usage.layout import Layout
 from mastodon_pipeline.usage.partitions import HOUR_KEY
 from mastodon_pipeline.usage.views import open_views
 

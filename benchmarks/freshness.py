@@ -35,12 +35,12 @@ import dagster as dg
 from infra.demo import counted, listening
 from infra.native_stack import Ports, Stack
 from infra.simulated_fediverse import ServerHour, SimulatedFediverse
-from mastodon_pipeline.landing.bucket import s3_client
-from mastodon_pipeline.landing.lake import connect_lake
+from mastodon_pipeline.lake.bucket import s3_client
+from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.jobs import refresh_daily_usage, refresh_hourly_usage
-from mastodon_pipeline.usage.layout import Layout
-from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START
+from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh_hourly_usage
+from mastodon_pipeline.usage.refreshing.sensor import RANGE_END, RANGE_START
 
 ARRIVALS = """
     select

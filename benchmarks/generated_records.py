@@ -5,8 +5,6 @@ from pathlib import Path
 
 import duckdb
 
-__all__ = ["write_records"]
-
 QUERY = Path(__file__).with_suffix(".sql").read_text()
 
 

@@ -12,7 +12,7 @@ import click
 
 from benchmarks.backfill import landed
 from benchmarks.object_store import an_object_store, put_all
-from mastodon_pipeline.landing.lake import connect_lake
+from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.landing.landed import landed_files
 from mastodon_pipeline.landing.landed_index import landed_toots
 from mastodon_pipeline.settings import load_settings

@@ -22,8 +22,8 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from mastodon import Mastodon, StreamListener
 
-from mastodon_pipeline.listening.kafka_listener import kafka_listener
-from mastodon_pipeline.listening.topics import ensure_topics
+from mastodon_pipeline.listening.topic.kafka_listener import kafka_listener
+from mastodon_pipeline.listening.topic.topics import ensure_topics
 from mastodon_pipeline.settings import REPOSITORY, load_settings, parse_server
 
 ARTICLE_SCHEMA = """
@@ -83,7 +83,7 @@ class SimulatedServer:
         self.url = f"http://127.0.0.1:{port}"
         self._control = httpx.Client(base_url=f"http://127.0.0.1:{control}")
         self._command = [
-            *(sys.executable, "-m", "mastodon_pipeline_tests.simulator", "--servers", "1"),
+            *(sys.executable, "-m", "infra.simulator", "--servers", "1"),
             *("--toots", str(toots), "--speed", "inf", "--start", "control"),
             *("--first-port", str(port), "--control-port", str(control)),
         ]

@@ -6,19 +6,19 @@ import time
 from collections.abc import Callable
 
 from benchmarks.listeners import Meter, SimulatedServer
-from mastodon_pipeline.listening.connections import Connections
-from mastodon_pipeline.listening.discovery import Way
-from mastodon_pipeline.listening.kafka_listener import open_kafka
-from mastodon_pipeline.listening.sse import ServerSentEvent
-from mastodon_pipeline.listening.statuses import Status, decode_status
-from mastodon_pipeline.listening.stream_listener import BlockStreamListener
-from mastodon_pipeline.listening.streaming import Sweeper, follow_events
-from mastodon_pipeline.listening.text import plain_text
-from mastodon_pipeline.listening.toot_record import ObservingServer, Record, toot_record
-from mastodon_pipeline.listening.toot_schema import encode
+from infra.simulator.plan import build_plan
+from infra.simulator.status import status_json
+from mastodon_pipeline.listening.client.connections import Connections
+from mastodon_pipeline.listening.following.discovery import Way
+from mastodon_pipeline.listening.following.events import BlockStreamListener
+from mastodon_pipeline.listening.following.streaming import Sweeper, follow_events
+from mastodon_pipeline.listening.protocol.sse import ServerSentEvent
+from mastodon_pipeline.listening.protocol.statuses import Status, decode_status
+from mastodon_pipeline.listening.protocol.text import plain_text
+from mastodon_pipeline.listening.records.record import ObservingServer, Record, toot_record
+from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
+from mastodon_pipeline.listening.topic.schema import encode
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline_tests.simulator.plan import build_plan
-from mastodon_pipeline_tests.simulator.status import status_json
 
 _NOON = 1_780_000_000_000
 _OBSERVER = ObservingServer("https://harbour.example", "harbour.example")

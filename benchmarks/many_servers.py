@@ -14,9 +14,9 @@ from collections import deque
 
 from aiohttp import web
 
-from mastodon_pipeline_tests.simulator.content import Writer
-from mastodon_pipeline_tests.simulator.frames import Frame, http_chunk
-from mastodon_pipeline_tests.simulator.status import status_json
+from infra.simulator.content import Writer
+from infra.simulator.frames import Frame, http_chunk
+from infra.simulator.status import status_json
 
 HOST, DOMAIN = "127.0.0.1", "many.example"
 THUMP_SECONDS = 15.0

@@ -22,10 +22,10 @@ import click
 import httpx
 import psutil
 
-from mastodon_pipeline.listening.listener import Listener
-from mastodon_pipeline.listening.positions import KeptPosition
-from mastodon_pipeline.listening.toot_record import Record
-from mastodon_pipeline.listening.toot_sink import Acknowledged, DeadLetter
+from mastodon_pipeline.listening.following.listener import Listener
+from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
+from mastodon_pipeline.listening.topic.positions import KeptPosition
 from mastodon_pipeline.settings import REPOSITORY, Server, load_settings
 
 TOKEN_VARIABLE = "MASTODON_TOKEN_MANY_STREAMS"

@@ -18,7 +18,7 @@ import click
 from infra.native_stack import Ports, Stack
 from infra.native_stack.minio import find_minio
 from infra.native_stack.probes import http_ok
-from mastodon_pipeline.landing.bucket import ensure_bucket, s3_client
+from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.settings import load_settings
 
 OBJECTS_AT_ONCE = 5_000

@@ -29,14 +29,14 @@ import psutil
 
 from benchmarks.generated_records import write_records
 from benchmarks.object_store import an_object_store, put_all
+from mastodon_pipeline.lake.lake import LakeSource, StoredFile, fingerprint, open_lake
+from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.freshness import Cursor, look
-from mastodon_pipeline.usage.lake import LakeSource, StoredFile, fingerprint, open_lake
-from mastodon_pipeline.usage.layout import Layout
 from mastodon_pipeline.usage.partitions import HOUR_KEY
-from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START, requests
-from mastodon_pipeline.usage.tables import build_toots, build_toots_per_server
+from mastodon_pipeline.usage.refreshing.freshness import Cursor, look
+from mastodon_pipeline.usage.refreshing.sensor import RANGE_END, RANGE_START, requests
+from mastodon_pipeline.usage.tables.building import build_toots, build_toots_per_server
 
 HOUR = timedelta(hours=1)
 FILES, TOOTS_A_FILE = 180, 100

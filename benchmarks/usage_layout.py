@@ -28,10 +28,10 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from benchmarks.generated_records import write_records
 from benchmarks.object_store import an_object_store, put_all
-from mastodon_pipeline.landing.lake import connect_lake
+from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.lake import open_lake
-from mastodon_pipeline.usage.tables import (
+from mastodon_pipeline.usage.tables.building import (
     DAILY_TABLES,
     build_daily,
     build_toots,

@@ -22,8 +22,8 @@ from infra.native_stack import Stack, StackError
 from infra.native_stack.__main__ import run_command
 from infra.native_stack.simulated import SIMULATED_MARK, is_simulated
 from infra.simulated_fediverse import ServerHour, SimulatedFediverse
+from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
-from mastodon_pipeline.landing.lake import connect_lake
 from mastodon_pipeline.settings import load_settings
 
 COUNTED = """

@@ -55,7 +55,7 @@ class SimulatedFediverse:
         return Program(
             name="simulator",
             command=(
-                *(sys.executable, "-m", "mastodon_pipeline_tests.simulator"),
+                *(sys.executable, "-m", "infra.simulator"),
                 *("--servers", str(self.servers), "--toots", str(self.toots)),
                 *("--hours", str(self.hours), "--seed", str(self.seed)),
                 *("--first-port", str(self.first_port)),

@@ -15,12 +15,13 @@ from botocore.exceptions import ClientError
 from confluent_kafka import KafkaException
 from duckdb import HTTPException, IOException
 
-from mastodon_pipeline.landing.bucket import object_store_errors, s3_client
-from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
+from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.landing.health import SinkState, connector_health
-from mastodon_pipeline.landing.lake import connect_lake
-from mastodon_pipeline.listening.toot_schema import registry_client, value_subject
-from mastodon_pipeline.listening.topics import admin_client, unreachable
+from mastodon_pipeline.listening.topic.schema import registry_client, value_subject
+from mastodon_pipeline.listening.topic.topics import admin_client, unreachable
 from mastodon_pipeline.settings import (
     OWN_FILE,
     Settings,
@@ -28,7 +29,6 @@ from mastodon_pipeline.settings import (
     data_directory,
     load_settings,
 )
-from mastodon_pipeline.usage.layout import Layout
 
 APPLY_CONFIG = "dagster job execute -m mastodon_pipeline.definitions -j kafka_connect_config"
 _DEADLINE_SECONDS = 5.0

@@ -5,22 +5,13 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.lake.connection import LakeResource
 from mastodon_pipeline.landing.completeness import Completeness, landing_completeness
-from mastodon_pipeline.landing.errors import LandingError
-from mastodon_pipeline.landing.lake import LakeResource
 from mastodon_pipeline.landing.landed_index import LandedToots, landed_toots
 from mastodon_pipeline.landing.sink_progress import PartitionProgress, sink_progress
-from mastodon_pipeline.listening.topic_observation import TOPIC_ASSET
+from mastodon_pipeline.listening.supervising.topic_observation import TOPIC_ASSET
 from mastodon_pipeline.settings import SettingsError, load_settings
-
-__all__ = [
-    "LANDED_ASSET",
-    "landed_toots_check",
-    "landed_toots_complete",
-    "landed_toots_observation_schedule",
-    "landed_toots_spec",
-    "observe_landed_toots",
-]
 
 LANDED_ASSET = dg.AssetKey("landed_toots")
 _SHOWN = 20

@@ -25,8 +25,6 @@ from mastodon_pipeline.landing.sink_progress import (
 from mastodon_pipeline.landing.sql import query
 from mastodon_pipeline.settings import Settings
 
-__all__ = ["Completeness", "landing_completeness"]
-
 EXAMPLES = 1000
 """Missing offsets a partition that are named, and of which Kafka is asked whether they can land."""
 

@@ -10,16 +10,7 @@ from typing import Self
 import httpx
 import msgspec
 
-from mastodon_pipeline.landing.errors import LandingError
-
-__all__ = [
-    "ConfigProblem",
-    "ConnectRefused",
-    "ConnectRest",
-    "ConnectUnreachable",
-    "ConnectorStatus",
-    "TaskStatus",
-]
+from mastodon_pipeline.errors import LandingError
 
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 2.0

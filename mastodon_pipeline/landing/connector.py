@@ -19,7 +19,8 @@ import httpx
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # not in its __all__
 
-from mastodon_pipeline.landing.bucket import ensure_bucket
+from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import (
     ConnectorStatus,
     ConnectRefused,
@@ -27,11 +28,8 @@ from mastodon_pipeline.landing.connect_rest import (
     ConnectUnreachable,
 )
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC, connector_config
-from mastodon_pipeline.landing.errors import LandingError
-from mastodon_pipeline.listening.topics import admin_client, ensure_topics, unreachable
+from mastodon_pipeline.listening.topic.topics import admin_client, ensure_topics, unreachable
 from mastodon_pipeline.settings import Settings
-
-__all__ = ["AppliedConnector", "apply_connector_config", "drifted_keys", "root_cause"]
 
 READY_WITHIN_S = 120.0
 RUNNING_WITHIN_S = 120.0

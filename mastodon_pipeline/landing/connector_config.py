@@ -12,8 +12,6 @@ from string import Template
 
 from mastodon_pipeline.settings import REPOSITORY, Settings, SettingsError
 
-__all__ = ["connector_config", "raw_folder", "removed_folder"]
-
 CONFIG_DIRECTORY = REPOSITORY / "infra" / "connect"
 CONTROL_TOPIC = "control-iceberg"
 """Where the Iceberg sink's tasks and their coordinator talk; several connectors may share it."""

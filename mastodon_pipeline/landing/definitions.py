@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from mastodon_pipeline.lake.connection import LakeResource
 from mastodon_pipeline.landing.assets import (
     landed_toots_check,
     landed_toots_check_schedule,
@@ -11,7 +12,6 @@ from mastodon_pipeline.landing.assets import (
     observe_landed_toots,
 )
 from mastodon_pipeline.landing.jobs import kafka_connect_config
-from mastodon_pipeline.landing.lake import LakeResource
 from mastodon_pipeline.landing.sensors import connector_supervisor
 
 definitions = dg.Definitions(

@@ -7,10 +7,10 @@ committed offsets that do not move while records wait.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mastodon_pipeline.errors import LandingError
 from mastodon_pipeline.landing.connect_rest import ConnectRefused, ConnectRest, ConnectUnreachable
 from mastodon_pipeline.landing.connector import drifted_keys, root_cause
 from mastodon_pipeline.landing.connector_config import connector_config
-from mastodon_pipeline.landing.errors import LandingError
 from mastodon_pipeline.landing.sink_progress import (
     PartitionProgress,
     dead_lettered,
@@ -18,8 +18,6 @@ from mastodon_pipeline.landing.sink_progress import (
     sink_progress,
 )
 from mastodon_pipeline.settings import Settings, SettingsError
-
-__all__ = ["Health", "SinkState", "Watermark", "connector_health"]
 
 STANDSTILL_S = 120.0
 """Longer than any pause of a sink at work: commits every 10 s with 30 s to answer, up to 25 s to

@@ -16,9 +16,9 @@ from urllib.parse import parse_qs, quote, urlsplit
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from mastodon_pipeline.landing.bucket import s3_credentials
+from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.lake.bucket import s3_credentials
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
-from mastodon_pipeline.landing.errors import LandingError
 from mastodon_pipeline.settings import Settings, SettingsError
 
 if TYPE_CHECKING:  # it takes half a second to import, which only maintenance shall wait for
@@ -26,17 +26,6 @@ if TYPE_CHECKING:  # it takes half a second to import, which only maintenance sh
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot
 
-__all__ = [
-    "catalog_address",
-    "commit",
-    "drop_files",
-    "live_files",
-    "metadata_paths",
-    "open_table",
-    "sink_chain",
-    "sink_wrote",
-    "snapshot_paths",
-]
 
 CATALOG = "lake"
 """The catalog's name in the sink's config (`iceberg.catalog`): its rows are kept under it."""

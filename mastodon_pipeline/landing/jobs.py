@@ -3,11 +3,9 @@
 import dagster as dg
 from pydantic import Field
 
+from mastodon_pipeline.errors import LandingError
 from mastodon_pipeline.landing import connector
-from mastodon_pipeline.landing.errors import LandingError
 from mastodon_pipeline.settings import SettingsError, load_settings
-
-__all__ = ["ApplyConfig", "apply_connector_config", "kafka_connect_config"]
 
 
 class ApplyConfig(dg.Config):

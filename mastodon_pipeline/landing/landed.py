@@ -8,11 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from mastodon_pipeline.landing.bucket import object_store_errors, s3_client
+from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.landing.connector_config import raw_folder, removed_folder
 from mastodon_pipeline.settings import Settings
-
-__all__ = ["LandedFile", "landed_files", "receipts"]
 
 _HOUR = re.compile(r"/created_at_hour=(\d{4}-\d{2}-\d{2}-\d{2})/[^/]+\.parquet$")
 _HOUR_FORMAT = "%Y-%m-%d-%H"

@@ -24,8 +24,6 @@ from mastodon_pipeline.landing.landed import LandedFile, landed_files, receipts
 from mastodon_pipeline.landing.sql import query
 from mastodon_pipeline.settings import Settings
 
-__all__ = ["LandedToots", "index_landed", "landed_toots"]
-
 SAVED_EVERY = 200
 """Hours, when many are counted for the first time."""
 

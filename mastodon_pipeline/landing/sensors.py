@@ -10,8 +10,6 @@ from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.landing.supervision import SupervisorMemory, decide
 from mastodon_pipeline.settings import SettingsError, load_settings
 
-__all__ = ["connector_supervisor"]
-
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,

@@ -22,11 +22,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from mastodon_pipeline.landing.errors import LandingError
-from mastodon_pipeline.listening.topics import unreachable
+from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.listening.topic.topics import unreachable
 from mastodon_pipeline.settings import Settings
-
-__all__ = ["PartitionProgress", "dead_lettered", "landable", "sink_progress"]
 
 _READERS = "mastodon-pipeline-checks"  # librdkafka wants a group, though nothing is committed
 _CONNECT_HEADERS = "__connect.errors."

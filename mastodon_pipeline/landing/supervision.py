@@ -6,8 +6,6 @@ import msgspec
 
 from mastodon_pipeline.landing.health import Health, SinkState, Watermark
 
-__all__ = ["Decision", "SupervisorMemory", "decide"]
-
 FIRST_PATIENCE_S = 30.0
 LONGEST_PATIENCE_S = 600.0
 

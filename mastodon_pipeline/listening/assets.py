@@ -10,8 +10,8 @@ from typing import Any
 
 import dagster as dg
 
-from mastodon_pipeline.listening.server_checks import report_evaluation
-from mastodon_pipeline.listening.topic_observation import (
+from mastodon_pipeline.listening.supervising.checks import report_evaluation
+from mastodon_pipeline.listening.supervising.topic_observation import (
     TOPIC_ASSET,
     TopicObservation,
     observe_topic,

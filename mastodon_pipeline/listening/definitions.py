@@ -10,7 +10,7 @@ from mastodon_pipeline.listening.assets import (
 )
 from mastodon_pipeline.listening.jobs import mastodon_listener
 from mastodon_pipeline.listening.sensors import listener_supervisor
-from mastodon_pipeline.listening.server_checks import wanted_servers_are_heard
+from mastodon_pipeline.listening.supervising.checks import wanted_servers_are_heard
 
 definitions = dg.Definitions(
     assets=[mastodon_servers, mastodon_topic],

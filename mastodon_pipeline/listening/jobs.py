@@ -9,19 +9,19 @@ import sys
 
 import dagster as dg
 
-from mastodon_pipeline.listening.kafka_listener import kafka_listener
-from mastodon_pipeline.listening.listener_runs import (
+from mastodon_pipeline.listening.supervising.run import (
+    SupervisedRun,
+    await_predecessor,
+    first_assignment,
+)
+from mastodon_pipeline.listening.supervising.runs import (
     DEFAULT_GROUP,
     GROUP_TAG,
     JOB_NAME,
     beat,
     successor,
 )
-from mastodon_pipeline.listening.supervised_run import (
-    SupervisedRun,
-    await_predecessor,
-    first_assignment,
-)
+from mastodon_pipeline.listening.topic.kafka_listener import kafka_listener
 from mastodon_pipeline.settings import SettingsError, load_settings
 
 

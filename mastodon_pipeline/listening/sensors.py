@@ -5,15 +5,20 @@ import time
 import dagster as dg
 
 from mastodon_pipeline.listening.jobs import mastodon_listener
-from mastodon_pipeline.listening.listener_runs import (
+from mastodon_pipeline.listening.supervising.groups import (
+    Assignment,
+    group_names,
+    hand_over,
+    spread,
+)
+from mastodon_pipeline.listening.supervising.rules import Decision, SeenRun, decide, living
+from mastodon_pipeline.listening.supervising.runs import (
     GROUP_TAG,
     assign,
     assignments_of,
     groups_with_runs,
     seen_runs,
 )
-from mastodon_pipeline.listening.server_groups import Assignment, group_names, hand_over, spread
-from mastodon_pipeline.listening.supervision import Decision, SeenRun, decide, living
 from mastodon_pipeline.settings import Settings, SettingsError, load_settings
 
 

@@ -6,13 +6,11 @@ import dagster as dg
 import duckdb
 from pydantic import Field
 
+from mastodon_pipeline.errors import LandingError
 from mastodon_pipeline.landing.assets import LANDED_ASSET
-from mastodon_pipeline.landing.errors import LandingError
 from mastodon_pipeline.maintenance.maintaining import maintain
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import SettingsError, load_settings
-
-__all__ = ["MaintenanceConfig", "lake_maintenance", "lake_maintenance_schedule"]
 
 
 class MaintenanceConfig(dg.Config):

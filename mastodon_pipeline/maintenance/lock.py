@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.errors import LandingError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["Lock", "hold_lock"]
 
 KEY = "removed/maintenance.lock"
 ABANDONED_AFTER = timedelta(minutes=15)

@@ -31,8 +31,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mastodon_pipeline.landing.bucket import object_store_errors, s3_client
-from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
+from mastodon_pipeline.lake.lake import Lake, StoredFile, open_lake
 from mastodon_pipeline.landing.iceberg import (
     commit,
     drop_files,
@@ -48,13 +49,11 @@ from mastodon_pipeline.maintenance.objects import BucketRemover, Remover
 from mastodon_pipeline.maintenance.raw_hours import maintain_raw_hours, remove_data_orphans
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline.usage.lake import Lake, StoredFile, open_lake
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot
 
-__all__ = ["Ages", "maintain"]
 
 NEVER = datetime(1970, 1, 2, tzinfo=UTC)
 

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.lake.lake import StoredFile
 from mastodon_pipeline.maintenance.lock import Lock
-from mastodon_pipeline.usage.lake import StoredFile
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["BucketRemover", "Remover"]
 
 AT_ONCE = 1000
 """S3 takes as many keys in one request."""

@@ -6,13 +6,11 @@ from datetime import date, datetime
 
 import duckdb
 
+from mastodon_pipeline.lake.lake import Lake, StoredFile, fingerprint
 from mastodon_pipeline.maintenance.objects import Remover
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.maintenance.sql import query
 from mastodon_pipeline.maintenance.verification import why_not_verified
-from mastodon_pipeline.usage.lake import Lake, StoredFile, fingerprint
-
-__all__ = ["maintain_raw_hours", "remove_data_orphans"]
 
 
 def maintain_raw_hours(

@@ -4,8 +4,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-__all__ = ["Amount", "Report", "told_bytes"]
-
 SHOWN = 5
 
 

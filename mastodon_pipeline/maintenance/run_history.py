@@ -20,8 +20,6 @@ from uuid import UUID
 
 import dagster as dg
 
-__all__ = ["PORTION", "Purged", "purge_superseded_runs", "remove_leftovers", "runs_shown"]
-
 PORTION = 500
 """Runs deleted at most at once: 7 s of work. An hour brings 140."""
 PAGE = 500

@@ -2,17 +2,13 @@
 
 import dagster as dg
 
-from mastodon_pipeline.usage import (
-    assets,
-    chart_assets,
-    coverage_assets,
-    daily_assets,
-    jobs,
-    lake_check_assets,
-    schedules,
-    sensors,
-)
-from mastodon_pipeline.usage.lake import LakeSource
+from mastodon_pipeline.lake.lake import LakeSource
+from mastodon_pipeline.usage.charts import assets as chart_assets
+from mastodon_pipeline.usage.checks import lake_assets as lake_check_assets
+from mastodon_pipeline.usage.refreshing import jobs, schedules, sensor
+from mastodon_pipeline.usage.tables import coverage_asset as coverage_assets
+from mastodon_pipeline.usage.tables import daily as daily_assets
+from mastodon_pipeline.usage.tables import hourly as assets
 
 definitions = dg.Definitions(
     assets=dg.load_assets_from_modules([assets, daily_assets, coverage_assets, chart_assets]),
@@ -28,7 +24,7 @@ definitions = dg.Definitions(
         lake_check_assets.usage_checks_schedule,
     ],
     asset_checks=dg.load_asset_checks_from_modules([lake_check_assets]),
-    sensors=[sensors.landed_toots_sensor],
+    sensors=[sensor.landed_toots_sensor],
     resources={"lake_source": LakeSource()},
     # For assets materialised by hand as well, see jobs.py; it becomes the whole project's default.
     executor=dg.in_process_executor,

@@ -9,8 +9,6 @@ import dagster as dg
 
 from mastodon_pipeline.settings import load_settings
 
-__all__ = ["DAY_KEY", "HOUR_KEY", "days", "hours", "single_run"]
-
 HOUR_KEY = "%Y-%m-%d-%H:%M"
 """A partition key of the hourly tables: `2026-11-24-15:00`, the start of the hour."""
 DAY_KEY = "%Y-%m-%d"

@@ -15,16 +15,14 @@ from contextlib import closing, contextmanager
 
 import duckdb
 
-from mastodon_pipeline.landing.bucket import object_store_errors, s3_client
-from mastodon_pipeline.landing.lake import connect_lake
+from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
+from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.settings import Settings, load_settings
-from mastodon_pipeline.usage import coverage
-from mastodon_pipeline.usage.languages import language_names
-from mastodon_pipeline.usage.layout import Layout
-from mastodon_pipeline.usage.sql import query
-from mastodon_pipeline.usage.tables import DAILY_TABLES
-
-__all__ = ["connect_views", "create_views", "open_views", "table_folders"]
+from mastodon_pipeline.usage.tables import coverage
+from mastodon_pipeline.usage.tables.building import DAILY_TABLES
+from mastodon_pipeline.usage.tables.languages import language_names
+from mastodon_pipeline.usage.tables.sql import query
 
 
 @contextmanager

@@ -26,14 +26,14 @@ from confluent_kafka import Consumer, TopicPartition
 
 from infra.native_stack import Ports, Stack
 from infra.native_stack.processes import marked_processes
-from mastodon_pipeline.landing.lake import connect_lake
-from mastodon_pipeline.listening.listener_runs import DEFAULT_GROUP, heartbeat_of, seen_runs
-from mastodon_pipeline.listening.toot_schema import decode
-from mastodon_pipeline.listening.topics import ensure_topics
+from infra.simulator.fediverse import Options
+from infra.simulator.simulator import Simulator
+from infra.simulator.truth import TrueToot
+from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.listening.supervising.runs import DEFAULT_GROUP, heartbeat_of, seen_runs
+from mastodon_pipeline.listening.topic.schema import decode
+from mastodon_pipeline.listening.topic.topics import ensure_topics
 from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
-from mastodon_pipeline_tests.simulator.fediverse import Options
-from mastodon_pipeline_tests.simulator.simulator import Simulator
-from mastodon_pipeline_tests.simulator.truth import TrueToot
 
 TOOTS_PER_SECOND = 3.0
 WITHIN_SECONDS = 60.0

@@ -10,13 +10,13 @@ from functools import partial
 import psutil
 import pytest
 
+from infra.simulator.status import iso
 from mastodon_pipeline.landing.sink_progress import sink_progress
-from mastodon_pipeline.listening.listener_runs import DEFAULT_GROUP, assignments_of, seen_runs
-from mastodon_pipeline.listening.server_groups import ALL_GROUPS, spread
-from mastodon_pipeline.listening.supervision import STALE_SECONDS
+from mastodon_pipeline.listening.supervising.groups import ALL_GROUPS, spread
+from mastodon_pipeline.listening.supervising.rules import STALE_SECONDS
+from mastodon_pipeline.listening.supervising.runs import DEFAULT_GROUP, assignments_of, seen_runs
 from mastodon_pipeline.settings import Server, load_settings
 from mastodon_pipeline_tests.chaos.scene import Scene
-from mastodon_pipeline_tests.simulator.status import iso
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 

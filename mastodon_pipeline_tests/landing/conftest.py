@@ -11,13 +11,13 @@ import duckdb
 import pytest
 
 from infra.native_stack import Stack
+from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.jobs import kafka_connect_config
-from mastodon_pipeline.landing.lake import connect_lake
-from mastodon_pipeline.listening.topics import ensure_topics
+from mastodon_pipeline.listening.topic.topics import ensure_topics
 from mastodon_pipeline.settings import Settings, load_settings
-from mastodon_pipeline_tests.landing.producing import produce, produce_bytes, toots
-from mastodon_pipeline_tests.landing.sinking import COUNT, FIRST, HOURS, NAMES, caught_up
+from mastodon_pipeline_tests.support.producing import produce, produce_bytes, toots
+from mastodon_pipeline_tests.support.sinking import COUNT, FIRST, HOURS, NAMES, caught_up
 
 Answer = tuple[int, object]
 

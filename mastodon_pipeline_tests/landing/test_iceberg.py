@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.errors import LandingError
 from mastodon_pipeline.landing.iceberg import catalog_address, open_table
 from mastodon_pipeline.settings import Settings, SettingsError, load_settings
 

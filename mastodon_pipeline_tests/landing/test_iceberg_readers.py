@@ -8,7 +8,7 @@ import pytest
 from mastodon_pipeline.landing.iceberg import open_table
 from mastodon_pipeline.landing.landed import landed_files
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.landing.sinking import caught_up
+from mastodon_pipeline_tests.support.sinking import caught_up
 
 pytestmark = pytest.mark.integration
 

@@ -7,16 +7,16 @@ import dagster as dg
 import duckdb
 import pytest
 
+from mastodon_pipeline.lake.bucket import s3_client
+from mastodon_pipeline.lake.connection import LakeResource
 from mastodon_pipeline.landing.assets import observe_landed_toots
-from mastodon_pipeline.landing.bucket import s3_client
 from mastodon_pipeline.landing.completeness import landing_completeness
-from mastodon_pipeline.landing.lake import LakeResource
 from mastodon_pipeline.landing.landed import landed_files
 from mastodon_pipeline.landing.landed_index import landed_toots
-from mastodon_pipeline.listening.toot_schema import toot_schema
+from mastodon_pipeline.listening.topic.schema import toot_schema
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.landing.producing import eventually, produce, toots
-from mastodon_pipeline_tests.landing.sinking import FIRST, HOURS, caught_up
+from mastodon_pipeline_tests.support.producing import eventually, produce, toots
+from mastodon_pipeline_tests.support.sinking import FIRST, HOURS, caught_up
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment")]
 

@@ -6,8 +6,8 @@ import dagster as dg
 import duckdb
 import pytest
 
+from mastodon_pipeline.lake.bucket import s3_client
 from mastodon_pipeline.landing.assets import landed_toots_check
-from mastodon_pipeline.landing.bucket import s3_client
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.health import SinkState, Watermark, connector_health
@@ -16,8 +16,8 @@ from mastodon_pipeline.landing.landed import landed_files
 from mastodon_pipeline.landing.sensors import connector_supervisor
 from mastodon_pipeline.landing.sink_progress import dead_lettered, sink_progress
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.landing.producing import eventually, produce, produce_bytes, toots
-from mastodon_pipeline_tests.landing.sinking import FIRST, HOURS, LONG_AGO, caught_up
+from mastodon_pipeline_tests.support.producing import eventually, produce, produce_bytes, toots
+from mastodon_pipeline_tests.support.sinking import FIRST, HOURS, LONG_AGO, caught_up
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment")]
 

@@ -4,11 +4,11 @@ import dagster as dg
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.landing.bucket import ensure_bucket
+from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import apply_connector_config
 from mastodon_pipeline.landing.connector_config import connector_config
-from mastodon_pipeline.landing.errors import LandingError
 from mastodon_pipeline.landing.health import SinkState, connector_health
 from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.settings import Settings, load_settings

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from mastodon_pipeline.listening.backoff import Backoff
-from mastodon_pipeline.listening.listener import Listener
-from mastodon_pipeline.listening.positions import PositionStore
-from mastodon_pipeline.listening.toot_sink import TootSink
+from infra.simulator.simulator import Simulator
+from mastodon_pipeline.listening.client.backoff import Backoff
+from mastodon_pipeline.listening.following.listener import Listener
+from mastodon_pipeline.listening.records.sink import TootSink
+from mastodon_pipeline.listening.topic.positions import PositionStore
 from mastodon_pipeline.settings import Server, Settings
-from mastodon_pipeline_tests.simulator.simulator import Simulator
 
 
 def simulator_settings(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Settings:

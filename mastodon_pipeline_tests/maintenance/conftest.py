@@ -4,25 +4,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.native_stack import Stack
+from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import apply_connector_config
 from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.landing.iceberg import open_table
-from mastodon_pipeline.landing.lake import connect_lake
-from mastodon_pipeline.listening.topics import ensure_topics
+from mastodon_pipeline.listening.topic.topics import ensure_topics
 from mastodon_pipeline.maintenance.maintaining import Ages, maintain
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import Settings, load_settings
-from mastodon_pipeline.usage.lake import Lake, open_lake
-from mastodon_pipeline.usage.tables import build_toots, build_toots_per_server
-from mastodon_pipeline_tests.landing.producing import eventually, produce, toots
-from mastodon_pipeline_tests.usage.local_lake import local_lake
+from mastodon_pipeline.usage.tables.building import build_toots, build_toots_per_server
+from mastodon_pipeline_tests.support.producing import eventually, produce, toots
 
 NAMES = {
     "kafka_topic": "kept-topic",
@@ -127,10 +125,3 @@ def sunk(stack: Stack) -> Iterator[KeptLake]:
     yield lake
     with ConnectRest(settings.kafka_connect_url) as connect:
         connect.delete(settings.connector_name)
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
-    """An empty lake in a local directory."""
-    with local_lake(tmp_path) as opened:
-        yield opened

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.landing.bucket import ensure_bucket, s3_client
-from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.maintenance.lock import ABANDONED_AFTER, RENEWED_EVERY, hold_lock
 from mastodon_pipeline.settings import load_settings
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mastodon_pipeline.landing.bucket import s3_client
+from mastodon_pipeline.lake.bucket import s3_client
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.iceberg import open_table
 from mastodon_pipeline.maintenance.maintaining import Ages
-from mastodon_pipeline.usage.freshness import Cursor, look
-from mastodon_pipeline.usage.lake import open_lake
+from mastodon_pipeline.usage.refreshing.freshness import Cursor, look
 from mastodon_pipeline_tests.maintenance.conftest import NOW, OLD, YOUNG, KeptLake
 
 pytestmark = pytest.mark.integration

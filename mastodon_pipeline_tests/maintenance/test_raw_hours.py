@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from mastodon_pipeline.lake.lake import Lake, StoredFile
 from mastodon_pipeline.maintenance.raw_hours import maintain_raw_hours
 from mastodon_pipeline.maintenance.report import Report
-from mastodon_pipeline.usage.lake import Lake, StoredFile
-from mastodon_pipeline.usage.tables import build_toots, build_toots_per_server
-from mastodon_pipeline_tests.usage.local_lake import DAY, HOUR, land, record, rows
+from mastodon_pipeline.usage.tables.building import build_toots, build_toots_per_server
+from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record, rows
 
 LATER = HOUR + timedelta(days=3650)
 

@@ -10,13 +10,13 @@ from datetime import timedelta
 import pytest
 
 from infra.native_stack import Stack
+from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.iceberg import open_table
-from mastodon_pipeline.landing.lake import connect_lake
-from mastodon_pipeline.usage.checks import hours_equal_recount
-from mastodon_pipeline.usage.lake import open_lake
-from mastodon_pipeline_tests.landing.producing import eventually
+from mastodon_pipeline.usage.checks.tables import hours_equal_recount
 from mastodon_pipeline_tests.maintenance.conftest import OLD, YOUNG, KeptLake
+from mastodon_pipeline_tests.support.producing import eventually
 
 pytestmark = pytest.mark.integration
 HOUR = timedelta(hours=1)

@@ -3,23 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.landing.bucket import ensure_bucket, s3_client
+from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.settings import Settings, load_settings
-from mastodon_pipeline.usage.lake import Lake
-from mastodon_pipeline_tests.usage.local_lake import local_lake
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
-    """An empty lake in a local directory."""
-    with local_lake(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -7,14 +7,18 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from mastodon_pipeline.usage import assets
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.lake import Lake
 from mastodon_pipeline.usage.partitions import days, hours
-from mastodon_pipeline.usage.schedules import daily_usage_schedule
-from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START
-from mastodon_pipeline.usage.tables import DAILY_TABLES, build_toots, build_toots_per_server
-from mastodon_pipeline_tests.usage.local_lake import (
+from mastodon_pipeline.usage.refreshing.schedules import daily_usage_schedule
+from mastodon_pipeline.usage.refreshing.sensor import RANGE_END, RANGE_START
+from mastodon_pipeline.usage.tables import hourly as assets
+from mastodon_pipeline.usage.tables.building import (
+    DAILY_TABLES,
+    build_toots,
+    build_toots_per_server,
+)
+from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
     LocalLakeSource,

@@ -15,14 +15,14 @@ import dagster as dg
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.landing.bucket import ensure_bucket, s3_client
+from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
+from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.settings import REPOSITORY, load_settings
-from mastodon_pipeline.usage.checks import hours_equal_recount, no_duplicate_toots
+from mastodon_pipeline.usage.checks.tables import hours_equal_recount, no_duplicate_toots
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.lake import Lake, open_lake
 from mastodon_pipeline.usage.partitions import HOUR_KEY
-from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START
-from mastodon_pipeline_tests.usage.local_lake import HOUR, land, record, rows
+from mastodon_pipeline.usage.refreshing.sensor import RANGE_END, RANGE_START
+from mastodon_pipeline_tests.support.local_lake import HOUR, land, record, rows
 
 pytestmark = pytest.mark.integration
 

@@ -12,16 +12,16 @@ import dagster as dg
 import duckdb
 import pytest
 
-from mastodon_pipeline.landing.errors import LandingError
+from mastodon_pipeline.cli.sql import answer
+from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
-from mastodon_pipeline.usage.commands import answer
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.freshness import Cursor, look
-from mastodon_pipeline.usage.lake import Lake, open_lake
-from mastodon_pipeline.usage.sensors import RANGE_END, RANGE_START
-from mastodon_pipeline.usage.tables import DAILY_TABLES
+from mastodon_pipeline.usage.refreshing.freshness import Cursor, look
+from mastodon_pipeline.usage.refreshing.sensor import RANGE_END, RANGE_START
+from mastodon_pipeline.usage.tables.building import DAILY_TABLES
 from mastodon_pipeline.usage.views import open_views
-from mastodon_pipeline_tests.usage.local_lake import (
+from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
     delete,

@@ -10,16 +10,16 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.settings import REPOSITORY
-from mastodon_pipeline.usage.coverage import build_server_coverage
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.lake import Lake
-from mastodon_pipeline.usage.layout import Layout
-from mastodon_pipeline.usage.lineage import LINEAGE
-from mastodon_pipeline.usage.server_activity import ReportedWeek, ServerReport
-from mastodon_pipeline.usage.sql import query
-from mastodon_pipeline.usage.tables import DAILY_TABLES
-from mastodon_pipeline_tests.usage.local_lake import (
+from mastodon_pipeline.usage.tables.building import DAILY_TABLES
+from mastodon_pipeline.usage.tables.coverage import build_server_coverage
+from mastodon_pipeline.usage.tables.lineage import LINEAGE
+from mastodon_pipeline.usage.tables.server_activity import ReportedWeek, ServerReport
+from mastodon_pipeline.usage.tables.sql import query
+from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
     LocalLakeSource,

@@ -8,15 +8,15 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import REPOSITORY, Settings
-from mastodon_pipeline.usage.lake import open_lake
-from mastodon_pipeline.usage.tables import (
+from mastodon_pipeline.usage.tables.building import (
     DAILY_TABLES,
     build_daily,
     build_toots,
     build_toots_per_server,
 )
-from mastodon_pipeline_tests.usage.local_lake import DAY, HOUR, land, record
+from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record
 
 NOTEBOOK = REPOSITORY / "notebooks" / "mastodon_usage.ipynb"
 FIGURES = 6

@@ -1,0 +1,173 @@
+"""`python -m infra.simulator`: a Fediverse on loopback to listen to."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from infra.simulator.control import control_application
+from infra.simulator.doors import PortInUseError
+from infra.simulator.fediverse import (
+    Fediverse,
+    Options,
+    default_servers,
+    environment,
+)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--servers", default=3, show_default=True, type=click.IntRange(1, 200), help="How many."
+)
+@click.option("--toots", default=3000, show_default=True, type=click.IntRange(0), help="How many.")
+@click.option("--hours", default=6.0, show_default=True, help="The window, up to now.")
+@click.option("--seed", default=7, show_default=True, help="The same seed and --until: same toots.")
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ"]),
+    help="When the window ends (UTC); now if not given.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, min_open=True),
+    help="Times faster than real time; 'inf': at once. If not given the window takes 20 s.",
+)
+@click.option(
+    "--first-port",
+    default=9101,
+    show_default=True,
+    type=click.IntRange(0, 65000),
+    help="The first server's port, the others follow; 0 takes free ones.",
+)
+@click.option(
+    "--control-port",
+    default=9100,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Status, truth and orders; GET / explains them. 0 takes a free one.",
+)
+@click.option(
+    "--start",
+    default="listeners",
+    show_default=True,
+    type=click.Choice(["listeners", "now", "control"]),
+    help="What publication waits for: a listener at every server, nothing, or POST /start.",
+)
+@click.option(
+    "--then-live",
+    default=0.0,
+    show_default=True,
+    metavar="RATE",
+    help="After that, toots a second by the clock, over all servers. POST /live does it later.",
+)
+@click.option(
+    "--tokens-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write servers and tokens there as settings (mode 0600), once all ports are open.",
+)
+def simulate(
+    servers: int,
+    toots: int,
+    hours: float,
+    seed: int,
+    until: datetime | None,
+    speed: float | None,
+    first_port: int,
+    control_port: int,
+    start: str,
+    then_live: float,
+    tokens_file: Path | None,
+) -> None:
+    """Simulates several Mastodon servers on 127.0.0.1 and knows what they really published.
+
+    TOOTS toots of the past HOURS are published in fast motion, through Mastodon's own API: some
+    servers stream to whoever has their token and close their feeds to everybody else, some have
+    no token for you and can only be polled. Publication begins once all of them have a listener,
+    then the servers keep running, quietly, until Ctrl-C.
+
+    Tokens are read from MASTODON_TOKEN_127_0_0_1_<PORT>, the variables that the pipeline reads
+    them from, and made up where those are not set: then --tokens-file tells them.
+
+    \b
+      python -m infra.simulator --tokens-file /tmp/simulated.env &
+      set -a; . /tmp/simulated.env; set +a
+      mastodon-pipeline listen --base-url http://127.0.0.1:9101
+      curl http://127.0.0.1:9100/truth/toots_per_server_per_hour
+    """
+    options = Options(
+        servers=default_servers(servers),
+        toots=toots,
+        hours=hours,
+        seed=seed,
+        end=int(until.replace(tzinfo=UTC).timestamp() * 1000) if until else None,
+        speed=speed,
+        start=start,  # type: ignore[arg-type]
+        live_rate=then_live,
+        first_port=first_port,
+    )
+    try:
+        asyncio.run(_serve(options, control_port, tokens_file))
+    except PortInUseError as error:
+        click.echo(f"simulator: {error} (--first-port, --control-port)", err=True)
+        sys.exit(2)
+
+
+async def _serve(options: Options, control_port: int, tokens_file: Path | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    fediverse = Fediverse(options)
+    try:
+        await fediverse.open()
+        control = await fediverse.serve(control_application(fediverse), control_port)
+        if tokens_file is not None:
+            _write_settings(tokens_file, environment(fediverse.servers))
+        for server in fediverse.servers:
+            how = "streams with a token" if server.policy.token else "polling only"
+            click.echo(f"{server.base_url}  {server.domain:20} {how}")
+        click.echo(f"http://127.0.0.1:{control}  status, truth and orders")
+        if tokens_file is not None:
+            click.echo(f"settings and tokens for listening are in {tokens_file}")
+        report = asyncio.create_task(_report(fediverse))
+        await stop.wait()
+        report.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await report
+    finally:
+        await fediverse.close()
+
+
+async def _report(fediverse: Fediverse) -> None:
+    """Says how far publication is, every 5 s while it goes on."""
+    if not fediverse.started.is_set():
+        click.echo("waiting for listeners" if fediverse.options.start != "control" else "waiting")
+    await fediverse.started.wait()
+    while not fediverse.done.is_set():
+        click.echo(_progress(fediverse))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(fediverse.done.wait(), 5)
+    click.echo(f"{_progress(fediverse)}; done, the servers stay")
+
+
+def _progress(fediverse: Fediverse) -> str:
+    status = fediverse.status()
+    return f"published {status['published']:,} of {status['planned']:,} toots"
+
+
+def _write_settings(path: Path, settings: dict[str, str]) -> None:
+    """Replaces the file in one step; nobody but its owner may ever read it."""
+    lines = "".join(f"{name}={value}\n" for name, value in settings.items())
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(lines)
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    simulate(prog_name="python -m infra.simulator")

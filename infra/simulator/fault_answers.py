@@ -1,0 +1,118 @@
+"""What a request gets while something is wrong with a server.
+
+answer          an HTTP status, with the headers that were ordered
+drop            a reset, before a word is said
+hang            nothing, for ever: accepted and never answered
+hang_up         200, and the body ends at once
+cut_body        200, and a reset in the middle of the body
+trickle         200, and a space now and then, for ever
+redirect        302, to the same place with `?redirected=1`, here or on another server
+bomb            200, a few kB of gzip that unfold to many MB of spaces
+endless_header  200, with a header line that goes on for many MB
+endless_line    200, a body of many MB without an end of line
+garbage         200, a page of HTML
+"""
+
+import asyncio
+import zlib
+from functools import lru_cache
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from infra.simulator.access import ApiError
+from infra.simulator.faults import Fault, endpoint_of
+
+MEGABYTE = 2**20
+
+
+async def answer(fault: Fault, request: web.Request) -> web.StreamResponse | None:
+    """The faulty answer, or None where the request is to be answered well after all.
+
+    Raises ApiError.
+    """
+    match fault.kind:
+        case "answer":
+            raise ApiError(fault.status, f"Simulated fault {fault.status}", fault.headers)
+        case "drop":
+            return _reset(request)
+        case "hang":
+            await asyncio.Event().wait()  # until the client leaves
+        case "redirect":
+            return _redirect(fault, request)
+        case "garbage":
+            page = "<html><body>Welcome</body></html>"
+            return web.Response(text=page, content_type="text/html", headers=fault.headers)
+        case "bomb":
+            body = _bomb(fault.megabytes)
+            return web.Response(body=body, headers=_headers(request) | {"Content-Encoding": "gzip"})
+        case "hang_up":
+            return await _body(request, [b":)\n"] if _streams(request) else [])
+        case "cut_body":
+            await _body(request, [b'data: {"id": "1"' if _streams(request) else b'[{"id": "1"'])
+            return _reset(request)
+        case "trickle":
+            response = await _body(request, [b" "])
+            while True:
+                await asyncio.sleep(0.05)
+                await response.write(b" ")
+        case "endless_line":
+            start = b"event: update\ndata: " if _streams(request) else b'{"domain": "'
+            return await _body(request, [start, *[b"x" * MEGABYTE] * fault.megabytes])
+        case "endless_header":
+            return await _endless_header(request, fault.megabytes)
+    return None
+
+
+def _streams(request: web.Request) -> bool:
+    return endpoint_of(request.path) == "streaming"
+
+
+def _headers(request: web.Request) -> dict[str, str]:
+    return {"Content-Type": "text/event-stream" if _streams(request) else "application/json"}
+
+
+def _reset(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=503)  # never arrives: the connection is gone
+
+
+def _redirect(fault: Fault, request: web.Request) -> web.Response | None:
+    if "redirected" in request.query:
+        return None
+    place = request.rel_url.update_query(redirected="1")
+    return web.Response(
+        status=302, headers=CIMultiDict({"Location": f"{fault.target}{place}"}), body=b""
+    )
+
+
+async def _body(request: web.Request, parts: list[bytes]) -> web.StreamResponse:
+    response = web.StreamResponse(headers=_headers(request))
+    response.enable_chunked_encoding()
+    response.force_close()
+    await response.prepare(request)
+    for part in parts:
+        await response.write(part)
+    return response
+
+
+async def _endless_header(request: web.Request, megabytes: int) -> web.Response:
+    transport = request.transport
+    assert transport is not None
+    transport.write(b"HTTP/1.1 200 OK\r\nX-Endless: ")
+    for _ in range(megabytes * 16):
+        while transport.get_write_buffer_size() > MEGABYTE and not transport.is_closing():
+            await asyncio.sleep(0.005)
+        if transport.is_closing():
+            break
+        transport.write(b"x" * (MEGABYTE // 16))
+    return _reset(request)
+
+
+@lru_cache(maxsize=2)
+def _bomb(megabytes: int) -> bytes:
+    packer = zlib.compressobj(9, wbits=31)
+    spaces = b" " * MEGABYTE
+    packed = b"".join(packer.compress(spaces) for _ in range(megabytes))
+    return packed + packer.flush()

@@ -1,0 +1,286 @@
+"""The simulated Fediverse: several servers on loopback, and the clock by which things happen.
+
+The plan's window lies in the past; its clock runs through it at `speed` times real time, so that
+hours of toots are published in seconds. It starts once every server has a listener.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aiohttp import web
+
+from infra.simulator.content import Toot, Writer
+from infra.simulator.doors import HOST, Door
+from infra.simulator.instance import ServerPolicy
+from infra.simulator.plan import Happening, build_plan
+from infra.simulator.routes import application
+from infra.simulator.server import SimulatedServer, delete, edit
+from infra.simulator.truth import TrueToot, true_toots
+
+SETTLE_SECONDS = 1.0
+"""Between the last server's first listener and the first toot: a client that polls once to try a
+server is then likely to be where it will be listening."""
+_TICK_SECONDS = 0.02
+_LIVE_NUMBERS_FROM = 1_000_000
+
+_log = logging.getLogger(__name__)
+
+
+def default_servers(count: int) -> tuple[ServerPolicy, ...]:
+    """Servers of three kinds in turn: closed feeds with streaming, only polling, all open.
+
+    Raises ValueError for fewer than one.
+    """
+    if count < 1:
+        raise ValueError("a Fediverse has at least one server")
+    names = ("harbour", "meadow", "orbit", "lantern", "quarry", "saltmarsh")
+    return tuple(
+        ServerPolicy(
+            f"{names[n] if n < len(names) else f'server{n + 1}'}.example",
+            token=n % 3 != 1,
+            local_feed="authenticated" if n % 3 == 0 else "public",
+            remote_feed="public" if n % 3 == 2 else "authenticated",
+        )
+        for n in range(count)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is simulated. The same seed, servers, toots, hours and end give the same truth."""
+
+    servers: tuple[ServerPolicy, ...] = field(default_factory=lambda: default_servers(3))
+    toots: int = 3000
+    hours: float = 6.0
+    seed: int = 7
+    end: int | None = None
+    """When the window ends, UTC milliseconds since the epoch; None is now."""
+    speed: float | None = None
+    """How many times faster than real time; None: the window takes 20 s; infinite: at once."""
+    start: Literal["listeners", "now", "control"] = "listeners"
+    """What publication waits for: a listener at every server, nothing, or `start_publishing`."""
+    live_rate: float = 0.0
+    """Toots a second, over all servers, after the plan is done."""
+    first_port: int = 0
+    """The first server's port, the others follow; 0 takes free ones."""
+
+
+class Fediverse:
+    """Servers, plan and clock in one event loop."""
+
+    def __init__(self, options: Options) -> None:
+        end = options.end if options.end is not None else int(time.time() * 1000)
+        domains = [policy.domain for policy in options.servers]
+        untold = [policy.domain for policy in options.servers if not policy.token]
+        self.options = options
+        self.plan = build_plan(
+            domains, options.toots, options.hours, options.seed, end, no_deletes=untold
+        )
+        self._live_rng = random.Random(f"{options.seed} live")
+        self._live = Writer(self.plan.authors, self._live_rng, number_from=_LIVE_NUMBERS_FROM)
+        self.live_toots: list[Toot] = []
+        self.live_rate = options.live_rate
+        self.servers = [
+            SimulatedServer(policy, self.plan.authors[policy.domain], None)
+            for policy in options.servers
+        ]
+        self.by_domain = {server.domain: server for server in self.servers}
+        self.happened = 0
+        self.started, self.done = asyncio.Event(), asyncio.Event()
+        self._doors: list[Door] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Opens every server's port and starts the clockwork.
+
+        Tokens come from the variables that the pipeline reads them from
+        (`MASTODON_TOKEN_127_0_0_1_<port>`), else they are generated.
+
+        Raises PortInUseError.
+        """
+        for position, server in enumerate(self.servers):
+            first = self.options.first_port
+            await self._open_server(server, first and first + position)
+            self._tasks.append(
+                asyncio.create_task(server.streams.thump(server.policy.thump_seconds))
+            )
+        self._tasks.append(asyncio.create_task(self._run()))
+
+    async def _open_server(self, server: SimulatedServer, port: int) -> None:
+        doors = [Door(application(server), server.policy.tls)]
+        self._doors += doors
+        server.port = server.streaming_port = await doors[0].open(port)
+        if server.policy.streams_apart:
+            doors.append(Door(application(server), server.policy.tls))
+            self._doors.append(doors[1])
+            server.streaming_port = await doors[1].open(0)
+        server.doors = doors
+        if server.policy.token:
+            server.tokens.user = os.environ.get(token_variable(server)) or secrets.token_urlsafe(32)
+
+    async def serve(self, app: web.Application, port: int) -> int:
+        """Serves an application on a loopback port (0: a free one) until `close`; the port.
+
+        Raises PortInUseError.
+        """
+        self._doors.append(Door(app))
+        return await self._doors[-1].open(port)
+
+    async def close(self) -> None:
+        """Ends streams in good order and closes every port, within a second."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for server in self.servers:
+            server.streams.end()
+        await asyncio.gather(*(door.close() for door in self._doors))
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Every address that is open."""
+        return [address for door in self._doors for address in door.addresses]
+
+    @property
+    def toots(self) -> list[Toot]:
+        """Every public toot, published or planned, live ones at the end."""
+        return [*self.plan.toots, *self.live_toots]
+
+    def truth(self) -> list[TrueToot]:
+        """Every public toot published by now."""
+        return true_toots(self.toots, {s.domain: s.dialect.id_text for s in self.servers})
+
+    def status(self) -> dict[str, Any]:
+        """How far it is and who listens."""
+        published = sum(toot.published for toot in self.toots)
+        return {
+            "planned": len(self.plan.toots),
+            "published": published,
+            "started": self.started.is_set(),
+            "done": self.done.is_set(),
+            "live_rate": self.live_rate,
+            "servers": [
+                {
+                    "domain": server.domain,
+                    "base_url": server.base_url,
+                    "access": "streaming with a token" if server.policy.token else "polling",
+                    "listed": len(server.timeline),
+                    "streams_open": len(server.streams),
+                    "streams_opened": server.served["streams"],
+                    "polls": server.served["polls"],
+                    "events_sent": server.served["events"],
+                }
+                for server in self.servers
+            ],
+        }
+
+    async def _run(self) -> None:
+        try:
+            await self._await_start()
+            await self._publish_plan()
+            self.done.set()
+            await self._publish_live()
+        except Exception:
+            _log.exception("the simulated Fediverse's clock has stopped")
+            raise
+
+    async def _await_start(self) -> None:
+        if self.options.start == "now":
+            self.started.set()
+        elif self.options.start == "listeners":
+            self._tasks.append(asyncio.create_task(self._await_listeners()))
+        await self.started.wait()
+
+    async def _await_listeners(self) -> None:
+        for server in self.servers:
+            await server.listened.wait()
+        await asyncio.sleep(SETTLE_SECONDS)
+        self.started.set()
+
+    async def _publish_plan(self) -> None:
+        window = (self.plan.end - self.plan.start) / 1000
+        speed = self.options.speed if self.options.speed is not None else window / 20
+        began = time.monotonic()
+        pending = self.plan.happenings
+        while self.happened < len(pending):
+            clock = self.plan.start + (time.monotonic() - began) * speed * 1000
+            burst = 0
+            while self.happened < len(pending) and pending[self.happened].at <= clock:
+                self._happen(pending[self.happened])
+                self.happened += 1
+                burst += 1
+                if burst % 100 == 0:
+                    await asyncio.sleep(0)  # let the sockets take what is queued
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def _publish_live(self) -> None:
+        while True:
+            if self.live_rate <= 0:
+                await asyncio.sleep(0.2)
+                continue
+            await asyncio.sleep(1 / self.live_rate)
+            self.publish_now(self._live_rng.choice(self.servers).domain)
+
+    def publish_now(self, domain: str) -> Toot:
+        """Somebody on that server writes a toot at this moment; it is part of the truth."""
+        at = int(time.time() * 1000)
+        toot = self._live.toot(domain, at)
+        self.live_toots.append(toot)
+        self._happen(Happening(at, "publish", toot, domain, self.plan.ids[domain].at(at)))
+        others = [server.domain for server in self.servers if server.domain != domain]
+        if others and self._live_rng.random() < 0.25:
+            observer = self._live_rng.choice(others)
+            asyncio.get_running_loop().call_later(1.5, self._copy_now, toot, observer)
+        return toot
+
+    def fetch_late(self, observer: str, home: str, seconds_ago: float) -> Toot:
+        """The observer fetches a toot that somebody at `home` wrote so long ago.
+
+        Mastodon dates its id by the toot, so it appears below ids that were read before. It is
+        part of the truth; at `home` it is listed no longer.
+        """
+        now = int(time.time() * 1000)
+        toot = self._live.toot(home, now - int(seconds_ago * 1000))
+        self.live_toots.append(toot)
+        status_id = self.plan.ids[observer].backdated(toot.created_at)
+        toot.published = self.by_domain[observer].publish(toot, status_id, now)
+        return toot
+
+    def _copy_now(self, toot: Toot, observer: str) -> None:
+        at = int(time.time() * 1000)
+        self._happen(Happening(at, "federate", toot, observer, self.plan.ids[observer].at(at)))
+
+    def _happen(self, h: Happening) -> None:
+        toot = h.toot
+        if h.kind == "publish":
+            toot.published = self.by_domain[h.observer].publish(toot, h.status_id, h.at)
+        elif h.kind == "federate" and not toot.deleted:
+            self.by_domain[h.observer].publish(toot, h.status_id, h.at)
+        elif h.kind == "edit" and h.body is not None and not toot.deleted:
+            edit(toot, h.body, h.at, self.by_domain)
+        elif h.kind == "delete":
+            delete(toot, self.by_domain)
+
+
+def token_variable(server: SimulatedServer) -> str:
+    """Where the pipeline looks for this server's token, by `settings.parse_server`'s rule."""
+    return "MASTODON_TOKEN_" + re.sub(r"[^A-Z0-9]", "_", f"{HOST}:{server.port}")
+
+
+def environment(servers: Sequence[SimulatedServer]) -> dict[str, str]:
+    """The settings that point the pipeline at these servers, tokens included."""
+    found = {
+        "MASTODON_SERVERS": ",".join(server.base_url for server in servers),
+        "MASTODON_ALLOW_PRIVATE_ADDRESSES": "true",
+    }
+    return found | {token_variable(s): s.tokens.user for s in servers if s.tokens.user is not None}

@@ -1,0 +1,154 @@
+"""What a server tells of itself: `/api/v2/instance`, `/api/v1/instance` and its activity.
+
+See: https://docs.joinmastodon.org/entities/Instance/ and /methods/instance/#activity
+"""
+
+import ssl
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from infra.simulator.content import Author
+from infra.simulator.dialect import MASTODON, Dialect, Software
+from infra.simulator.gotosocial import GOTOSOCIAL, gotosocial_instance
+from infra.simulator.limits import MASTODON_LIMITS, Limits
+from infra.simulator.status import account
+
+Access = Literal["public", "authenticated", "disabled"]
+WEEKS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPolicy:
+    """Who may read what on one simulated server."""
+
+    domain: str
+    token: bool = True
+    """Whether a user's token exists for it; streaming is refused to everybody else."""
+    local_feed: Access = "public"
+    remote_feed: Access = "public"
+    closed: bool = False
+    """The whole API demands a user: 401 to anybody else, where a closed feed is 422."""
+    activity: bool = True
+    """False: `/api/v1/instance/activity` is switched off (404)."""
+    version: str = "4.5.3"
+    thump_seconds: float = 15.0
+    cache_seconds: float = 0.0
+    """How long anonymous answers are cached; Mastodon's 15 s only delay a test."""
+    limits: Limits = MASTODON_LIMITS
+    """How often a client may ask."""
+    ignores_min_id: bool = False
+    """Other software may: a page is then always the newest one."""
+    software: Software = "mastodon"
+    streams_apart: bool = False
+    """Streaming has an address of its own, as large servers do it; the instance names it."""
+    tls: ssl.SSLContext | None = None
+    """Served by https with this certificate."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How its software tells ids, statuses and streams."""
+        return GOTOSOCIAL if self.software == "gotosocial" else MASTODON
+
+
+def gotosocial(domain: str, token: bool = True) -> ServerPolicy:
+    """A GoToSocial server as it comes: its timeline is not for the public."""
+    return ServerPolicy(
+        domain, token=token, closed=True, version="0.20.2+git-1234567", software="gotosocial"
+    )
+
+
+def instance_v2(policy: ServerPolicy, streaming_url: str, contact: Author) -> dict[str, Any]:
+    """The Instance entity of Mastodon 4.5, with who may read the live feeds, or GoToSocial's.
+
+    `streaming_url`: the http address of its streaming server.
+    """
+    topics = {"local": "public", "remote": "public"}
+    entity = {
+        "domain": policy.domain,
+        "title": policy.domain.partition(".")[0].title(),
+        "version": policy.version,
+        "source_url": "https://github.com/mastodon/mastodon",
+        "description": "A simulated server; nobody on it is real.",
+        "usage": {"users": {"active_month": 26}},
+        "thumbnail": {"url": f"https://files.{policy.domain}/thumbnail.png"},
+        "icon": [],
+        "languages": ["en"],
+        "configuration": {
+            "urls": {
+                "streaming": streaming_url.replace("http", "ws", 1),
+                "status": None,
+                "about": f"https://{policy.domain}/about",
+                "privacy_policy": f"https://{policy.domain}/privacy-policy",
+                "terms_of_service": None,
+            },
+            "vapid": {"public_key": ""},
+            "accounts": {"max_featured_tags": 10, "max_pinned_statuses": 5},
+            "statuses": {
+                "max_characters": 500,
+                "max_media_attachments": 4,
+                "characters_reserved_per_url": 23,
+            },
+            "media_attachments": {"supported_mime_types": ["image/png", "image/webp"]},
+            "polls": {"max_options": 4, "max_characters_per_option": 50},
+            "translation": {"enabled": False},
+            "timelines_access": {
+                "live_feeds": {"local": policy.local_feed, "remote": policy.remote_feed},
+                "hashtag_feeds": topics,
+                "trending_link_feeds": topics,
+            },
+            "limited_federation": False,
+        },
+        "registrations": {"enabled": False, "approval_required": True, "message": None},
+        "api_versions": {"mastodon": 7},
+        "contact": {
+            "email": f"postmaster@{policy.domain}",
+            "account": account(contact, policy.domain),
+        },
+        "rules": [],
+    }
+    return gotosocial_instance(entity) if policy.software == "gotosocial" else entity
+
+
+def instance_v1(policy: ServerPolicy, streaming_url: str, contact: Author) -> dict[str, Any]:
+    """The older V1::Instance entity, which Mastodon still answers."""
+    return {
+        "uri": policy.domain,
+        "title": policy.domain.partition(".")[0].title(),
+        "short_description": "A simulated server; nobody on it is real.",
+        "description": "",
+        "email": f"postmaster@{policy.domain}",
+        "version": policy.version,
+        "urls": {"streaming_api": streaming_url.replace("http", "ws", 1)},
+        "stats": {"user_count": 26, "status_count": 0, "domain_count": 2},
+        "thumbnail": None,
+        "languages": ["en"],
+        "registrations": False,
+        "approval_required": True,
+        "invites_enabled": False,
+        "configuration": {"statuses": {"max_characters": 500, "max_media_attachments": 4}},
+        "contact_account": account(contact, policy.domain),
+        "rules": [],
+    }
+
+
+def activity(created: list[int], now: datetime) -> list[dict[str, str]]:
+    """Weekly figures, newest first, everything in strings.
+
+    `created` are the UTC milliseconds of all statuses by the server's own people, those that no
+    public feed shows included, as Mastodon counts them. Its weeks are as odd as Mastodon's: they
+    begin at the moment of the answer so many weeks ago, and hold that UTC day and the five after
+    it, so every seventh day is in none, and the newest week is the running day.
+
+    See: https://github.com/mastodon/mastodon, `Api::V1::Instances::ActivityController` and
+    `ActivityTracker#sum`, whose range leaves out its last day
+    """
+    days = Counter(datetime.fromtimestamp(at // 1000, UTC).date() for at in created)
+    weeks = []
+    for back in range(WEEKS):
+        start = now - timedelta(weeks=back)
+        statuses = sum(days[start.date() + timedelta(days=day)] for day in range(6))
+        week = str(int(start.timestamp()))
+        weeks.append({"week": week, "statuses": str(statuses), "logins": "0", "registrations": "0"})
+    return weeks

@@ -1,0 +1,94 @@
+"""One server's public timeline: what it lists, and the pages a client gets of it.
+
+See: Mastodon's `Paginable` and `PublicFeed`; https://docs.joinmastodon.org/methods/timelines/
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from infra.simulator.content import Toot
+from infra.simulator.dialect import MASTODON, Dialect
+from infra.simulator.status import status_json
+
+DEFAULT_LIMIT, MAXIMUM_LIMIT = 20, 40
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a client asked for. Ids are exclusive; `min_id` wins over `since_id`."""
+
+    local: bool = True
+    """Toots of this server's own people are wanted."""
+    remote: bool = True
+    only_media: bool = False
+    limit: int = DEFAULT_LIMIT
+    max_id: int | None = None
+    since_id: int | None = None
+    min_id: int | None = None
+
+
+class Timeline:
+    """Toots by id. What a public feed may not show is refused, as Mastodon's scope does."""
+
+    def __init__(self, domain: str, dialect: Dialect = MASTODON) -> None:
+        self._domain = domain
+        self._dialect = dialect
+        self._ids: list[int] = []
+        self._toots: dict[int, Toot] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, status_id: int, toot: Toot) -> bool:
+        """Lists the toot; False where no public feed may show it."""
+        if not toot.in_public_feeds:
+            return False
+        insort(self._ids, status_id)  # at the end, save for backdated ids
+        self._toots[status_id] = toot
+        return True
+
+    def remove(self, status_id: int) -> bool:
+        """Lists it no longer; False where it never was."""
+        if self._toots.pop(status_id, None) is None:
+            return False
+        del self._ids[bisect_left(self._ids, status_id)]
+        return True
+
+    def page(self, wanted: Page) -> list[int]:
+        """The ids of a page, newest first.
+
+        With `min_id` the page starts right after it and goes forward; with `since_id` it is the
+        newest ones down to it, so whatever is beyond `limit` is left out.
+        """
+        first = 0
+        after = wanted.min_id if wanted.min_id is not None else wanted.since_id
+        if after is not None:
+            first = bisect_right(self._ids, after)
+        end = len(self._ids)
+        if wanted.max_id is not None:
+            end = bisect_left(self._ids, wanted.max_id)
+        forward = wanted.min_id is not None
+        positions = range(first, end) if forward else range(end - 1, first - 1, -1)
+        found = self._matching(positions, wanted)
+        return found[::-1] if forward else found
+
+    def json(self, ids: Iterable[int]) -> bytes:
+        """Those statuses as a JSON array."""
+        return b"[" + b",".join(self.status(i) for i in ids) + b"]"
+
+    def status(self, status_id: int) -> bytes:
+        """A listed toot as JSON, as it reads now."""
+        return self._dialect.status(status_json(self._toots[status_id], self._domain, status_id))
+
+    def _matching(self, positions: range, wanted: Page) -> list[int]:
+        found: list[int] = []
+        for position in positions:
+            if len(found) >= wanted.limit:
+                break
+            status_id = self._ids[position]
+            toot = self._toots[status_id]
+            side = wanted.local if toot.server == self._domain else wanted.remote
+            if side and (toot.media or not wanted.only_media):
+                found.append(status_id)
+        return found

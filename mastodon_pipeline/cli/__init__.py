@@ -1,0 +1,1 @@
+"""The `mastodon-pipeline` command: one module a subcommand."""

@@ -1,0 +1,65 @@
+"""`mastodon-pipeline consume`: what the topic holds, record by record."""
+
+from contextlib import closing
+
+import click
+
+from mastodon_pipeline.listening.topic.reading import dead_letter_json, follow, toot_json
+from mastodon_pipeline.listening.topic.schema import WritersSchemas
+from mastodon_pipeline.settings import load_settings
+
+
+@click.command()
+@click.option(
+    "--from-beginning", is_flag=True, help="Begin with what the topic holds; else with what comes."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N records.")
+@click.option(
+    "--dead-letters", is_flag=True, help="What could not be recorded or landed, with the reason."
+)
+def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None:
+    """Print the topic's records, decoded, as JSON.
+
+    One record is one line; Ctrl-C ends it. The names are those of the Avro schema; _partition and
+    _offset say where Kafka keeps the record. It reads beside the sink and takes nothing from it.
+
+    \b
+    Examples:
+      mastodon-pipeline consume
+      mastodon-pipeline consume --from-beginning --limit 1000 | jq -r .server | sort | uniq -c
+      mastodon-pipeline consume --dead-letters --from-beginning
+    """
+    settings = load_settings()
+    topic = settings.dead_letter_topic if dead_letters else settings.kafka_topic
+    writers_schemas = WritersSchemas(settings)
+    waiting = False
+    printed = 0
+
+    def outage(reason: str) -> None:
+        nonlocal waiting
+        if not waiting:
+            click.echo(f"waiting for Kafka: {reason}", err=True)
+        waiting = True
+
+    try:
+        with closing(follow(settings, topic, from_beginning, outage)) as messages:
+            click.echo(f"reading {topic}; Ctrl-C ends it", err=True)
+            for message in messages:
+                waiting = False
+                try:
+                    line = (
+                        dead_letter_json(message)
+                        if dead_letters
+                        else toot_json(message, writers_schemas)
+                    )
+                except ValueError as error:
+                    place = f"partition {message.partition()} offset {message.offset()}"
+                    click.echo(f"not decodable: {place}: {error}", err=True)
+                    continue
+                printed += 1  # Before it is seen, so that the sum never lacks what was seen.
+                click.echo(line)
+                if printed == limit:
+                    break
+    except KeyboardInterrupt:
+        pass
+    click.echo(f"{printed} records", err=True)

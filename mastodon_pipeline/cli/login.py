@@ -1,0 +1,58 @@
+"""`mastodon-pipeline login`: a person's token, got and kept."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from mastodon_pipeline.cli.servers import wanted_servers
+from mastodon_pipeline.listening.client.login import Login, LoginFailed, keep_token
+from mastodon_pipeline.listening.following.trial import check_server
+from mastodon_pipeline.settings import OWN_FILE, load_settings
+
+
+@click.command()
+@click.argument("server")
+@click.option(
+    "--env-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=OWN_FILE,
+    help="Where the token is kept; without this the repository's .env, which git ignores.",
+)
+def login(server: str, env_file: Path) -> None:
+    """Get a token for SERVER, so that its stream can be followed.
+
+    You open a page of the server in your browser, allow mastodon_pipeline to read statuses
+    (read:statuses, nothing more), and paste the code that the page shows. The token is kept in
+    the settings file, readable by you alone, and never shown. You can take it back at any time in
+    the server's preferences, under "Authorized apps".
+
+    \b
+    Example:
+      mastodon-pipeline login mastodon.social
+    """
+    settings = load_settings()
+    [wanted] = wanted_servers(settings, [server])
+    try:
+        with Login(wanted, settings) as attempt:
+            address = attempt.begin()
+            click.echo(f"Open this page, logged in to {wanted.name}, and allow what it asks:\n")
+            click.echo("  " + "".join(c for c in address if c.isprintable()) + "\n")
+            token = attempt.finish(click.prompt("Paste the code that it shows"))
+        keep_token(env_file, wanted.token_env, token)
+    except (LoginFailed, OSError) as error:
+        click.echo(f"mastodon-pipeline: {error}", err=True)
+        sys.exit(1)
+    click.echo(f"The token is kept as {wanted.token_env} in {env_file}.")
+    if os.environ.get(wanted.token_env, token) != token:
+        click.echo(
+            f"The environment sets {wanted.token_env} to something else, which stands above the "
+            "file: unset it.",
+            err=True,
+        )
+    check = check_server(wanted, settings, token)
+    if check.way is not None and check.way.kind == "stream":
+        click.echo(f"{wanted.name} lets us stream its {wanted.feed} feed with it.")
+    else:
+        click.echo(f"But {wanted.name} does not let us stream with it: {check.reason}", err=True)

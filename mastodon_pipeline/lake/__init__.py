@@ -1,0 +1,1 @@
+"""The lake: the bucket, its layout, and DuckDB over its Parquet files."""

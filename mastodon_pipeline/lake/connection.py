@@ -1,0 +1,131 @@
+"""DuckDB with the object store at hand: `s3://` paths read and written through httpfs.
+
+The connection is in memory, so any number of processes may have one at once: the tables are
+Parquet objects, and nobody locks a database file.
+
+See: https://duckdb.org/docs/stable/core_extensions/httpfs/s3api
+"""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
+
+import duckdb
+from dagster_duckdb import DuckDBResource
+
+from mastodon_pipeline.lake.bucket import s3_credentials
+from mastodon_pipeline.landing.sql import query
+from mastodon_pipeline.settings import Settings, SettingsError, load_settings
+
+LAKE_CONFIG: Mapping[str, str] = {
+    "memory_limit": "2GB",  # DuckDB's own default is 80 % of the machine, for each run
+    # Everything needed is installed: a missing extension shall fail, not be downloaded.
+    "autoinstall_known_extensions": "false",
+}
+
+
+def connect_lake(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB that reads and writes the object store; the caller closes it.
+
+    Time zone UTC, 2 GB of memory before it spills to a temporary directory of its own, all cores.
+
+    Raises SettingsError where there are no credentials for the object store.
+    """
+    connection = duckdb.connect(":memory:", config=dict(LAKE_CONFIG))
+    try:
+        prepare_lake(connection, settings)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Gives a connection httpfs, the object store's keys, UTC, and a directory to spill to.
+
+    Raises SettingsError where there are no credentials, or where S3_ENDPOINT is not an address.
+    """
+    endpoint = urlsplit(settings.s3_endpoint)
+    if endpoint.scheme not in ("http", "https") or not endpoint.hostname:
+        raise SettingsError(
+            f"S3_ENDPOINT {settings.s3_endpoint!r} is not an address; write it like"
+            " http://127.0.0.1:9000"
+        )
+    keys = s3_credentials(settings)
+    # LOAD takes no parameters; the path is our own environment's.
+    connection.execute(f"LOAD '{_httpfs_extension()}'")
+    connection.execute(query("forget_keys"))
+    connection.execute("SET TimeZone = 'UTC'")
+    # Of its own: two that spill to one directory overwrite each other's files and crash.
+    connection.execute(f"SET temp_directory = '{_process_directory()}/{token_hex(8)}'")
+    # DuckDB takes a process that another one spawned, as a run's is, for a person at a prompt.
+    # A notebook has none, and refuses to be told so where ipywidgets is missing.
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone() != (False,):
+        connection.execute("SET enable_progress_bar = false")
+    connection.execute("SET http_retries = 5")  # 0.1 s, times four each: rides out some 30 s
+    if proxy_bypass(endpoint.hostname):
+        connection.execute("SET http_proxy = ''")  # DuckDB knows HTTP_PROXY, but not NO_PROXY
+    connection.execute(
+        query("object_store_secret"),
+        {
+            "key_id": keys.access_key_id,
+            "secret": keys.secret_access_key,
+            "session_token": keys.session_token or "",
+            "endpoint": endpoint.netloc,
+            "use_ssl": endpoint.scheme == "https",
+            "region": settings.aws_region,
+        },
+    )
+
+
+class LakeResource(DuckDBResource):
+    """Hands assets a connection like `connect_lake`'s, closed when the asset is done or fails.
+
+    Its configuration holds no keys: they are read from the settings when a connection is opened,
+    so neither run config nor the UI can show them.
+    """
+
+    database: str = ":memory:"
+    connection_config: dict[str, Any] = dict(LAKE_CONFIG)
+
+    @contextmanager
+    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection ready for `s3://` paths.
+
+        Raises SettingsError as `prepare_lake` does.
+        """
+        with super().get_connection() as connection:
+            try:
+                prepare_lake(connection, load_settings())
+                yield connection
+            finally:
+                connection.close()  # the parent does so only where nothing was raised
+
+
+@cache
+def _process_directory() -> str:
+    """This process' temporary directory: for its owner alone, since toots are spilled to it."""
+    directory = tempfile.mkdtemp(prefix="mastodon_pipeline_duckdb_")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+def _httpfs_extension() -> Path:
+    """The signed httpfs extension, which came as a wheel: `INSTALL` would need the internet."""
+    name = f"extensions/v{duckdb.__version__}/httpfs.duckdb_extension"
+    with as_file(files("duckdb_extension_httpfs").joinpath(name)) as path:
+        if not path.exists():
+            raise SettingsError(
+                f"duckdb {duckdb.__version__} has no matching duckdb-extension-httpfs; install"
+                " both in the version that requirements.lock names (make install)"
+            )
+        return path

@@ -1,0 +1,1 @@
+"""How we behave towards other people's servers: connections, addresses, pacing, tokens."""

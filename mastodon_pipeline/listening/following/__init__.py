@@ -1,0 +1,1 @@
+"""Following one server, then all of them: streams, polling, gaps, positions."""

@@ -1,0 +1,1 @@
+"""Mastodon's bytes to typed objects. No network, no Kafka, no Dagster."""

@@ -1,0 +1,1 @@
+"""What is written to Kafka: the record of a toot, and the sink it goes to."""

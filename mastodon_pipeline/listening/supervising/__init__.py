@@ -1,0 +1,1 @@
+"""Listener runs in Dagster: who listens to what, heartbeats, reports, checks."""

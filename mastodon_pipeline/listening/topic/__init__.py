@@ -1,0 +1,1 @@
+"""Our records in Kafka: schema, encoding, producing, and reading them back."""

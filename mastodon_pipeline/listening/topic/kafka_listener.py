@@ -1,0 +1,33 @@
+"""A listener into Kafka, put together from the settings: topics, schema, producer, positions."""
+
+from collections.abc import Sequence
+from threading import Event
+
+from mastodon_pipeline.listening.following.listener import Listener
+from mastodon_pipeline.listening.records.sink import TootSink
+from mastodon_pipeline.listening.topic.positions import KafkaPositions, PositionStore
+from mastodon_pipeline.listening.topic.producer import TootProducer, kafka_producer
+from mastodon_pipeline.listening.topic.recall import recall
+from mastodon_pipeline.listening.topic.schema import register
+from mastodon_pipeline.listening.topic.topics import ensure_topics
+from mastodon_pipeline.settings import Server, Settings
+
+
+def open_kafka(settings: Settings) -> tuple[TootSink, PositionStore]:
+    """A sink into the topic, and the positions beside it; makes topics and schema where missing.
+
+    Raises KafkaUnreachable, RegistryUnreachable, BreakingSchema (all SettingsError).
+    """
+    ensure_topics(settings)
+    producer = kafka_producer(settings)
+    sink = TootProducer(producer, settings, register(settings))
+    # One producer for both: a position is queued behind the toots it speaks of.
+    return sink, KafkaPositions(producer, settings)
+
+
+def kafka_listener(
+    servers: Sequence[Server], settings: Settings, stop: Event | None = None
+) -> Listener:
+    """A listener that follows `servers` into Kafka. Raises as `open_kafka` does."""
+    sink, positions = open_kafka(settings)
+    return Listener(servers, settings, sink, positions, stop, seen=recall(settings))

@@ -1,0 +1,154 @@
+"""Records to Kafka: Avro, idempotent, batched, never dropped.
+
+**What can be lost here, and what protects it.** Records in the producer's queue die with the
+process; a listener's position only passes what the broker has acknowledged, so a restarted
+listener reads them again. A full queue makes the caller wait. A delivery that fails for good ends
+the run, which goes on from the position once the supervisor has restarted it.
+"""
+
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from mastodon_pipeline.listening.records.record import Record, record_key
+from mastodon_pipeline.listening.records.sink import (
+    Acknowledged,
+    DeadLetter,
+    DeliveryFailed,
+    UnrecordableToot,
+)
+from mastodon_pipeline.listening.topic.schema import encode
+from mastodon_pipeline.settings import Settings
+
+_POLL_EVERY = 100
+"""Records between two looks at delivery reports: one each would add half to the cost of producing.
+Where fewer come, the listener's own `poll` takes them."""
+MAX_DEAD_LETTER_BYTES = 512 * 1024
+"""A dead letter's payload beyond this is cut; the header `payload_bytes` tells its true size."""
+
+
+def kafka_producer(settings: Settings) -> Producer:
+    """A producer that loses, doubles and reorders nothing while it lives."""
+    return Producer(
+        {
+            **settings.kafka_client_config(),
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": "zstd",
+            "linger.ms": 50,
+            "queue.buffering.max.messages": 50_000,
+            "queue.buffering.max.kbytes": 128 * 1024,
+            "log_level": 2,  # Outages are told by us, once, not by each reconnect.
+        }
+    )
+
+
+class TootProducer:
+    """A `TootSink` into the toots' topic and its dead-letter topic.
+
+    `producer` is anything with confluent_kafka.Producer's produce, poll and flush.
+    """
+
+    def __init__(self, producer: Producer, settings: Settings, schema_id: int) -> None:
+        self._producer = producer
+        self._topic = settings.kafka_topic
+        self._dead_letters = settings.dead_letter_topic
+        self._schema_id = schema_id
+        self._closed = False
+        self._failure: KafkaError | None = None
+        self._produced = 0
+        self._report = partial(self._delivered, _nobody)
+        self.failures = 0
+        """Deliveries that failed for good."""
+
+    def send(self, record: Record, acknowledged: Acknowledged) -> None:
+        """Encodes and produces one record, its Kafka timestamp the toot's post time.
+
+        Raises UnrecordableToot, DeliveryFailed.
+        """
+        try:
+            value = encode(record, self._schema_id)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise UnrecordableToot(f"it does not fit the schema: {error}") from error
+        # Kafka has no times before 1970; the record itself keeps what the author's server claims.
+        timestamp = max(record["created_at"], 1)
+        self._produce(self._topic, record_key(record), value, timestamp, None, acknowledged)
+
+    def dead_letter(self, letter: DeadLetter, acknowledged: Acknowledged) -> None:
+        """Produces the raw payload with its reason in the headers. Raises DeliveryFailed."""
+        headers: list[tuple[str, str | bytes | None]] = [
+            ("reason", letter.reason[:1000].encode("utf-8", "replace")),
+            ("server", letter.base_url),
+            ("event", letter.event.encode("utf-8", "replace")),
+            ("exception", letter.exception),
+            ("payload_bytes", str(len(letter.payload))),
+        ]
+        payload = letter.payload[:MAX_DEAD_LETTER_BYTES]
+        self._produce(self._dead_letters, letter.base_url, payload, 0, headers, acknowledged)
+
+    def poll(self) -> None:
+        """Serves delivery reports. Raises DeliveryFailed where one says that all is in vain."""
+        self._producer.poll(0)
+        if self._failure is not None:
+            raise DeliveryFailed(f"Kafka refused {self.failures} records: {self._failure.str()}")
+
+    def close(self, timeout: float) -> None:
+        """Takes nothing more and flushes for up to `timeout` seconds. Raises DeliveryFailed."""
+        self._closed = True
+        left = self._producer.flush(timeout)
+        if left or self.failures:
+            why = self._failure.str() if self._failure else f"none within {timeout:g} s"
+            raise DeliveryFailed(
+                f"{left + self.failures} records have no acknowledgement ({why}); "
+                "the next listener reads them again from the last position"
+            )
+
+    def _produce(
+        self,
+        topic: str,
+        key: str,
+        value: bytes,
+        timestamp: int,
+        headers: list[tuple[str, str | bytes | None]] | None,
+        acknowledged: Acknowledged,
+    ) -> None:
+        # Most records of a burst share their `acknowledged`. An object for each, alive until the
+        # broker has answered, would also keep the garbage collector busy.
+        report = self._report
+        if report.args[0] is not acknowledged:
+            report = self._report = partial(self._delivered, acknowledged)
+        while not self._closed:
+            try:
+                self._producer.produce(
+                    topic,
+                    value=value,
+                    key=key,
+                    on_delivery=report,
+                    timestamp=timestamp,
+                    headers=headers,
+                )
+            except BufferError:
+                # The queue is full: waiting here slows the reader down, which is the point.
+                self._producer.poll(0.1)
+                continue
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise UnrecordableToot(f"its {len(value)} bytes are too many") from error
+                raise DeliveryFailed(f"Kafka refused a record: {error.args[0].str()}") from error
+            self._produced += 1
+            if self._produced % _POLL_EVERY == 0:
+                self._producer.poll(0)
+            return
+        raise DeliveryFailed("the producer is closed")
+
+    def _delivered(self, acknowledged: Acknowledged, error: KafkaError | None, _: Message) -> None:
+        # Runs inside poll and flush: raising here would hit whichever caller happens to be there.
+        if error is None:
+            acknowledged()
+        else:
+            self.failures += 1
+            self._failure = self._failure or error
+
+
+def _nobody() -> None:
+    pass

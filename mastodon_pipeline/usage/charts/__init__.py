@@ -1,0 +1,1 @@
+"""The charts, drawn from the tables."""

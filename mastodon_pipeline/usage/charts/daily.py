@@ -1,0 +1,162 @@
+"""Draws the daily tables, with seaborn: the figures of a day by app, hour, language and length.
+
+See: https://seaborn.pydata.org/generated/seaborn.barplot.html
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.usage.charts.drawing import drawn, label
+from mastodon_pipeline.usage.tables.building import UsageError
+from mastodon_pipeline.usage.tables.sql import query
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+TOP = 12
+"""Apps and languages that a picture names; the others are one bar, or left out and counted."""
+BLUE = "#0173b2"
+"""The first of seaborn's colour-blind palette."""
+
+
+def daily_rows(lake: Lake, day: date, table: str) -> "pd.DataFrame":
+    """A day of one of the `DAILY_TABLES`, in the order of its file.
+
+    Raises UsageError where it has not been built.
+    """
+    path = lake.layout.daily(table, day)
+    if not lake.parquet_files(path):
+        raise UsageError(
+            f"{table} of {day} has not been built; materialise it too:"
+            f" --select {table}+ --partition {day}"
+        )
+    return lake.connection.execute(query("daily_chart"), {"daily_file": path}).df()
+
+
+def draw_hours_of_day(rows: "pd.DataFrame", day: date) -> bytes:
+    """A PNG with a bar an hour. `rows`: of `hour_of_day_usage`."""
+    import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
+
+    def paint(axes: "Axes") -> None:
+        sns.barplot(rows, x="hour_of_day", y="toots", color=BLUE, width=0.9, ax=axes)
+        axes.set(xticks=range(0, 24, 3), xlabel="Hour of the day (UTC)", ylabel="Toots per hour")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+
+    total = int(rows["toots"].sum())
+    title = f"Public toots seen, by hour of the day, {day:%Y-%m-%d}\n{total:,} in all"
+    return drawn(title, paint if total else None)
+
+
+def draw_apps(rows: "pd.DataFrame", day: date) -> bytes:
+    """A PNG with a bar for each of the most used applications. `rows`: of `app_usage`.
+
+    Toots whose application is not known have no bar; the title says how many there are.
+    """
+    told = rows[rows["app"] != ""]
+    top = told.head(TOP)
+    rest = int(told["toots"].sum() - top["toots"].sum())
+    counts, labels = list(top["toots"]), [label(app) for app in top["app"]]
+    if rest:
+        counts, labels = [*counts, rest], [*labels, f"{len(told) - len(top):,} others"]
+    title = (
+        f"Most used apps, {day:%Y-%m-%d}\n{int(told['toots'].sum()):,} of"
+        f" {int(rows['toots'].sum()):,} public toots tell theirs"
+    )
+    return _bars(title, counts, labels, grey=len(top))
+
+
+def draw_languages(rows: "pd.DataFrame", day: date) -> bytes:
+    """A PNG with a bar for each of the most used languages. `rows`: of `language_usage`."""
+    known = rows[rows["language_primary"] != ""]
+    unknown = int(rows["toots"].sum() - known["toots"].sum())
+    top = known.head(TOP)
+    rest = int(known["toots"].sum() - top["toots"].sum())
+    counts, labels = list(top["toots"]), [label(name) for name in top["language_name"]]
+    for count, name in ((rest, f"{len(known) - len(top):,} others"), (unknown, "unknown")):
+        if count:
+            counts, labels = [*counts, count], [*labels, name]
+    title = (
+        f"Public toots seen, by language, {day:%Y-%m-%d}\n{int(rows['toots'].sum()):,} in all,"
+        f" {len(known):,} languages"
+    )
+    return _bars(title, counts, labels, grey=len(top))
+
+
+def draw_language_density(rows: "pd.DataFrame", day: date) -> bytes:
+    """A PNG with a box plot for each of the most used languages. `rows`: of `language_density`.
+
+    The box holds the middle half, its line the median; the whiskers reach the shortest and the
+    longest toot. The axis is linear up to 10 characters and logarithmic from there.
+    """
+    import seaborn as sns
+
+    top = rows.head(TOP)
+    boxes = [
+        {
+            **dict(zip(("whislo", "q1", "med", "q3", "whishi"), figures, strict=True)),
+            "label": f"{label(name)} ({toots:,})",
+            "fliers": [],
+        }
+        for name, toots, *figures in top[
+            ["language_name", "toots", "min", "q1", "median", "q3", "max"]
+        ].itertuples(index=False)
+    ]
+
+    def paint(axes: "Axes") -> None:
+        axes.bxp(
+            boxes,
+            orientation="horizontal",
+            widths=0.7,
+            showfliers=False,
+            patch_artist=True,
+            boxprops={"facecolor": sns.color_palette("pastel")[0]},
+            medianprops={"color": "black", "linewidth": 2},
+        )
+        axes.invert_yaxis()
+        axes.set_xscale("symlog", linthresh=10)
+        longest = max(10, int(top["max"].max()))
+        axes.set_xlim(0, longest * 1.15)
+        ticks = (0, 10, 30, 100, 300, 1000, 3000, 10000)
+        axes.set_xticks([tick for tick in ticks if tick <= longest])
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.minorticks_off()
+        axes.tick_params(axis="y", labelsize="small")
+        axes.set_xlabel("Characters of a toot")
+        axes.grid(visible=False, axis="y")
+
+    title = f"How long public toots are, by language, {day:%Y-%m-%d}\n(number of toots)"
+    return drawn(title, paint if boxes else None, height=_height(len(boxes)))
+
+
+def _bars(title: str, counts: Sequence[int], labels: Sequence[str], grey: int) -> bytes:
+    """Horizontal bars with their counts, the longest labels included; from `grey` on grey."""
+    import seaborn as sns
+
+    def paint(axes: "Axes") -> None:
+        places = [str(place) for place in range(len(counts))]  # two labels may be the same
+        sns.barplot(x=list(counts), y=places, orient="h", color=BLUE, ax=axes)
+        bars = list(axes.patches)
+        for bar in bars[grey:]:
+            bar.set_facecolor("0.7")
+        axes.bar_label(
+            axes.containers[0],  # type: ignore[arg-type]
+            [f"{count:,}" for count in counts],
+            padding=3,
+            fontsize="small",
+        )
+        axes.set_yticks(range(len(counts)), labels, fontsize="small")
+        axes.margins(x=0.14)
+        axes.set(xlabel="Toots", ylabel="")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+
+    return drawn(title, paint if counts else None, height=_height(len(counts)))
+
+
+def _height(bars: int) -> float:
+    return 1.6 + 0.26 * max(bars, 6)

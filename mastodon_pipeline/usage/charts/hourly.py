@@ -1,0 +1,137 @@
+"""Draws the hourly table, with seaborn: a day of the busiest servers.
+
+See: https://seaborn.pydata.org/generated/seaborn.histplot.html
+"""
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.usage.charts.drawing import drawn, label
+from mastodon_pipeline.usage.tables.sql import query
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+TOP_SERVERS = 6
+"""Servers with a colour of their own in `toots_per_server`; the rest share one."""
+TOP_ROWS = 18
+"""Servers with a row of their own in `servers_by_hour`; the rest is left out."""
+_OTHERS = "other servers"
+
+
+def toots_per_server_rows(lake: Lake, day: date, top: int = TOP_SERVERS) -> "pd.DataFrame":
+    """The day's `toots_per_server_per_hour` as drawn: hour_of_day (UTC), server, toots.
+
+    The busiest servers come first; no row where no hour of the day has been built.
+    """
+    files = [file.path for file in lake.parquet_files(lake.layout.toots_per_server_day(day))]
+    if not files:
+        return lake.connection.sql("SELECT 0 AS hour_of_day, '' AS server, 0 AS toots LIMIT 0").df()
+    values = {"usage_files": files, "top": top}
+    return lake.connection.execute(query("toots_per_server_chart"), values).df()
+
+
+def servers_by_hour_rows(lake: Lake, day: date) -> "pd.DataFrame":
+    """As `toots_per_server_rows`, for more servers."""
+    return toots_per_server_rows(lake, day, TOP_ROWS)
+
+
+def draw_toots_per_server(rows: "pd.DataFrame", day: date) -> bytes:
+    """A PNG with a bar an hour, stacked by server. `rows`: as above."""
+    import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
+
+    servers = list(dict.fromkeys(rows["server"]))
+    named = [server for server in servers if server != _OTHERS]
+    safe = sns.color_palette("colorblind")
+    colours = [safe[place] for place in (0, 1, 2, 3, 4, 9)]  # 5 and 6 come too close to others
+    palette = {**dict(zip(named, colours, strict=False)), _OTHERS: safe[7]}
+    order = named + [server for server in servers if server == _OTHERS]
+
+    def paint(axes: "Axes") -> None:
+        sns.histplot(
+            rows,
+            x="hour_of_day",
+            weights="toots",
+            hue="server",
+            hue_order=order,
+            palette=palette,
+            multiple="stack",
+            binrange=(-0.5, 23.5),
+            binwidth=1,
+            alpha=1,
+            edgecolor="white",
+            linewidth=0.5,
+            shrink=0.9,
+            ax=axes,
+        )
+        sns.move_legend(
+            axes,
+            "upper center",
+            bbox_to_anchor=(0.5, -0.2),
+            ncol=2,
+            frameon=False,
+            title=None,
+            fontsize="small",
+        )
+        if legend := axes.get_legend():
+            for text in legend.get_texts():
+                text.set_text(label(text.get_text()))
+        axes.set(xlim=(-0.7, 23.7), xticks=range(0, 24, 3), xlabel="Hour of the day (UTC)")
+        axes.set_ylabel("Toots per hour")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(visible=False, axis="x")
+
+    total = int(rows["toots"].sum())
+    title = f"Public toots seen, by home server, {day:%Y-%m-%d}\n{total:,} in all"
+    return drawn(title, paint if order else None)
+
+
+def draw_servers_by_hour(rows: "pd.DataFrame", day: date) -> bytes:
+    """A PNG with a row a server and a column an hour, the darker the more toots. `rows`: as above.
+
+    The shades are logarithmic, since servers differ by orders of magnitude; an hour without toots
+    is white. The servers beyond the busiest are left out.
+    """
+    import seaborn as sns
+    from matplotlib.colors import LogNorm
+
+    named = rows[rows["server"] != _OTHERS]
+    servers = list(dict.fromkeys(named["server"]))
+
+    def paint(axes: "Axes") -> None:
+        counts = named.pivot(index="server", columns="hour_of_day", values="toots")
+        counts = counts.reindex(index=servers, columns=range(24))
+        sns.heatmap(
+            counts,
+            # From 1, and to 10 at least: else one toot more or less would look like a flood.
+            norm=LogNorm(1, max(10, int(named["toots"].max()))),
+            cmap="crest",
+            linewidths=0.5,
+            linecolor="white",
+            xticklabels=False,
+            yticklabels=False,
+            cbar_kws={"label": "Toots per hour", "format": "{x:,.0f}"},
+            ax=axes,
+        )
+        axes.set_yticks(
+            [place + 0.5 for place in range(len(servers))],
+            [label(server) for server in servers],
+            rotation=0,
+            fontsize="small",
+        )
+        axes.set_xticks(
+            [hour + 0.5 for hour in range(0, 24, 3)],
+            [str(hour) for hour in range(0, 24, 3)],
+            rotation=0,
+        )
+        axes.set(xlabel="Hour of the day (UTC)", ylabel="")
+
+    title = (
+        f"Public toots seen, {day:%Y-%m-%d}\n{len(servers)} busiest home servers,"
+        f" {int(named['toots'].sum()):,} of {int(rows['toots'].sum()):,} toots"
+    )
+    return drawn(title, paint if servers else None, height=1.9 + 0.22 * max(len(servers), 6))

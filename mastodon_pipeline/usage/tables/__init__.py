@@ -1,0 +1,1 @@
+"""The usage tables: one query and one file a partition each."""

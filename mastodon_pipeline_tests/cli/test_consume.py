@@ -1,0 +1,182 @@
+"""`mastodon-pipeline consume`, against a real Kafka and schema registry."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from fastavro import parse_schema, schemaless_writer
+
+from infra.native_stack import Stack
+from mastodon_pipeline.cli.main import cli
+from mastodon_pipeline.listening.records.sink import DeadLetter
+from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
+from mastodon_pipeline.listening.topic.producer import kafka_producer
+from mastodon_pipeline.listening.topic.reading import NoSuchTopic
+from mastodon_pipeline.listening.topic.schema import (
+    SCHEMA_FILE,
+    RegistryUnreachable,
+    encode,
+    register,
+)
+from mastodon_pipeline.listening.topic.topics import KafkaUnreachable
+from mastodon_pipeline.settings import Settings
+
+pytestmark = pytest.mark.integration
+POSTED = 1_780_000_000_250
+
+
+@pytest.fixture
+def settings(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The stack's settings, with topics of the test's own."""
+    monkeypatch.setenv("KAFKA_TOPIC", f"consume-{uuid.uuid4().hex[:8]}")
+    return Settings()
+
+
+def consume(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["consume", *arguments])
+
+
+def send(settings: Settings, *texts: str) -> None:
+    sink, _ = open_kafka(settings)
+    for number, text in enumerate(texts):
+        record = {"uri": f"https://a.example/{number}", "created_at": POSTED, "mastodon_text": text}
+        sink.send(record, lambda: None)
+    sink.close(10)
+
+
+def found(lines: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+def test_records_are_printed_decoded_one_a_line(settings: Settings) -> None:
+    """All fields of the schema, times in ISO 8601, and where Kafka keeps the record."""
+    texts = ["grüezi", "a \x9b31m b‮c"]
+    send(settings, *texts)
+    result = consume("--from-beginning", "--limit", "2")
+    assert result.exit_code == 0
+    assert all(line.isprintable() for line in result.stdout.splitlines()), "nothing steers"
+    assert "grüezi" in result.stdout
+    records = found(result.stdout)
+    assert sorted(record["mastodon_text"] for record in records) == sorted(texts)
+    assert {record["created_at"] for record in records} == {"2026-05-28T20:26:40.250000Z"}
+    assert all(record["_offset"] >= 0 for record in records)
+
+
+def test_a_value_that_is_no_record_is_told_and_passed_over(settings: Settings) -> None:
+    """Somebody else may have written to the topic."""
+    open_kafka(settings)
+    producer = kafka_producer(settings)
+    ours = register(settings)
+    good = encode({"uri": "https://a.example/1", "created_at": POSTED}, ours)
+    for value in (b"not Avro", good[:5], b"\0\x7f\xff\xff\xff" + good[5:], good):
+        producer.produce(settings.kafka_topic, value=value, partition=0)
+    producer.flush(10)
+    result = consume("--from-beginning", "--limit", "1")
+    assert [record["uri"] for record in found(result.stdout)] == ["https://a.example/1"]
+    told = [line for line in result.stderr.splitlines() if line.startswith("not decodable")]
+    assert [line.split(": ")[1] for line in told] == [
+        f"partition 0 offset {offset}" for offset in range(3)
+    ]
+    assert told[2].endswith("the registry has no schema 2147483647")
+
+
+def test_older_and_newer_records_read_alike(settings: Settings) -> None:
+    """Each is decoded with the schema it was written with, and told in this checkout's fields."""
+    schema = json.loads(SCHEMA_FILE.read_text())
+    fields = schema["fields"]
+    older = schema | {"fields": [f for f in fields if f["name"] not in ("app", "indexable")]}
+    newer = schema | {"fields": [{"name": "mood", "type": "string", "default": ""}, *fields]}
+    ids = [register(settings, json.dumps(version)) for version in (older, schema, newer)]
+    open_kafka(settings)
+    producer = kafka_producer(settings)
+    for version, schema_id in zip((older, schema, newer), ids, strict=True):
+        body = io.BytesIO()
+        record = {"uri": f"https://a.example/{schema_id}", "created_at": POSTED, "app": "Web"}
+        schemaless_writer(body, parse_schema(version), record | {"mood": "fine", "words": 3})
+        value = b"\0" + schema_id.to_bytes(4) + body.getvalue()
+        producer.produce(settings.kafka_topic, value=value, partition=0)
+    producer.flush(10)
+    result = consume("--from-beginning", "--limit", "3")
+    assert [(r["uri"], r["app"], r["words"], r["indexable"]) for r in found(result.stdout)] == [
+        (f"https://a.example/{schema_id}", app, 3, None)
+        for schema_id, app in zip(ids, ("", "Web", "Web"), strict=True)
+    ]
+    assert not any("mood" in record for record in found(result.stdout))
+    assert len(set(ids)) == 3
+
+
+def test_dead_letters_are_printed_with_their_reasons(settings: Settings) -> None:
+    """Those of listeners, and those of the sink in Kafka Connect's own headers."""
+    sink, _ = open_kafka(settings)
+    letter = DeadLetter(b'{"id": \xff', "not JSON", "https://a.example", "update", "Undecodable")
+    sink.dead_letter(letter, lambda: None)
+    sink.close(10)
+    producer = kafka_producer(settings)
+    connects: Sequence[tuple[str, bytes]] = [
+        ("__connect.errors.connector.name", b"mastodon-sink"),
+        ("__connect.errors.stage", b"VALUE_CONVERTER"),
+        ("__connect.errors.exception.class.name", b"DataException"),
+        ("__connect.errors.exception.message", b"unknown schema"),
+    ]
+    producer.produce(settings.dead_letter_topic, value=b"\0\1", headers=list(connects))
+    producer.flush(10)
+    result = consume("--dead-letters", "--from-beginning", "--limit", "2")
+    names = ("from", "event", "reason", "exception", "payload_bytes", "payload")
+    assert [tuple(line[name] for name in names) for line in found(result.stdout)] == [
+        ("https://a.example", "update", "not JSON", "Undecodable", 8, '{"id": �'),
+        ("mastodon-sink", "VALUE_CONVERTER", "unknown schema", "DataException", 2, "\0\1"),
+    ]
+
+
+def test_it_follows_what_comes_until_ctrl_c(settings: Settings) -> None:
+    """What was there before is not shown; the end is a summary and no traceback."""
+    send(settings, "before")
+    command = [
+        sys.executable,
+        "-c",
+        "from mastodon_pipeline.cli.main import main; main()",
+        "consume",
+    ]
+    with subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stdout is not None
+            assert f"reading {settings.kafka_topic}" in process.stderr.readline()
+            send(settings, "after")
+            [record] = found(process.stdout.readline())
+            assert record["mastodon_text"] == "after"
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+            assert (process.returncode, out, err) == (0, "", "1 records\n")
+        finally:
+            process.kill()
+
+
+def test_what_is_not_there_is_one_clear_line(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A topic that no listener has made yet; a registry or a Kafka that does not answer."""
+    result = consume()
+    assert isinstance(result.exception, NoSuchTopic)
+    assert "make up" in str(result.exception)
+    send(settings, "one")
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", "http://127.0.0.1:9")
+    assert isinstance(consume("--from-beginning").exception, RegistryUnreachable)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
+    result = consume()
+    assert isinstance(result.exception, KafkaUnreachable)
+    assert result.output == ""

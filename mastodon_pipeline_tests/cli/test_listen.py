@@ -1,0 +1,124 @@
+"""`mastodon-pipeline listen`, as a person runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from infra.simulator.fediverse import Options
+from infra.simulator.instance import ServerPolicy
+from infra.simulator.simulator import Simulator
+from mastodon_pipeline.cli.listen import toot_line
+from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline_tests.support.recording_sink import wait_until
+
+STREAMING = ServerPolicy("stream.example")
+LOCKED = ServerPolicy("locked.example", token=False, local_feed="authenticated")
+
+
+def quiet(server: ServerPolicy) -> Options:
+    return Options(servers=(server,), toots=0, start="control")
+
+
+def wait_for_stream(simulator: Simulator) -> None:
+    # And until the timeline has been read for what came before: a toot in between is told twice.
+    server = simulator.servers[0]
+    simulator.wait_until(lambda: len(server.streams) > 0 and server.served["polls"] > 0)
+
+
+@contextmanager
+def listen(
+    simulator: Simulator, arguments: Sequence[str] = ()
+) -> Iterator["subprocess.Popen[str]"]:
+    """The command in a process of its own, which does not outlive the test."""
+    url = simulator.servers[0].base_url
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from mastodon_pipeline.cli.main import main; main()",
+            "listen",
+            "--base-url",
+            url,
+            *arguments,
+        ],
+        env=os.environ | simulator.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_prints_a_line_a_toot_until_it_is_told_to_end(ending: signal.Signals) -> None:
+    """Ctrl-C ends it with a summary and no traceback."""
+    with Simulator(quiet(STREAMING)) as simulator, listen(simulator) as process:
+        wait_for_stream(simulator)
+        simulator.publish()
+        assert process.stdout is not None
+        assert "@stream.example" in process.stdout.readline()
+        process.send_signal(ending)
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert out == ""
+        assert "1 toots, 0 deletes, 0 not understood" in err
+        assert "Traceback" not in err
+
+
+def test_the_watchdog_exits_when_nothing_comes() -> None:
+    """So that whoever started it can start it again."""
+    with (
+        Simulator(quiet(STREAMING)) as simulator,
+        listen(simulator, ["--watchdog", "1"]) as process,
+    ):
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 1
+        assert "no toot from 127.0.0.1" in err
+
+
+def test_a_server_that_lets_nobody_in_is_one_clear_line() -> None:
+    """Rather than waiting in silence for an hour."""
+    with Simulator(quiet(LOCKED)) as simulator, listen(simulator, ["--quiet"]) as process:
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 1
+        assert "needs a token: set MASTODON_TOKEN_127_0_0_1_" in err
+        assert "Traceback" not in err
+
+
+def test_nobody_reading_ends_it() -> None:
+    """As with `| head -1`."""
+    with Simulator(quiet(STREAMING)) as simulator, listen(simulator) as process:
+        wait_for_stream(simulator)
+        assert process.stdout is not None
+        process.stdout.close()
+
+        def ended() -> bool:
+            simulator.publish()
+            return process.poll() is not None
+
+        wait_until(ended, "the end")
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_a_toot_cannot_steer_the_terminal() -> None:
+    """Escape sequences in a stranger's text are shown, not obeyed."""
+    record: Record = {
+        "event": "update",
+        "created_at": 0,
+        "username": "ann\x1b[31m",
+        "server": "a.example",
+        "language": "en",
+        "mastodon_text": "red \x1b[31m alert\nnext",
+    }
+    line = toot_line(record)
+    assert line.isprintable()
+    assert line == "1970-01-01 00:00:00 ann[31m@a.example [en] red �[31m alert next"

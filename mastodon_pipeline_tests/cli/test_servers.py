@@ -1,0 +1,118 @@
+"""`mastodon-pipeline servers`: what will be done with each server is tried, and told."""
+
+import socket
+
+import pytest
+from click.testing import CliRunner
+
+from infra.simulator.fediverse import Options, token_variable
+from infra.simulator.instance import ServerPolicy, gotosocial
+from infra.simulator.simulator import Simulator
+from mastodon_pipeline.cli.main import cli
+from mastodon_pipeline.cli.servers import table, wanted_servers
+from mastodon_pipeline.listening.following.trial import check_server
+from mastodon_pipeline.settings import Settings, SettingsError, parse_server
+from mastodon_pipeline_tests.listening.conftest import simulator_settings
+
+STREAMING = ServerPolicy("stream.example", local_feed="authenticated")
+POLLED = ServerPolicy("poll.example", token=False)
+LOCKED = ServerPolicy("locked.example", token=False, local_feed="authenticated")
+OFF = ServerPolicy("off.example", local_feed="disabled")
+CLOSED = ServerPolicy("closed.example", token=False, closed=True)
+
+
+def quiet(*servers: ServerPolicy) -> Options:
+    return Options(servers=servers, toots=0, start="control")
+
+
+def test_each_server_has_its_way_and_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order configured; parked servers are part of the report, not an error."""
+    with Simulator(quiet(STREAMING, POLLED, LOCKED, OFF, CLOSED)) as simulator:
+        simulator_settings(simulator, monkeypatch)
+        result = CliRunner().invoke(cli, ["servers"], catch_exceptions=False)
+        names = [server.base_url.removeprefix("http://") for server in simulator.servers]
+        variables = [token_variable(server) for server in simulator.servers]
+        simulator.wait_until(lambda: len(simulator.servers[0].streams) == 0)
+        assert simulator.servers[0].served["streams"] == 1, "the stream was tried, and left"
+    assert result.exit_code == 0
+    headings, *lines = result.stdout.splitlines()
+    assert headings.split() == ["SERVER", "FEED", "VERSION", "WAY", "WHY"]
+    needed = f"set {variables[2]}, or run mastodon-pipeline login http://{names[2]}"
+    assert [line.split(maxsplit=4) for line in lines] == [
+        [names[0], "local", "4.5.3", "streaming", "there is a token"],
+        [names[1], "local", "4.5.3", "polling", "there is no token"],
+        [names[2], "local", "4.5.3", "parked", f"its local feed needs a token: {needed}"],
+        [names[3], "local", "4.5.3", "parked", "the server has switched its local feed off"],
+        [names[4], "local", "4.5.3", "parked", "the server answers 401 Unauthorized"],
+    ]
+
+
+def test_a_server_with_websockets_alone_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GoToSocial refuses a stream of events; the WebSocket is tried, and left."""
+    with Simulator(quiet(gotosocial("social.example"))) as simulator:
+        settings = simulator_settings(simulator, monkeypatch)
+        check = check_server(settings.servers()[0], settings, settings.servers()[0].token)
+        simulator.wait_until(lambda: len(simulator.servers[0].streams) == 0)
+    assert check.way is not None
+    assert check.way.kind == "websocket"
+    assert "no stream of events" in check.reason
+    assert "websocket" in table([check])[1]
+
+
+def test_a_wrong_token_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its variable named: the token is sent from the first request on."""
+    with Simulator(quiet(STREAMING)) as simulator:
+        settings = simulator_settings(simulator, monkeypatch)
+        check = check_server(settings.servers()[0], settings, "wrong")
+    assert check.way is not None
+    assert check.way.kind == "park"
+    assert "is the token in MASTODON_TOKEN_127_0_0_1_" in check.reason
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_is_tried_again_later_and_not_parked(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is told; nobody waits an hour for a report."""
+    with Simulator(quiet(POLLED)) as simulator:
+        settings = simulator_settings(simulator, monkeypatch)
+        simulator.fault("answer", status=status, seconds=30)
+        check = check_server(settings.servers()[0], settings, None)
+    assert check.way is None
+    assert check.reason.startswith(f"the server answers {status}")
+
+
+def test_why_a_server_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS, TCP and TLS, without the HTTP library's own account of them."""
+    with Simulator(quiet(POLLED)) as simulator, socket.socket() as unused:
+        settings = simulator_settings(simulator, monkeypatch)
+        unused.bind(("127.0.0.1", 0))
+
+        def reason(url: str) -> str:
+            check = check_server(parse_server(url), settings, None)
+            assert check.way is None
+            return check.reason
+
+        port = simulator.servers[0].port
+        assert reason(f"https://127.0.0.1:{port}") == "TLS failed: WRONG_VERSION_NUMBER"
+        assert reason(f"https://127.0.0.1:{unused.getsockname()[1]}") == "it refuses connections"
+        assert reason("https://nobody.invalid") == "its name is not known (DNS)"
+        simulator.fault("drop", seconds=30)
+        assert reason(f"http://127.0.0.1:{port}") == "it hung up"
+
+
+def test_a_named_server_keeps_its_configured_feed() -> None:
+    """And is asked once, however it is written."""
+    settings = Settings(mastodon_servers=("a.example", "b.example"))
+    names = ["B.example/", "https://b.example", "c.example"]
+    assert wanted_servers(settings, names) == [
+        parse_server("b.example"),
+        parse_server("c.example"),
+    ]
+    assert wanted_servers(settings, []) == [parse_server("a.example"), parse_server("b.example")]
+
+
+def test_without_any_server_the_message_says_how_to_name_one() -> None:
+    """Nothing is asked."""
+    with pytest.raises(SettingsError, match="MASTODON_SERVERS"):
+        wanted_servers(Settings(mastodon_servers=(), mastodon_servers_file=None), [])

@@ -1,0 +1,127 @@
+"""`python -m infra.simulator` as the demo uses it."""
+
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from mastodon_pipeline.settings import parse_server
+
+COMMAND = (sys.executable, "-m", "infra.simulator")
+
+
+@contextmanager
+def running(settings: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command on free ports, once it has written its settings."""
+    command = [*COMMAND, "--first-port", "0", "--control-port", "0", "--tokens-file", str(settings)]
+    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 20
+            while not settings.exists():
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.kill()
+
+
+def read(settings: Path) -> dict[str, str]:
+    pairs = (line.partition("=") for line in settings.read_text().splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+def control_url(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "status, truth and orders" in line:
+            return line.split()[0]
+    raise AssertionError("the control port was not announced")
+
+
+def test_tokens_are_in_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+    """And nowhere in what is printed; their names are those that the pipeline looks up."""
+    settings = tmp_path / "simulated.env"
+    with running(settings, "--toots", "10") as process:
+        assert stat.S_IMODE(settings.stat().st_mode) == 0o600
+        values = read(settings)
+        servers = [parse_server(url) for url in values["MASTODON_SERVERS"].split(",")]
+        tokens = [values.get(server.token_env) for server in servers]
+        assert [token is not None for token in tokens] == [True, False, True]
+        process.send_signal(signal.SIGTERM)
+        printed, _ = process.communicate(timeout=5)
+        assert all(token not in printed for token in tokens if token)
+        assert servers[0].base_url in printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_within_a_second_with_a_stream_open(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Exit code 0, no trace."""
+    settings = tmp_path / "simulated.env"
+    with running(settings, "--toots", "10") as process:
+        values = read(settings)
+        server = parse_server(values["MASTODON_SERVERS"].split(",")[0])
+        stream = requests.get(
+            f"{server.base_url}/api/v1/streaming/public/local",
+            headers={"Authorization": f"Bearer {values[server.token_env]}"},
+            stream=True,
+            timeout=10,
+        )
+        with stream:
+            assert stream.status_code == 200
+            began = time.monotonic()
+            process.send_signal(number)
+            assert process.wait(timeout=5) == 0
+            assert time.monotonic() - began < 1
+
+
+def test_the_control_port_tells_the_truth_and_takes_orders(tmp_path: Path) -> None:
+    """Start, wait for done, compare counts, then go on live."""
+    with running(
+        tmp_path / "s.env", "--toots", "30", "--speed", "inf", "--start", "control"
+    ) as process:
+        control = control_url(process)
+        assert requests.get(f"{control}/truth", timeout=10).text == ""
+        requests.post(f"{control}/start", timeout=10).raise_for_status()
+        _wait(f"{control}/status", lambda status: status["done"] is True)
+        lines = requests.get(f"{control}/truth", timeout=10).text.splitlines()
+        rows = requests.get(f"{control}/truth/toots_per_server_per_hour", timeout=10).json()
+        assert len(lines) == 30 == sum(row["toots"] for row in rows)
+        requests.post(f"{control}/live", params={"rate": 100}, timeout=10).raise_for_status()
+        _wait(f"{control}/status", lambda status: int(str(status["published"])) > 35)
+        wrong = requests.post(f"{control}/fault", params={"kind": "no"}, timeout=10)
+        assert wrong.status_code == 400
+        assert "GET  /status" in wrong.text
+
+
+def _wait(url: str, condition: Callable[[dict[str, object]], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition(requests.get(url, timeout=10).json()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    """It names the port and the option; no trace."""
+    settings = tmp_path / "s.env"
+    with running(settings, "--servers", "1"):
+        port = read(settings)["MASTODON_SERVERS"].rpartition(":")[2]
+        second = subprocess.run(
+            [*COMMAND, "--first-port", port, "--control-port", "0"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    assert second.returncode == 2
+    assert len(second.stderr.splitlines()) == 1
+    assert f"port {port}" in second.stderr

@@ -1,0 +1,72 @@
+"""Only public addresses, and exactly the ones that were checked."""
+
+import asyncio
+import socket
+
+import pytest
+
+from mastodon_pipeline.listening.client.addresses import (
+    PublicResolver,
+    UnsafeAddress,
+    check_address,
+    check_scheme_and_literal,
+    in_daemon_thread,
+)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://mastodon.social",
+        "https://127.0.0.1",
+        "https://10.1.2.3:8443",
+        "https://[::1]",
+        "https://[::ffff:127.0.0.1]",
+        "https://169.254.169.254",
+        "https://[64:ff9b::7f00:1]",
+        "https://[64:ff9b::a9fe:a9fe]",
+        "https://[2002:7f00:1::]",
+        "https://[fe80::1]",
+        "https://192.168.1.1",
+        "https://224.0.0.1",
+        "https://localhost",
+    ],
+)
+def test_what_no_public_server_has_is_refused(url: str) -> None:
+    """Plain http, loopback, private, link-local and multicast addresses, in either IP version."""
+    with pytest.raises(UnsafeAddress):
+        check_address(url)
+
+
+def test_a_public_address_passes() -> None:
+    """And so would every name with public addresses alone."""
+    check_address("https://9.9.9.9")
+
+
+def test_a_literal_address_is_refused_without_being_resolved() -> None:
+    """aiohttp resolves names alone; what is written as an address is checked as it stands."""
+    check_scheme_and_literal("https://a.example:8443")
+    check_scheme_and_literal("wss://[2606:4700:4700::1111]/api")
+    for url in ("https://127.0.0.1", "wss://[::1]:1", "http://9.9.9.9", "ws://a.example"):
+        with pytest.raises(UnsafeAddress):
+            check_scheme_and_literal(url)
+
+
+def test_a_name_is_resolved_to_the_addresses_that_were_checked() -> None:
+    """They are what the connection goes to: no second look-up can change them."""
+    with pytest.raises(UnsafeAddress, match="localhost has the address"):
+        asyncio.run(PublicResolver().resolve("localhost", 443, socket.AF_INET))
+    [found] = asyncio.run(PublicResolver(True).resolve("localhost", 443, socket.AF_INET))
+    assert (found["host"], found["port"], found["hostname"]) == ("127.0.0.1", 443, "localhost")
+    assert found["flags"] & socket.AI_NUMERICHOST
+
+
+def test_what_blocks_in_a_thread_fails_where_it_is_awaited() -> None:
+    """And holds nobody up who has stopped waiting."""
+
+    def fail() -> None:
+        raise OSError("no such host")
+
+    with pytest.raises(OSError, match="no such host"):
+        asyncio.run(in_daemon_thread(fail))
+    assert asyncio.run(in_daemon_thread(lambda: 7)) == 7

@@ -1,0 +1,106 @@
+"""The session goes only where it may."""
+
+import gzip
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from requests.adapters import HTTPAdapter
+
+from mastodon_pipeline.listening.client.addresses import UnsafeAddress
+from mastodon_pipeline.listening.client.session import (
+    MAX_ANSWER_BYTES,
+    CrossHostRedirect,
+    ServerSession,
+    Unreachable,
+)
+
+
+class Redirecting(BaseHTTPRequestHandler):
+    """Answers by path."""
+
+    def do_GET(self) -> None:
+        assert isinstance(self.server, HTTPServer)
+        port = self.server.server_port
+        targets = {
+            "/away": f"http://localhost:{port}/fine",
+            "/here": "/fine",
+        }
+        if self.path in targets:
+            self.send_response(302)
+            self.send_header("Location", targets[self.path])
+        else:
+            self.send_response(200)
+        body = gzip.compress(bytes(MAX_ANSWER_BYTES + 1)) if self.path == "/bomb" else b""
+        if body:
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Set-Cookie", "track=me")
+        self.send_header("X-RateLimit-Reset", "soon")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_check_stands_before_every_request() -> None:
+    """Before a byte is sent."""
+    with ServerSession("test") as session, pytest.raises(UnsafeAddress):
+        session.get("http://127.0.0.1:1/")
+
+
+def test_a_redirect_to_another_host_is_not_followed(address: str) -> None:
+    """The token, the budget and the count belong to the server that was configured."""
+    with ServerSession("test", allow_private_addresses=True) as session:
+        with pytest.raises(CrossHostRedirect, match="localhost"):
+            session.get(f"{address}/away")
+        assert session.get(f"{address}/here").status_code == 200
+
+
+def test_a_small_answer_that_unfolds_is_not_read_to_its_end(address: str) -> None:
+    """16 MiB are more than any server has to say of itself."""
+    with ServerSession("test", allow_private_addresses=True) as session:
+        with pytest.raises(Unreachable, match="larger than"):
+            session.get(f"{address}/bomb")
+        assert session.get(f"{address}/fine").content == b""
+
+
+def test_no_cookies_are_kept(address: str) -> None:
+    """A listener has no business with them."""
+    with ServerSession("test", allow_private_addresses=True) as session:
+        assert session.get(f"{address}/fine").headers["Set-Cookie"]
+        assert not session.cookies
+
+
+def test_the_rate_limit_is_told_to_us_alone(address: str) -> None:
+    """Mastodon.py takes a reset that it cannot read for a limit that was hit."""
+    with ServerSession("test", allow_private_addresses=True) as session:
+        assert "X-RateLimit-Reset" not in session.get(f"{address}/fine").headers
+        assert session.answer_headers["x-ratelimit-reset"] == "soon"
+
+
+def test_whoever_is_reached_must_be_public_too() -> None:
+    """A name server may answer the check with one address and the connection with another."""
+    with ServerSession("test") as session, socket.create_server(("127.0.0.1", 0)) as private:
+        adapter = session.get_adapter("https://a.example")
+        assert isinstance(adapter, HTTPAdapter)
+        host, port = private.getsockname()
+        pool = adapter.poolmanager.connection_from_host(host, port, "https")
+        with pytest.raises(UnsafeAddress, match=r"127\.0\.0\.1"):
+            pool.urlopen("GET", "/", retries=False)
+        reached, _ = private.accept()
+        with reached:
+            assert reached.recv(1) == b"", "not a byte was sent"

@@ -1,0 +1,121 @@
+"""A polled timeline is read forward, as often as the server likes and no oftener."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+
+from mastodon_pipeline.listening.client.connections import Connections
+from mastodon_pipeline.listening.client.rate_budget import RateBudget
+from mastodon_pipeline.listening.following.polling import poll_timeline
+from mastodon_pipeline.listening.following.position import FeedPosition
+from mastodon_pipeline.listening.following.recorder import TootRecorder
+from mastodon_pipeline.listening.following.statistics import ServerStatistics
+from mastodon_pipeline.listening.following.timeline import PAGE_LIMIT, TimelineReader
+from mastodon_pipeline.listening.records.record import ObservingServer, SeenToots
+from mastodon_pipeline.settings import Settings
+from mastodon_pipeline_tests.support.recording_sink import RecordingSink
+
+LIMITS = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299"}
+LIMITS |= {"X-RateLimit-Reset": "2100-01-01T00:00:00Z"}
+
+
+def status(number: int) -> dict[str, object]:
+    return {
+        "id": str(number),
+        "uri": f"https://a.example/{number}",
+        "created_at": "2026-01-01T00:00:00Z",
+        "account": {"acct": "ann"},
+    }
+
+
+def poll(
+    answer: Callable[[web.Request], web.Response], seconds: float, interval: float = 0.05
+) -> tuple[list[dict[str, str]], RecordingSink]:
+    """Polls a server that answers so for some seconds; what it was asked, and what was recorded."""
+    asked: list[dict[str, str]] = []
+    sink = RecordingSink()
+
+    async def timeline(request: web.Request) -> web.Response:
+        asked.append(dict(request.query))
+        return answer(request)
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_get("/api/v1/timelines/public", timeline)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        recorder = TootRecorder(
+            ObservingServer(url, "a.example"),
+            sink,
+            SeenToots(),
+            FeedPosition("100"),
+            ServerStatistics("a.example", "local"),
+        )
+        try:
+            async with Connections(Settings(mastodon_allow_private_addresses=True)) as connections:
+                reader = TimelineReader(url, "local", None, connections, RateBudget())
+                until = time.monotonic() + seconds
+                await poll_timeline(reader, recorder, interval, 300, until, lambda: None)
+        finally:
+            await runner.cleanup()
+
+    asyncio.run(run())
+    return asked, sink
+
+
+def test_full_pages_follow_one_another_and_the_last_one_is_waited_for() -> None:
+    """From the position on, forward, until a page is not full."""
+
+    def answer(request: web.Request) -> web.Response:
+        after = int(request.query["min_id"])
+        ids = range(after + 1, min(after + PAGE_LIMIT, 210) + 1)
+        return web.json_response([status(number) for number in reversed(ids)], headers=LIMITS)
+
+    asked, sink = poll(answer, seconds=0.2)
+    assert [one["min_id"] for one in asked[:4]] == ["100", "140", "180", "210"]
+    assert {one["local"] for one in asked} == {"true"}
+    assert len(asked) < 10, "the end of the timeline is looked at every 0.05 s"
+    assert sink.uris() == [f"https://a.example/{number}" for number in range(101, 211)]
+
+
+def test_a_server_that_ignores_min_id_is_not_asked_without_a_pause() -> None:
+    """Its page is always full, and always the same."""
+
+    def answer(request: web.Request) -> web.Response:
+        page = [status(number) for number in reversed(range(200, 200 + PAGE_LIMIT))]
+        return web.json_response(page, headers=LIMITS)
+
+    asked, sink = poll(answer, seconds=0.3, interval=0.1)
+    assert len(asked) <= 5
+    assert len(sink.uris()) == PAGE_LIMIT
+
+
+def test_an_answer_that_is_cached_is_not_asked_for_again_before_it_changes() -> None:
+    """Mastodon caches anonymous answers for 15 s, and says so."""
+
+    def answer(request: web.Request) -> web.Response:
+        headers = LIMITS | {"Cache-Control": "public, max-age=1, stale-while-revalidate=30"}
+        return web.json_response([], headers=headers)
+
+    asked, _ = poll(answer, seconds=0.5, interval=0.05)
+    assert len(asked) == 1
+
+
+def test_a_compressed_page_is_read() -> None:
+    """Timelines compress well."""
+
+    def answer(request: web.Request) -> web.Response:
+        assert "gzip" in request.headers["Accept-Encoding"]
+        response = web.json_response(
+            [status(101)] if request.query["min_id"] == "100" else [], headers=LIMITS
+        )
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    _, sink = poll(answer, seconds=0.1)
+    assert sink.uris() == ["https://a.example/101"]
+    assert sink.records[0]["source"] == "poll"

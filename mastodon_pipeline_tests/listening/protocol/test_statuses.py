@@ -1,0 +1,156 @@
+"""Decoding: typed first, tolerant second, else refused with a reason; never anything else."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra.simulator.faults import MALFORMED, ODD, odd_status
+from mastodon_pipeline.listening.protocol.statuses import (
+    Status,
+    UndecodableStatus,
+    decode_page,
+    decode_status,
+    status_id_of,
+)
+from mastodon_pipeline.listening.records.record import ObservingServer, toot_record
+from mastodon_pipeline.listening.topic.schema import decode, encode
+
+PLAIN: dict[str, Any] = {
+    "id": "114",
+    "uri": "https://a.example/1",
+    "created_at": "2026-05-01T10:00:00.000Z",
+    "account": {"acct": "ann", "username": "ann"},
+    "content": "<p>hello</p>",
+}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = [*Status.__struct_fields__, "unknown"]
+ACCOUNT_FIELDS = ["acct", "username", "bot", "noindex", "indexable"]
+
+
+def with_field(name: str, value: object) -> bytes:
+    return json.dumps(PLAIN | {name: value}).encode()
+
+
+def test_a_plain_status_is_decoded() -> None:
+    """The fields that are recorded arrive; all others may be missing."""
+    status = decode_status(json.dumps(PLAIN).encode())
+    assert (status.id, status.uri, status.account.acct) == ("114", "https://a.example/1", "ann")
+    assert status.created_at == datetime(2026, 5, 1, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("status_id", ["01J8ZQ7V5Q2H3KX", "9vYk3", 114, 2**70])
+def test_ids_are_opaque(status_id: str | int) -> None:
+    """Numbers of any size, ULIDs and flake ids all pass, unchanged."""
+    assert str(decode_status(with_field("id", status_id)).id) == str(status_id)
+
+
+@pytest.mark.parametrize("name", sorted(ODD))
+def test_oddities_of_other_software_are_still_toots(name: str) -> None:
+    """Null lists, huge numbers, lone surrogates and the like lose nothing but themselves."""
+    uri, payload = odd_status(name, "a.example", 1)
+    assert decode_status(payload).uri == uri
+
+
+@pytest.mark.parametrize("name", sorted(MALFORMED))
+def test_what_is_no_status_is_refused_with_a_reason(name: str) -> None:
+    """The reason is what the dead letter will say."""
+    with pytest.raises(UndecodableStatus, match=r".+"):
+        decode_status(MALFORMED[name])
+
+
+@pytest.mark.parametrize("missing", ["id", "uri", "created_at", "account"])
+def test_what_cannot_be_recorded_without_is_demanded(missing: str) -> None:
+    """A toot without id, uri, time or author cannot be counted."""
+    with pytest.raises(UndecodableStatus):
+        decode_status(json.dumps({k: v for k, v in PLAIN.items() if k != missing}).encode())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("uri", "https://a.example/\0"),
+        ("url", "\0"),
+        ("content", "a\0b"),
+        ("language", "e\0n"),
+        ("visibility", "pub\0lic"),
+        ("application", {"name": "We\0b"}),
+        ("tags", [{"name": "one"}, {"name": "t\0wo"}]),
+        ("account", {"acct": "an\0n", "username": "a\0nn"}),
+        ("id", "11\0"),
+    ],
+)
+def test_no_nul_comes_through(field: str, value: object) -> None:
+    """JSON can say it; databases refuse it."""
+    status = decode_status(with_field(field, value))
+    observer = ObservingServer("https://a.example", "a.example")
+    record = toot_record(status, "update", observer, "stream", 1_800_000_000_000)
+    assert "\\x00" not in repr(record)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("uri", "https://a.example/" + "x" * 4096),
+        ("id", "1" * 4097),
+        ("account", {"acct": "a" * 4097}),
+    ],
+)
+def test_an_endless_identity_is_refused(field: str, value: object) -> None:
+    """The latest 200,000 toots are remembered for their deletes."""
+    with pytest.raises(UndecodableStatus, match="over 4096 characters"):
+        decode_status(with_field(field, value))
+
+
+def test_a_page_keeps_each_status_raw() -> None:
+    """So that one bad status does not spoil its page."""
+    page = json.dumps([PLAIN, {"id": 7}, None]).encode()
+    assert [status_id_of(item) for item in decode_page(page)] == ["114", "7", ""]
+
+
+def test_a_page_with_a_lone_surrogate_is_still_read() -> None:
+    """msgspec refuses such JSON as a whole; the tolerant pass does not."""
+    page = b'[{"id": "1", "content": "\\ud800"}]'
+    assert [status_id_of(item) for item in decode_page(page)] == ["1"]
+
+
+def test_a_page_that_is_no_list_is_refused() -> None:
+    """An error object in place of a page."""
+    with pytest.raises(UndecodableStatus):
+        decode_page(b'{"error": "down"}')
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_decoded_or_refused(payload: bytes) -> None:
+    """No payload crashes the decoder."""
+    with suppress(UndecodableStatus):
+        assert isinstance(decode_status(payload), Status)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=4),
+    st.dictionaries(st.sampled_from(ACCOUNT_FIELDS), json_values, max_size=3),
+)
+def test_whatever_is_decoded_fits_the_schema(
+    fields: dict[str, object], account: dict[str, object]
+) -> None:
+    """Hostile values in any field: refused when decoding, or a record that Avro takes."""
+    payload = PLAIN | {"account": PLAIN["account"] | account} | fields
+    try:
+        status = decode_status(json.dumps(payload).encode())
+    except UndecodableStatus:
+        return
+    observer = ObservingServer("https://a.example", "a.example")
+    record = toot_record(status, "update", observer, "stream", 1_800_000_000_000)
+    assert decode(encode(record, 1))["uri"] == record["uri"]

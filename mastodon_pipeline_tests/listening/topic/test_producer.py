@@ -1,0 +1,130 @@
+"""The producer waits when its queue is full, and never claims what the broker has not said."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+
+from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.sink import DeadLetter, DeliveryFailed, UnrecordableToot
+from mastodon_pipeline.listening.topic.producer import MAX_DEAD_LETTER_BYTES, TootProducer
+from mastodon_pipeline.settings import Settings
+
+RECORD: Record = {"uri": "https://a.example/1", "created_at": 1_780_000_000_000}
+Report = Callable[[KafkaError | None, object], None]
+
+
+class TinyQueue:
+    """The part of confluent_kafka.Producer that is used, with little room: for one message."""
+
+    def __init__(self, error: KafkaError | None = None, room: int = 1) -> None:
+        self._room = room
+        self.messages: list[dict[str, Any]] = []
+        self.refusals = 0
+        self._error = error
+        self._waiting: list[Report] = []
+
+    def produce(self, topic: str, *, on_delivery: Report, **message: Any) -> None:
+        if len(self._waiting) >= self._room:
+            self.refusals += 1
+            raise BufferError("Local: Queue full")
+        self.messages.append({"topic": topic, **message})
+        self._waiting.append(on_delivery)
+
+    def poll(self, timeout: float) -> int:
+        # Delivery reports come only to those who wait for them.
+        if timeout > 0:
+            self.deliver()
+        return 0
+
+    def flush(self, timeout: float) -> int:
+        if self._error is None:
+            self.deliver()
+        return len(self._waiting)
+
+    def deliver(self) -> None:
+        while self._waiting:
+            self._waiting.pop()(self._error, None)
+
+
+def toot_producer(queue: TinyQueue) -> TootProducer:
+    return TootProducer(cast(Producer, queue), Settings(kafka_topic="t"), schema_id=1)
+
+
+def test_a_full_queue_makes_the_caller_wait() -> None:
+    """Nothing is dropped, nothing raised, and every record is acknowledged once."""
+    queue = TinyQueue()
+    sink = toot_producer(queue)
+    acknowledged: list[int] = []
+    for number in range(3):
+        sink.send(RECORD, lambda number=number: acknowledged.append(number))  # type: ignore[misc]
+    sink.close(1)
+    assert acknowledged == [0, 1, 2]
+    assert len(queue.messages) == 3
+    assert queue.refusals == 2
+
+
+def test_each_feed_hears_of_its_own_records() -> None:
+    """Records that come in turn from several feeds share no acknowledgement."""
+    queue = TinyQueue(room=10)
+    sink = toot_producer(queue)
+    heard = {"one": 0, "two": 0}
+
+    def one() -> None:
+        heard["one"] += 1
+
+    def two() -> None:
+        heard["two"] += 1
+
+    for acknowledged in (one, one, two, one, two):
+        sink.send(RECORD, acknowledged)
+    sink.close(1)
+    assert heard == {"one": 3, "two": 2}
+
+
+def test_a_delivery_that_failed_for_good_ends_the_run_and_acknowledges_nothing() -> None:
+    """It is said by `poll` in the main thread, not raised in a callback."""
+    queue = TinyQueue(KafkaError(KafkaError._MSG_TIMED_OUT))
+    sink = toot_producer(queue)
+    acknowledged: list[bool] = []
+    sink.send(RECORD, lambda: acknowledged.append(True))
+    queue.deliver()
+    with pytest.raises(DeliveryFailed, match="Kafka refused 1 records"):
+        sink.poll()
+    assert not acknowledged
+
+
+def test_closing_tells_what_was_not_acknowledged() -> None:
+    """The position stays before it, so that it is read again."""
+    sink = toot_producer(TinyQueue(KafkaError(KafkaError._TRANSPORT)))
+    sink.send(RECORD, lambda: None)
+    with pytest.raises(DeliveryFailed, match="1 records have no acknowledgement"):
+        sink.close(0.1)
+    with pytest.raises(DeliveryFailed, match="closed"):
+        sink.send(RECORD, lambda: None)
+
+
+def test_a_record_that_does_not_fit_the_schema_is_refused() -> None:
+    """It is a dead letter, not the end of the listener."""
+    with pytest.raises(UnrecordableToot, match="does not fit"):
+        toot_producer(TinyQueue()).send(RECORD | {"favourites": "many"}, lambda: None)
+
+
+def test_a_post_time_before_1970_still_is_a_kafka_timestamp() -> None:
+    """Kafka has none that are negative, and takes 0 for now."""
+    queue = TinyQueue()
+    toot_producer(queue).send(RECORD | {"created_at": -5}, lambda: None)
+    assert queue.messages[0]["timestamp"] == 1
+
+
+def test_a_huge_dead_letter_is_cut_and_says_so() -> None:
+    """Its true size stands in the headers."""
+    queue = TinyQueue()
+    payload = b"x" * (MAX_DEAD_LETTER_BYTES + 1)
+    letter = DeadLetter(payload, "too large", "https://a.example", "update", "ValueError")
+    toot_producer(queue).dead_letter(letter, lambda: None)
+    [message] = queue.messages
+    assert message["topic"] == "t-dlq"
+    assert len(message["value"]) == MAX_DEAD_LETTER_BYTES
+    assert dict(message["headers"])["payload_bytes"] == str(len(payload))

@@ -1,0 +1,76 @@
+"""A sink and positions in memory: what a listener is given where no Kafka is wanted."""
+
+import time
+from collections.abc import Callable
+
+from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
+from mastodon_pipeline.listening.topic.positions import KeptPosition
+
+
+class RecordingSink:
+    """Keeps what it is given; acknowledges at once, or once `acknowledge_all` is called."""
+
+    def __init__(self, acknowledging: bool = True) -> None:
+        self.records: list[Record] = []
+        self.dead_letters: list[DeadLetter] = []
+        self.waiting: list[Acknowledged] = []
+        self.acknowledging = acknowledging
+        self.closed = False
+
+    def send(self, record: Record, acknowledged: Acknowledged) -> None:
+        self.records.append(record)
+        self._taken(acknowledged)
+
+    def dead_letter(self, letter: DeadLetter, acknowledged: Acknowledged) -> None:
+        self.dead_letters.append(letter)
+        self._taken(acknowledged)
+
+    def poll(self) -> None:
+        pass
+
+    def close(self, timeout: float) -> None:
+        self.closed = True
+
+    def acknowledge_all(self) -> None:
+        while self.waiting:
+            self.waiting.pop()()
+
+    def uris(self, event: str = "update") -> list[str]:
+        """The uris of the events of one kind, as they came."""
+        return [record["uri"] for record in self.records if record["event"] == event]
+
+    def _taken(self, acknowledged: Acknowledged) -> None:
+        if self.acknowledging:
+            acknowledged()
+        else:
+            self.waiting.append(acknowledged)
+
+
+class MemoryPositions:
+    """Positions that survive a listener, within a test."""
+
+    def __init__(self) -> None:
+        self.positions: dict[str, KeptPosition] = {}
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """The ids up to which each feed has been read."""
+        return {key: p.last_id for key, p in self.positions.items() if p.last_id is not None}
+
+    def read(self) -> dict[str, KeptPosition]:
+        return dict(self.positions)
+
+    def write(self, key: str, position: KeptPosition) -> None:
+        self.positions[key] = position
+
+    def flush(self) -> None:
+        pass
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+    """Returns once the condition holds; fails the test with `what` after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
