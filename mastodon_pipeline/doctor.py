@@ -15,20 +15,14 @@ from botocore.exceptions import ClientError
 from confluent_kafka import KafkaException
 from duckdb import HTTPException, IOException
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import PipelineError, SettingsError
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.landing.health import SinkState, connector_health
 from mastodon_pipeline.listening.topic.schema import registry_client, value_subject
 from mastodon_pipeline.listening.topic.topics import admin_client, unreachable
-from mastodon_pipeline.settings import (
-    OWN_FILE,
-    Settings,
-    SettingsError,
-    data_directory,
-    load_settings,
-)
+from mastodon_pipeline.settings import OWN_FILE, Settings, data_directory, load_settings
 
 APPLY_CONFIG = "dagster job execute -m mastodon_pipeline.definitions -j kafka_connect_config"
 _DEADLINE_SECONDS = 5.0
@@ -70,7 +64,7 @@ def examine() -> Iterator[Finding]:
             yield Finding(part, "healthy", look(settings))
         except _Waiting as waiting:
             yield Finding(part, "waiting", str(waiting))
-        except (_Ill, SettingsError, LandingError) as error:
+        except (_Ill, PipelineError) as error:
             yield Finding(part, "ill", str(error))
 
 
@@ -166,7 +160,7 @@ def _tables(settings: Settings) -> str:
         _object_store(settings)  # DuckDB would try for ten seconds
         with connect_lake(settings) as lake:
             newest = lake.execute("select max(file) from glob($1)", [f"{table}**"]).fetchone()
-    except (HTTPException, IOException, LandingError):
+    except (HTTPException, IOException, PipelineError):
         raise _Ill("they cannot be read: see the object store, above") from None
     if newest is None or newest[0] is None:
         raise _Waiting("no hour has been counted yet: landed_toots_sensor does it, once on")

@@ -1,5 +1,156 @@
-"""What can go wrong between Kafka and the object store, as a person can act on it."""
+"""Every error of the pipeline, in one tree.
+
+    PipelineError                 one line for a person: what is wrong, and how to fix it
+    ├── SettingsError             a setting is missing or wrong; the line names it
+    ├── ServiceUnavailable        a service of ours does not answer, or refuses us
+    │   ├── KafkaUnavailable
+    │   ├── RegistryUnavailable
+    │   ├── ConnectUnavailable
+    │   ├── ObjectStoreUnavailable
+    │   └── CatalogUnavailable
+    ├── SchemaIncompatible        the registry refuses a schema that could not read older records
+    ├── TopicMissing              a topic that nothing has created yet
+    ├── ConnectorError            Kafka Connect answers, and the sink cannot run
+    │   └── ConnectRefused        Kafka Connect answers with an HTTP error
+    ├── DeliveryFailed            Kafka did not acknowledge what was sent
+    ├── ReplayError               files that cannot be replayed
+    ├── LoginFailed               a server gave no token
+    ├── TableError                a table that cannot be built
+    │   └── RecordsGone           an hour's landed files and its toots are both gone
+    └── MaintenanceError          maintenance that may not go on
+
+    ServerError                   another server misbehaves; the listener handles it, by its kind
+    ├── Refused                   it answers with an HTTP error
+    ├── Unreachable               it gives no usable answer
+    ├── UnsafeAddress             it names an address that no public server has
+    └── CrossHostRedirect         it sends us to another host
+
+    InvalidRecord                 a payload that cannot be recorded: it goes to the dead letters
+    ├── UndecodableStatus
+    └── UnrecordableToot
+
+An outage is not a wrong setting: commands exit with 2 for a `SettingsError` and with 1 for
+everything else, and whoever supervises waits for a service, but not for a person.
+"""
+
+from collections.abc import Mapping
 
 
-class LandingError(Exception):
-    """One line that says what is wrong and names the command or the setting that mends it."""
+class PipelineError(Exception):
+    """Something that a person can act on; the message is one line that says how."""
+
+    exit_code = 1
+    """The exit code of a command that ends with it."""
+
+
+class SettingsError(PipelineError):
+    """A setting is missing or wrong; the message names it."""
+
+    exit_code = 2
+
+
+class ServiceUnavailable(PipelineError):
+    """A service of ours does not answer, or refuses us; the message says where."""
+
+
+class KafkaUnavailable(ServiceUnavailable):
+    """No broker answers in time, or it refuses us."""
+
+
+class RegistryUnavailable(ServiceUnavailable):
+    """The schema registry does not answer."""
+
+
+class ConnectUnavailable(ServiceUnavailable):
+    """Kafka Connect does not answer."""
+
+
+class ObjectStoreUnavailable(ServiceUnavailable):
+    """The object store does not answer, or refuses the credentials or the bucket."""
+
+
+class CatalogUnavailable(ServiceUnavailable):
+    """The Iceberg catalog cannot be read, or refuses a commit."""
+
+
+class SchemaIncompatible(PipelineError):
+    """The registry refuses the schema: readers with it could not read older records."""
+
+
+class TopicMissing(PipelineError):
+    """A topic was never created; the message says what creates it."""
+
+
+class ConnectorError(PipelineError):
+    """The sink connector cannot run as configured."""
+
+
+class ConnectRefused(ConnectorError):
+    """Kafka Connect answered with an HTTP error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status."""
+
+
+class DeliveryFailed(PipelineError):
+    """Records could not be delivered; they are read again from the last position."""
+
+
+class ReplayError(PipelineError):
+    """The files are missing, are not Parquet, or hold something else; the message says which."""
+
+
+class LoginFailed(PipelineError):
+    """A server gave no token; the message says why."""
+
+
+class TableError(PipelineError):
+    """A table cannot be built; the message names the command that fixes it."""
+
+
+class RecordsGone(TableError):
+    """An hour's landed files were removed, and the toots made from them are gone too."""
+
+
+class MaintenanceError(PipelineError):
+    """Maintenance may not start or go on: another one is at work, or a file cannot be removed."""
+
+
+class ServerError(Exception):
+    """A server that is listened to misbehaves. It costs that server alone."""
+
+
+class Refused(ServerError):
+    """A server answered, but with an HTTP error."""
+
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"{status} {reason}".strip())
+        self.status = status
+        self.reason = reason
+        self.headers: Mapping[str, str] = headers or {}
+
+
+class Unreachable(ServerError):
+    """A server gave no usable answer: DNS, TCP, TLS, a timeout, or bytes that make no sense."""
+
+
+class UnsafeAddress(ServerError):
+    """An address that no public server has: not https, or not a public IP address."""
+
+
+class CrossHostRedirect(ServerError):
+    """A server redirects to another host; a moved server is for a person to configure."""
+
+
+class InvalidRecord(ValueError):
+    """A payload that cannot become a record of the topic; it goes to the dead letters."""
+
+
+class UndecodableStatus(InvalidRecord):
+    """A payload that is no status, even read tolerantly; the message says what is missing."""
+
+
+class UnrecordableToot(InvalidRecord):
+    """A record that does not fit the schema, or a Kafka message."""

@@ -27,14 +27,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from mastodon_pipeline.errors import SettingsError
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 OWN_FILE = REPOSITORY / ".env"
 """A person's own settings and tokens, ignored by git."""
 Feed = Literal["local", "public", "remote"]
-
-
-class SettingsError(Exception):
-    """A setting is missing or wrong; the message names it and says what to do."""
 
 
 def data_directory() -> Path:

@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mastodon_pipeline.settings import (
-    Server,
-    SettingsError,
-    data_directory,
-    load_settings,
-    parse_server,
-)
+from mastodon_pipeline.errors import SettingsError
+from mastodon_pipeline.settings import Server, data_directory, load_settings, parse_server
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import click
 
 from infra.native_stack import ProgramStatus, Stack, StackError
 from infra.native_stack.simulated import is_simulated
-from mastodon_pipeline.settings import SettingsError, load_settings
+from mastodon_pipeline.errors import PipelineError
+from mastodon_pipeline.settings import load_settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -122,9 +123,9 @@ def run_command(command: click.Command) -> None:
         signal.signal(number, _interrupt)
     try:
         command(standalone_mode=False)
-    except (StackError, SettingsError) as error:
+    except PipelineError as error:
         click.echo(f"native stack: {error}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -11,14 +11,10 @@ from types import FrameType
 
 import click
 
+from mastodon_pipeline.errors import DeliveryFailed
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.records.record import Record
-from mastodon_pipeline.listening.records.sink import (
-    Acknowledged,
-    DeadLetter,
-    DeliveryFailed,
-    TootSink,
-)
+from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter, TootSink
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
 from mastodon_pipeline.listening.topic.positions import KeptPosition, PositionStore
 from mastodon_pipeline.settings import load_settings, parse_server

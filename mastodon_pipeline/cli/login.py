@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from mastodon_pipeline.cli.servers import wanted_servers
-from mastodon_pipeline.listening.client.login import Login, LoginFailed, keep_token
+from mastodon_pipeline.errors import LoginFailed
+from mastodon_pipeline.listening.client.login import Login, keep_token
 from mastodon_pipeline.listening.following.trial import check_server
 from mastodon_pipeline.settings import OWN_FILE, load_settings
 

@@ -13,7 +13,8 @@ from mastodon_pipeline.cli.maintain import maintain_command
 from mastodon_pipeline.cli.replay import replay_command
 from mastodon_pipeline.cli.servers import servers
 from mastodon_pipeline.cli.sql import sql
-from mastodon_pipeline.settings import Settings, SettingsError
+from mastodon_pipeline.errors import PipelineError
+from mastodon_pipeline.settings import Settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -47,6 +48,6 @@ def main() -> None:
     """Runs the command; a person's mistake becomes one line on stderr and exit code 2."""
     try:
         cli()
-    except SettingsError as error:
+    except PipelineError as error:
         click.echo(f"mastodon-pipeline: {error}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)

@@ -25,12 +25,12 @@ def maintain_command(dry_run: bool) -> None:
     # Not at the module's head: every other command would wait for DuckDB and Dagster.
     import duckdb
 
-    from mastodon_pipeline.errors import LandingError
+    from mastodon_pipeline.errors import PipelineError
     from mastodon_pipeline.maintenance.maintaining import maintain
 
     try:
         report = maintain(load_settings(), dry_run=dry_run, say=_say)
-    except (LandingError, duckdb.Error) as error:
+    except (PipelineError, duckdb.Error) as error:
         click.echo(f"mastodon-pipeline: {str(error).splitlines()[0]}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:

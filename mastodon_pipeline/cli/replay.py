@@ -10,8 +10,8 @@ from threading import Event
 import click
 import duckdb
 
+from mastodon_pipeline.errors import DeliveryFailed
 from mastodon_pipeline.listening.records.record import Record
-from mastodon_pipeline.listening.records.sink import DeliveryFailed
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
 from mastodon_pipeline.listening.topic.replay import (
     ParquetToots,

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import click
 
+from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.listening.following.trial import ServerCheck, check_servers
-from mastodon_pipeline.settings import Server, Settings, SettingsError, load_settings, parse_server
+from mastodon_pipeline.settings import Server, Settings, load_settings, parse_server
 
 _WAYS = {"stream": "streaming", "websocket": "websocket", "poll": "polling", "park": "parked"}
 _HEADINGS = ("SERVER", "FEED", "VERSION", "WAY", "WHY")

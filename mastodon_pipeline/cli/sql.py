@@ -58,7 +58,7 @@ def sql(statement: str | None, shape: Shape | None) -> None:
     # Not at the module's head: every other command would wait for DuckDB and Dagster.
     import duckdb
 
-    from mastodon_pipeline.errors import LandingError
+    from mastodon_pipeline.errors import PipelineError
     from mastodon_pipeline.usage.views import open_views
 
     form = shape or "table"
@@ -72,7 +72,7 @@ def sql(statement: str | None, shape: Shape | None) -> None:
             if sys.stderr.isatty() and form == "table":
                 connection.execute("SET enable_progress_bar = true")
             answer(connection, asked, form)
-    except LandingError as error:
+    except PipelineError as error:
         _leave(str(error))
     except duckdb.Error as error:
         _leave(reason(error))

@@ -17,8 +17,8 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as S3ConnectionError
 
-from mastodon_pipeline.errors import LandingError
-from mastodon_pipeline.settings import Settings, SettingsError
+from mastodon_pipeline.errors import ObjectStoreUnavailable, SettingsError
+from mastodon_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -84,36 +84,36 @@ def s3_client(settings: Settings) -> "S3Client":
 
 @contextmanager
 def object_store_errors(settings: Settings) -> Iterator[None]:
-    """Turns boto3's errors into a LandingError that names the fix."""
+    """Turns boto3's errors into a ObjectStoreUnavailable that names the fix."""
     where = f"the object store at {settings.s3_endpoint}"
     try:
         yield
     except (S3ConnectionError, HTTPClientError):  # refused, unresolvable, timed out, no TLS
-        raise LandingError(
+        raise ObjectStoreUnavailable(
             f"{where} does not answer: start it with `make up`, or set S3_ENDPOINT"
         ) from None
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch") or status in (401, 403):
-            raise LandingError(
+            raise ObjectStoreUnavailable(
                 f"{where} refuses the credentials: check AWS_ACCESS_KEY_ID and"
                 " AWS_SECRET_ACCESS_KEY (the native stack keeps MinIO's in .data/stack.env)"
             ) from None
-        raise LandingError(
+        raise ObjectStoreUnavailable(
             f"{where} refuses {error.operation_name} on bucket {settings.s3_bucket!r} ({code}):"
             " check S3_BUCKET"
         ) from error
     except ParamValidationError:
-        raise LandingError(f"S3_BUCKET {settings.s3_bucket!r} is not a bucket's name") from None
+        raise SettingsError(f"S3_BUCKET {settings.s3_bucket!r} is not a bucket's name") from None
     except BotoCoreError as error:
-        raise LandingError(f"{where} cannot be used: {error}") from error
+        raise ObjectStoreUnavailable(f"{where} cannot be used: {error}") from error
 
 
 def ensure_bucket(settings: Settings) -> bool:
     """Creates the bucket where it is missing, and says whether it had to.
 
-    Raises LandingError where the object store is unreachable or refuses the credentials.
+    Raises ObjectStoreUnavailable where the object store is unreachable or refuses the credentials.
     """
     bucket = settings.s3_bucket
     with object_store_errors(settings), closing(s3_client(settings)) as s3:

@@ -22,9 +22,10 @@ from urllib.request import proxy_bypass
 import duckdb
 from dagster_duckdb import DuckDBResource
 
+from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.lake.bucket import s3_credentials
 from mastodon_pipeline.landing.sql import query
-from mastodon_pipeline.settings import Settings, SettingsError, load_settings
+from mastodon_pipeline.settings import Settings, load_settings
 
 LAKE_CONFIG: Mapping[str, str] = {
     "memory_limit": "2GB",  # DuckDB's own default is 80 % of the machine, for each run

@@ -91,8 +91,9 @@ class LakeSource:
 def open_lake(settings: Settings) -> Iterator[Lake]:
     """The lake in the settings' bucket.
 
-    Raises SettingsError where there are no credentials, and LandingError, from the body, where
-    the object store does not answer.
+    Raises:
+        SettingsError: there are no credentials.
+        ObjectStoreUnavailable: from the body, the object store does not answer.
     """
     with (
         closing(s3_client(settings)) as s3,

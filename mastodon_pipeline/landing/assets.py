@@ -5,13 +5,13 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.lake.connection import LakeResource
 from mastodon_pipeline.landing.completeness import Completeness, landing_completeness
 from mastodon_pipeline.landing.landed_index import LandedToots, landed_toots
 from mastodon_pipeline.landing.sink_progress import PartitionProgress, sink_progress
 from mastodon_pipeline.listening.supervising.topic_observation import TOPIC_ASSET
-from mastodon_pipeline.settings import SettingsError, load_settings
+from mastodon_pipeline.settings import load_settings
 
 LANDED_ASSET = dg.AssetKey("landed_toots")
 _SHOWN = 20
@@ -39,7 +39,7 @@ def observe_landed_toots_op(context: dg.OpExecutionContext, lake: LakeResource) 
         progress = sink_progress(settings)
         with lake.get_connection() as connection:
             landed = landed_toots(settings, connection)
-    except (LandingError, SettingsError) as error:
+    except PipelineError as error:
         raise dg.Failure(str(error)) from None
     except duckdb.Error as error:
         raise dg.Failure(f"the landed files cannot be read: {error}") from None
@@ -74,7 +74,7 @@ def landed_toots_complete(lake: LakeResource) -> dg.AssetCheckResult:
     try:
         with lake.get_connection() as connection:
             found = landing_completeness(load_settings(), connection)
-    except (LandingError, SettingsError) as error:
+    except PipelineError as error:
         raise dg.Failure(str(error)) from None
     except duckdb.Error as error:
         raise dg.Failure(f"the landed files cannot be read: {error}") from None

@@ -66,7 +66,7 @@ def landing_completeness(settings: Settings, lake: duckdb.DuckDBPyConnection) ->
 
     The watermark is read before the files are listed, so a file that comes meanwhile only adds.
 
-    Raises KafkaUnreachable, LandingError, and duckdb.Error where a file cannot be read.
+    Raises KafkaUnavailable, ObjectStoreUnavailable, and duckdb.Error where a file cannot be read.
     """
     partitions = sink_progress(settings)
     bad = sorted(dead_lettered(settings))

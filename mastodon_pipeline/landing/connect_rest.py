@@ -10,22 +10,10 @@ from typing import Self
 import httpx
 import msgspec
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import ConnectRefused, ConnectUnavailable
 
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 2.0
-
-
-class ConnectUnreachable(LandingError):
-    """Kafka Connect does not answer."""
-
-
-class ConnectRefused(LandingError):
-    """Kafka Connect answered with an error; `status` is its HTTP code."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -102,7 +90,7 @@ class ConnectRest:
     """Kafka Connect at one address; use as a context manager.
 
     A worker that is rebalancing answers 409: the call is repeated until `deadline_s` is over.
-    Every method raises ConnectUnreachable or ConnectRefused.
+    Every method raises ConnectUnavailable or ConnectRefused.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 10.0, deadline_s: float = 60.0) -> None:
@@ -178,7 +166,7 @@ class ConnectRest:
             try:
                 answer = self._http.request(method, path, json=body)
             except httpx.HTTPError as error:
-                raise ConnectUnreachable(
+                raise ConnectUnavailable(
                     f"Kafka Connect at {self.url} does not answer ({error or type(error).__name__}"
                     "): start the native stack with `make up`, or set KAFKA_CONNECT_URL"
                 ) from None

@@ -19,14 +19,14 @@ import httpx
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # not in its __all__
 
-from mastodon_pipeline.errors import LandingError
-from mastodon_pipeline.lake.bucket import ensure_bucket
-from mastodon_pipeline.landing.connect_rest import (
-    ConnectorStatus,
+from mastodon_pipeline.errors import (
+    ConnectorError,
     ConnectRefused,
-    ConnectRest,
-    ConnectUnreachable,
+    ConnectUnavailable,
+    RegistryUnavailable,
 )
+from mastodon_pipeline.lake.bucket import ensure_bucket
+from mastodon_pipeline.landing.connect_rest import ConnectorStatus, ConnectRest
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC, connector_config
 from mastodon_pipeline.listening.topic.topics import admin_client, ensure_topics, unreachable
 from mastodon_pipeline.settings import Settings
@@ -75,7 +75,7 @@ def apply_connector_config(
     `restart_tasks` the running ones too. Takes up to some minutes where the stack is still
     starting, and logs what it waits for.
 
-    Raises LandingError or SettingsError that says what is wrong and what mends it.
+    Raises PipelineError that says what is wrong and what mends it.
     """
     wanted = wanted or connector_config(settings)
     if ensure_bucket(settings):
@@ -142,7 +142,7 @@ def _wait_for_registry(settings: Settings, log: Log) -> None:
             return False
 
     if not _wait(answers, READY_WITHIN_S, log, "waiting for the schema registry"):
-        raise LandingError(
+        raise RegistryUnavailable(
             f"the schema registry at {url} does not answer: start the native stack with"
             " `make up`, or set SCHEMA_REGISTRY_URL"
         )
@@ -155,7 +155,7 @@ def _wait_for_plugin(connect: ConnectRest, plugin: str, log: Log) -> None:
         nonlocal found
         try:
             found = connect.plugins()
-        except ConnectUnreachable:
+        except ConnectUnavailable:
             return False
         except ConnectRefused as error:
             if error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
@@ -166,7 +166,7 @@ def _wait_for_plugin(connect: ConnectRest, plugin: str, log: Log) -> None:
     if not _wait(answers, READY_WITHIN_S, log, "waiting for Kafka Connect"):
         connect.plugins()  # raises the error that says why
     if plugin not in found:
-        raise LandingError(
+        raise ConnectorError(
             f"Kafka Connect at {connect.url} has no plugin {plugin}: put its jars on the worker's"
             " plugin.path, or choose another SINK"
         )
@@ -176,7 +176,7 @@ def _validate(connect: ConnectRest, config: dict[str, str]) -> None:
     problems = connect.validate(config)
     if problems:
         told = "; ".join(f"{problem.key}: {problem.message}" for problem in problems)
-        raise LandingError(
+        raise ConnectorError(
             f"Kafka Connect rejects the config of {config['name']}: {told}. Its template is in"
             " infra/connect/, its values come from the settings"
         )
@@ -198,7 +198,7 @@ def _start(connect: ConnectRest, name: str, log: Log) -> ConnectorStatus:
         if starts_left:
             log(f"{failure}. Starting it again")
             connect.restart(name)
-    raise LandingError(f"{failure}. {_hint(trace)}")
+    raise ConnectorError(f"{failure}. {_hint(trace)}")
 
 
 def _wait_for_outcome(connect: ConnectRest, name: str, log: Log) -> ConnectorStatus:
@@ -221,7 +221,7 @@ def _wait_for_outcome(connect: ConnectRest, name: str, log: Log) -> ConnectorSta
         return f"waiting for {name}: {status.summary if status else 'not known yet'}"
 
     if not _wait(settled, RUNNING_WITHIN_S, log, waiting) or status is None:
-        raise LandingError(
+        raise ConnectorError(
             f"{name} does not run after {RUNNING_WITHIN_S:.0f} s"
             f" ({status.summary if status else 'Kafka Connect has no status of it'}). {_hint('')}"
         )

@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 from string import Template
 
-from mastodon_pipeline.settings import REPOSITORY, Settings, SettingsError
+from mastodon_pipeline.errors import SettingsError
+from mastodon_pipeline.settings import REPOSITORY, Settings
 
 CONFIG_DIRECTORY = REPOSITORY / "infra" / "connect"
 CONTROL_TOPIC = "control-iceberg"

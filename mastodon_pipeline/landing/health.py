@@ -7,8 +7,12 @@ committed offsets that do not move while records wait.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mastodon_pipeline.errors import LandingError
-from mastodon_pipeline.landing.connect_rest import ConnectRefused, ConnectRest, ConnectUnreachable
+from mastodon_pipeline.errors import (
+    ConnectRefused,
+    ConnectUnavailable,
+    PipelineError,
+)
+from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import drifted_keys, root_cause
 from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.landing.sink_progress import (
@@ -17,7 +21,7 @@ from mastodon_pipeline.landing.sink_progress import (
     landable,
     sink_progress,
 )
-from mastodon_pipeline.settings import Settings, SettingsError
+from mastodon_pipeline.settings import Settings
 
 STANDSTILL_S = 120.0
 """Longer than any pause of a sink at work: commits every 10 s with 30 s to answer, up to 25 s to
@@ -76,7 +80,7 @@ def connector_health(settings: Settings, earlier: Watermark | None, now: float) 
         try:
             running = connect.config(name)
             status = connect.status(name) if running is not None else None
-        except ConnectUnreachable as error:
+        except ConnectUnavailable as error:
             return Health(SinkState.UNREACHABLE, str(error), earlier)
         except ConnectRefused as error:  # still starting, or rebalancing
             return Health(SinkState.STARTING, str(error), earlier)
@@ -109,10 +113,7 @@ def _progress(settings: Settings, earlier: Watermark | None, now: float, running
         detail = f"{settings.connector_name}: {running}; {lag} records behind"
         if stands_s < STANDSTILL_S or not _records_wait(settings, partitions):
             return Health(SinkState.HEALTHY, detail, watermark)
-    except (
-        SettingsError,
-        LandingError,
-    ) as error:  # Kafka is away: then nothing can be said about progress
+    except PipelineError as error:  # Kafka is away: then nothing can be said about progress
         return Health(SinkState.UNREACHABLE, str(error), earlier)
     return Health(
         SinkState.STANDING_STILL, f"{detail}, and none committed for {stands_s:.0f} s", watermark

@@ -16,10 +16,10 @@ from urllib.parse import parse_qs, quote, urlsplit
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import CatalogUnavailable, SettingsError
 from mastodon_pipeline.lake.bucket import s3_credentials
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
-from mastodon_pipeline.settings import Settings, SettingsError
+from mastodon_pipeline.settings import Settings
 
 if TYPE_CHECKING:  # it takes half a second to import, which only maintenance shall wait for
     from pyiceberg.manifest import DataFile
@@ -67,7 +67,7 @@ def catalog_address(settings: Settings) -> URL:
 def open_table(settings: Settings) -> "Table | None":
     """The sink's table as it is now; None where the sink has not made it yet.
 
-    Raises LandingError where the catalog cannot be reached, and SettingsError as
+    Raises CatalogUnavailable where the catalog cannot be reached, and SettingsError as
     `catalog_address` does.
     """
     from pyiceberg.catalog.sql import SqlCatalog
@@ -94,7 +94,7 @@ def open_table(settings: Settings) -> "Table | None":
         return None
     except (SQLAlchemyError, ImportError) as error:
         told = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise LandingError(
+        raise CatalogUnavailable(
             f"the Iceberg catalog at {address.render_as_string()} cannot be read ({told}): start"
             " the sink once, or set LAKE_CATALOG_URI to its address as SQLAlchemy writes it"
         ) from None
@@ -106,25 +106,25 @@ def commit(settings: Settings, change: Callable[["Table"], object]) -> "Table":
     `change` gets the table as it is, and must commit. It is called again with a newer table where
     that is refused, so it may rely on nothing that it was not just given.
 
-    Raises LandingError where the table is gone, or the sink was faster every time.
+    Raises CatalogUnavailable where the table is gone, or the sink was faster every time.
     """
     from pyiceberg.exceptions import CommitFailedException, ValidationException
 
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
         table = open_table(settings)
         if table is None:
-            raise LandingError(f"the Iceberg table {settings.iceberg_table} is gone")
+            raise CatalogUnavailable(f"the Iceberg table {settings.iceberg_table} is gone")
         try:
             change(table)
         except (CommitFailedException, ValidationException):
             time.sleep(random.uniform(0, 0.3 * attempt))
         except SQLAlchemyError as error:
-            raise LandingError(
+            raise CatalogUnavailable(
                 f"the Iceberg catalog refuses a commit ({str(error).splitlines()[0]})"
             ) from None
         else:
             return table
-    raise LandingError(
+    raise CatalogUnavailable(
         f"the Iceberg table {settings.iceberg_table} changed under each of {COMMIT_ATTEMPTS}"
         " tries to commit; try again when the sink is less busy"
     )

@@ -3,9 +3,9 @@
 import dagster as dg
 from pydantic import Field
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.landing import connector
-from mastodon_pipeline.settings import SettingsError, load_settings
+from mastodon_pipeline.settings import load_settings
 
 
 class ApplyConfig(dg.Config):
@@ -29,7 +29,7 @@ def apply_connector_config(context: dg.OpExecutionContext, config: ApplyConfig) 
         applied = connector.apply_connector_config(
             load_settings(), context.log.info, restart_tasks=config.restart_tasks
         )
-    except (LandingError, SettingsError) as error:
+    except PipelineError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     context.add_output_metadata(
         {

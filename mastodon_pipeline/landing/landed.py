@@ -35,7 +35,7 @@ class LandedFile:
 def landed_files(settings: Settings) -> tuple[LandedFile, ...]:
     """The sink's files, oldest hour first; none where the bucket does not exist yet.
 
-    Raises LandingError where the object store is unreachable or refuses.
+    Raises ObjectStoreUnavailable where the object store is unreachable or refuses.
     """
     return _files_by_hour(settings, raw_folder(settings))
 
@@ -43,7 +43,7 @@ def landed_files(settings: Settings) -> tuple[LandedFile, ...]:
 def receipts(settings: Settings) -> tuple[LandedFile, ...]:
     """Where maintenance wrote the Kafka coordinates of landed files before it removed them.
 
-    Raises LandingError as `landed_files` does.
+    Raises ObjectStoreUnavailable as `landed_files` does.
     """
     return _files_by_hour(settings, removed_folder(settings))
 

@@ -57,7 +57,9 @@ class Indexed(NamedTuple):
 def landed_toots(settings: Settings, lake: duckdb.DuckDBPyConnection) -> LandedToots:
     """Lists the files, and opens those of hours that changed.
 
-    Raises LandingError as `landed_files` does, and duckdb.Error where a file cannot be read.
+    Raises:
+        ObjectStoreUnavailable: as `landed_files` does.
+        duckdb.Error: a file cannot be read.
     """
     files, opened = index_landed(settings, lake)
     if not files:
@@ -85,7 +87,9 @@ def index_landed(settings: Settings, lake: duckdb.DuckDBPyConnection) -> Indexed
     A row a folder: `rows` (duplicates included) and `ranges` (each `_partition`, `first_offset`,
     `last_offset`). Opens the files of those folders alone that are not known as they are now.
 
-    Raises LandingError as `landed_files` does, and duckdb.Error where a file cannot be read.
+    Raises:
+        ObjectStoreUnavailable: as `landed_files` does.
+        duckdb.Error: a file cannot be read.
     """
     landed = landed_files(settings)  # first: what is removed meanwhile has left its receipt
     folders: defaultdict[str, list[LandedFile]] = defaultdict(list)

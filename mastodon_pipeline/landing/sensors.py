@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.landing.health import connector_health
 from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.landing.supervision import SupervisorMemory, decide
-from mastodon_pipeline.settings import SettingsError, load_settings
+from mastodon_pipeline.settings import load_settings
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,

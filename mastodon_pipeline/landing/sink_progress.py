@@ -22,7 +22,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import KafkaUnavailable
 from mastodon_pipeline.listening.topic.topics import unreachable
 from mastodon_pipeline.settings import Settings
 
@@ -52,7 +52,7 @@ def sink_progress(settings: Settings, timeout_s: float = 10.0) -> tuple[Partitio
 
     Committed offsets are read before the end offsets, so the lag is never negative.
 
-    Raises KafkaUnreachable.
+    Raises KafkaUnavailable.
     """
     topic = settings.kafka_topic
     # It asks in the sink's group, and never joins it: a member would take partitions away.
@@ -80,7 +80,7 @@ def dead_lettered(
     The listeners put records there too, which never were in the topic: those lack Connect's
     headers and are passed over. `last` looks only at that many of each partition's newest.
 
-    Raises KafkaUnreachable, and LandingError where the topic is not read within the time.
+    Raises KafkaUnavailable where the broker is away, or too slow.
     See: https://kafka.apache.org/documentation/#connect_errorreporting
     """
     topic = settings.dead_letter_topic
@@ -111,7 +111,7 @@ def landable(
     Not every offset is a record that can land: transaction markers take one, and a tombstone has
     no value.
 
-    Raises KafkaUnreachable, and LandingError where the topic is not read within the time.
+    Raises KafkaUnavailable where the broker is away, or too slow.
     """
     wanted = frozenset(offsets)
     stretches = {
@@ -155,7 +155,7 @@ def _read(
     give_up = time.monotonic() + timeout_s
     while left:
         if time.monotonic() > give_up:
-            raise LandingError(
+            raise KafkaUnavailable(
                 f"topic {topic} could not be read within {timeout_s:.0f} s; is the broker busy?"
             )
         for message in consumer.consume(num_messages=1000, timeout=0.5):

@@ -10,13 +10,14 @@ from typing import Any
 
 import dagster as dg
 
+from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.listening.supervising.checks import report_evaluation
 from mastodon_pipeline.listening.supervising.topic_observation import (
     TOPIC_ASSET,
     TopicObservation,
     observe_topic,
 )
-from mastodon_pipeline.settings import SettingsError, load_settings
+from mastodon_pipeline.settings import load_settings
 
 _OWNER = "team:mastodon-pipeline"
 
@@ -51,7 +52,7 @@ def observe_mastodon_topic_op(context: dg.OpExecutionContext) -> None:
     """One observation of `mastodon_topic`."""
     try:
         now = observe_topic(load_settings())
-    except SettingsError as error:
+    except PipelineError as error:
         raise dg.Failure(str(error)) from None
     context.log_event(
         dg.AssetObservation(
@@ -69,7 +70,7 @@ def judge_wanted_servers_op(context: dg.OpExecutionContext) -> None:
     """Evaluates `wanted_servers_are_heard`, also where no listener runs to do it."""
     try:
         report_evaluation(context.instance)
-    except SettingsError as error:
+    except PipelineError as error:
         raise dg.Failure(str(error)) from None
 
 

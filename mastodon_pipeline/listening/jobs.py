@@ -9,6 +9,7 @@ import sys
 
 import dagster as dg
 
+from mastodon_pipeline.errors import PipelineError, SettingsError
 from mastodon_pipeline.listening.supervising.run import (
     SupervisedRun,
     await_predecessor,
@@ -22,7 +23,7 @@ from mastodon_pipeline.listening.supervising.runs import (
     successor,
 )
 from mastodon_pipeline.listening.topic.kafka_listener import kafka_listener
-from mastodon_pipeline.settings import SettingsError, load_settings
+from mastodon_pipeline.settings import load_settings
 
 
 @dg.op(description="Follows the group's servers into Kafka until it is stopped.")
@@ -51,7 +52,7 @@ def listen_to_servers(context: dg.OpExecutionContext) -> None:
         if not assignment.servers:
             raise SettingsError(_no_servers(group, bool(settings.servers())))
         listener = kafka_listener(assignment.servers, settings)
-    except SettingsError as error:
+    except PipelineError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     names = ", ".join(server.name for server in assignment.servers[:20])
     context.log.info(f"{group} listens to {len(assignment.servers)} servers: {names}")

@@ -4,6 +4,7 @@ import time
 
 import dagster as dg
 
+from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.listening.jobs import mastodon_listener
 from mastodon_pipeline.listening.supervising.groups import (
     Assignment,
@@ -19,7 +20,7 @@ from mastodon_pipeline.listening.supervising.runs import (
     groups_with_runs,
     seen_runs,
 )
-from mastodon_pipeline.settings import Settings, SettingsError, load_settings
+from mastodon_pipeline.settings import Settings, load_settings
 
 
 @dg.sensor(

@@ -6,11 +6,11 @@ import dagster as dg
 import duckdb
 from pydantic import Field
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.landing.assets import LANDED_ASSET
 from mastodon_pipeline.maintenance.maintaining import maintain
 from mastodon_pipeline.maintenance.report import Report
-from mastodon_pipeline.settings import SettingsError, load_settings
+from mastodon_pipeline.settings import load_settings
 
 
 class MaintenanceConfig(dg.Config):
@@ -30,7 +30,7 @@ def maintain_lake(context: dg.OpExecutionContext, config: MaintenanceConfig) -> 
     """Shows what was done, or would be, in files and bytes."""
     try:
         report = maintain(load_settings(), dry_run=config.dry_run, say=context.log.info)
-    except (LandingError, SettingsError) as error:
+    except PipelineError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     except duckdb.Error as error:
         raise dg.Failure(f"the lake cannot be read: {error}", allow_retries=False) from None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import MaintenanceError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -39,7 +39,7 @@ class Lock:
     def renew(self) -> None:
         """To be called every now and then, and before anything is removed.
 
-        Raises LandingError where the lock was taken over: this process slept too long.
+        Raises MaintenanceError where the lock was taken over: this process slept too long.
         """
         now = self.now()
         if now < self._renewed + RENEWED_EVERY:
@@ -51,7 +51,7 @@ class Lock:
         except ClientError as error:
             if not _refused(error):
                 raise
-            raise LandingError("another maintenance has taken over from this one") from None
+            raise MaintenanceError("another maintenance has taken over from this one") from None
         self._etag, self._renewed = put["ETag"], now
 
     def release(self) -> None:
@@ -67,7 +67,7 @@ def hold_lock(
 ) -> Iterator[Lock]:
     """Holds the lock of the lake in this bucket. `now` tells the time, UTC.
 
-    Raises LandingError where another maintenance holds it, which says who and since when.
+    Raises MaintenanceError where another maintenance holds it, which says who and since when.
     """
     lock = Lock(s3, bucket, now)
     try:
@@ -93,7 +93,7 @@ def _take(s3: "S3Client", bucket: str, now: datetime) -> str:
             raise
         holder = {}  # released, or taken over by another, between two calls
     who = f" ({holder['host']}, process {holder['pid']})" if holder else ""
-    raise LandingError(
+    raise MaintenanceError(
         f"another maintenance of this lake is at work{who}; it is one at a time, try again later"
     )
 

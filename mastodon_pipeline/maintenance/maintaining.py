@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import ObjectStoreUnavailable
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.lake import Lake, StoredFile, open_lake
 from mastodon_pipeline.landing.iceberg import (
@@ -82,8 +82,10 @@ def maintain(
     `say` is told every few seconds how far it is. `now` is UTC, the present unless given.
     Repeating it is harmless, and so is killing it: the next run goes on.
 
-    Raises LandingError where the object store or the catalog does not answer or another
-    maintenance is at work, and SettingsError where a setting is missing.
+    Raises:
+        ServiceUnavailable: the object store or the catalog does not answer.
+        MaintenanceError: another maintenance is at work.
+        SettingsError: a setting is missing.
     """
     now = now or datetime.now(UTC)
     report = Report(dry_run)
@@ -130,11 +132,11 @@ def maintain(
 
 @contextmanager
 def _table_errors(settings: Settings) -> Iterator[None]:
-    """Turns what pyiceberg lets through, which is its file system's, into a LandingError."""
+    """Turn errors of pyiceberg's file system into ObjectStoreUnavailable."""
     try:
         yield
     except OSError as error:
-        raise LandingError(
+        raise ObjectStoreUnavailable(
             f"files of the Iceberg table {settings.iceberg_table} cannot be read or written at"
             f" {settings.s3_endpoint}: {str(error).splitlines()[0]}"
         ) from None

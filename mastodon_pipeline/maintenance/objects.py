@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import MaintenanceError
 from mastodon_pipeline.lake.lake import StoredFile
 from mastodon_pipeline.maintenance.lock import Lock
 
@@ -40,7 +40,7 @@ class BucketRemover:
         self._said = monotonic()
 
     def progress(self, doing: str) -> None:
-        """Says what is being done. Raises LandingError where the lock was lost."""
+        """Says what is being done. Raises MaintenanceError where the lock was lost."""
         if self._lock is not None:
             self._lock.renew()
         if monotonic() >= self._said + SAID_EVERY_S:
@@ -50,7 +50,7 @@ class BucketRemover:
     def remove(self, files: Sequence[StoredFile]) -> None:
         """Removes objects for ever.
 
-        Raises LandingError where one cannot be removed; repeating it is harmless.
+        Raises MaintenanceError where one cannot be removed; repeating it is harmless.
         """
         root = f"s3://{self._bucket}/"
         for start in range(0, len(files), AT_ONCE):
@@ -61,7 +61,7 @@ class BucketRemover:
                 Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
             )
             for error in answer.get("Errors", []):
-                raise LandingError(
+                raise MaintenanceError(
                     f"the object store does not remove {error.get('Key')}: {error.get('Message')}"
                 )
 

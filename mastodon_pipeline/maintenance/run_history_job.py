@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.landing.assets import landed_toots_check, observe_landed_toots
 from mastodon_pipeline.listening.assets import observe_mastodon_topic
 from mastodon_pipeline.maintenance.run_history import purge_superseded_runs
-from mastodon_pipeline.settings import SettingsError, load_settings
+from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.checks.lake_assets import usage_checks
 from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh_hourly_usage
 

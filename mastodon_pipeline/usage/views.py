@@ -40,8 +40,9 @@ def connect_views(settings: Settings | None = None) -> duckdb.DuckDBPyConnection
     redacts secrets, and refuses to be told otherwise while it runs. But whoever has it may write
     what the keys may write (`COPY ... TO 's3://...'`): give readers keys that only read.
 
-    Raises SettingsError where there are no credentials, and LandingError where the object store
-    does not answer or has no such bucket.
+    Raises:
+        SettingsError: there are no credentials.
+        ObjectStoreUnavailable: the object store does not answer or has no such bucket.
     """
     settings = settings or load_settings()
     layout = Layout.of(settings)

@@ -16,17 +16,11 @@ from fastavro import parse_schema, schemaless_writer
 
 from infra.native_stack import Stack
 from mastodon_pipeline.cli.main import cli
+from mastodon_pipeline.errors import KafkaUnavailable, RegistryUnavailable, TopicMissing
 from mastodon_pipeline.listening.records.sink import DeadLetter
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
 from mastodon_pipeline.listening.topic.producer import kafka_producer
-from mastodon_pipeline.listening.topic.reading import NoSuchTopic
-from mastodon_pipeline.listening.topic.schema import (
-    SCHEMA_FILE,
-    RegistryUnreachable,
-    encode,
-    register,
-)
-from mastodon_pipeline.listening.topic.topics import KafkaUnreachable
+from mastodon_pipeline.listening.topic.schema import SCHEMA_FILE, encode, register
 from mastodon_pipeline.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -171,12 +165,12 @@ def test_what_is_not_there_is_one_clear_line(
 ) -> None:
     """A topic that no listener has made yet; a registry or a Kafka that does not answer."""
     result = consume()
-    assert isinstance(result.exception, NoSuchTopic)
+    assert isinstance(result.exception, TopicMissing)
     assert "make up" in str(result.exception)
     send(settings, "one")
     monkeypatch.setenv("SCHEMA_REGISTRY_URL", "http://127.0.0.1:9")
-    assert isinstance(consume("--from-beginning").exception, RegistryUnreachable)
+    assert isinstance(consume("--from-beginning").exception, RegistryUnavailable)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
     result = consume()
-    assert isinstance(result.exception, KafkaUnreachable)
+    assert isinstance(result.exception, KafkaUnavailable)
     assert result.output == ""

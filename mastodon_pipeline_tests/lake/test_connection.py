@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import ObjectStoreUnavailable, SettingsError
 from mastodon_pipeline.lake.bucket import ensure_bucket, s3_credentials
 from mastodon_pipeline.lake.connection import LakeResource, connect_lake
-from mastodon_pipeline.settings import Settings, SettingsError, load_settings
+from mastodon_pipeline.settings import Settings, load_settings
 
 
 def test_the_keys_are_never_shown(settings: Settings) -> None:
@@ -83,12 +83,12 @@ def test_an_endpoint_that_is_no_address_is_named(settings: Settings) -> None:
 
 def test_no_object_store_is_one_line_that_names_the_fix(settings: Settings) -> None:
     """Port 1 answers nobody."""
-    with pytest.raises(LandingError, match=r"make up.*S3_ENDPOINT"):
+    with pytest.raises(ObjectStoreUnavailable, match=r"make up.*S3_ENDPOINT"):
         ensure_bucket(settings)
 
 
 def test_a_bad_bucket_name_is_named(settings: Settings) -> None:
     """Before anything is sent."""
     wrong = settings.model_copy(update={"s3_bucket": "not a bucket"})
-    with pytest.raises(LandingError, match="S3_BUCKET"):
+    with pytest.raises(SettingsError, match="S3_BUCKET"):
         ensure_bucket(wrong)

@@ -2,12 +2,8 @@
 
 import pytest
 
-from mastodon_pipeline.landing.connect_rest import (
-    ConfigProblem,
-    ConnectRefused,
-    ConnectRest,
-    ConnectUnreachable,
-)
+from mastodon_pipeline.errors import ConnectRefused, ConnectUnavailable
+from mastodon_pipeline.landing.connect_rest import ConfigProblem, ConnectRest
 from mastodon_pipeline_tests.landing.conftest import ScriptedConnect
 
 CONFIG = {"name": "sink", "connector.class": "org.example.Sink"}
@@ -91,7 +87,7 @@ def test_nobody_there_is_one_line_that_names_the_fix() -> None:
     """Port 1 answers nobody."""
     with (
         ConnectRest("http://127.0.0.1:1") as rest,
-        pytest.raises(ConnectUnreachable, match=r"make up.*KAFKA_CONNECT_URL") as refused,
+        pytest.raises(ConnectUnavailable, match=r"make up.*KAFKA_CONNECT_URL") as refused,
     ):
         rest.plugins()
     assert "\n" not in str(refused.value)

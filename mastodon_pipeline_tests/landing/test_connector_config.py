@@ -6,8 +6,9 @@ from typing import Literal
 
 import pytest
 
+from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.landing.connector_config import connector_config
-from mastodon_pipeline.settings import SettingsError, load_settings
+from mastodon_pipeline.settings import load_settings
 
 Sink = Literal["iceberg", "s3"]
 SINKS: list[Sink] = ["iceberg", "s3"]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import CatalogUnavailable, SettingsError
 from mastodon_pipeline.landing.iceberg import catalog_address, open_table
-from mastodon_pipeline.settings import Settings, SettingsError, load_settings
+from mastodon_pipeline.settings import Settings, load_settings
 
 
 def test_the_native_stack_s_catalog_is_opened_and_never_made(settings: Settings) -> None:
@@ -24,7 +24,7 @@ def test_a_missing_catalog_is_one_line_that_names_the_setting(
     """And the file is still missing."""
     missing = tmp_path / "catalog.db"
     wrong = settings.model_copy(update={"iceberg_catalog_uri": f"jdbc:sqlite:file:{missing}"})
-    with pytest.raises(LandingError, match="LAKE_CATALOG_URI") as told:
+    with pytest.raises(CatalogUnavailable, match="LAKE_CATALOG_URI") as told:
         open_table(wrong)
     assert "\n" not in str(told.value)
     assert not missing.exists()

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import apply_connector_config
@@ -55,7 +55,7 @@ def test_a_drifted_config_is_put_right(sink: Settings, landed: int) -> None:
 def test_a_config_that_connect_rejects_is_told_key_by_key(sink: Settings, landed: int) -> None:
     """And the running connector stays as it was."""
     wrong = connector_config(sink) | {"errors.tolerance": "some"}
-    with pytest.raises(LandingError, match=r"errors\.tolerance: .*infra/connect") as rejected:
+    with pytest.raises(PipelineError, match=r"errors\.tolerance: .*infra/connect") as rejected:
         apply_connector_config(sink, print, wanted=wrong)
     assert "\n" not in str(rejected.value)
     assert connector_health(sink, None, 0).state is not SinkState.DRIFTED
@@ -70,7 +70,7 @@ def test_a_task_that_cannot_start_is_told_with_its_root_cause(sink: Settings, la
         }
     )
     try:
-        with pytest.raises(LandingError, match=r"task \d failed: .*ICEBERG_CATALOG_URI") as told:
+        with pytest.raises(PipelineError, match=r"task \d failed: .*ICEBERG_CATALOG_URI") as told:
             apply_connector_config(wrong, print)
     finally:
         with ConnectRest(sink.kafka_connect_url) as connect:
@@ -81,7 +81,7 @@ def test_a_task_that_cannot_start_is_told_with_its_root_cause(sink: Settings, la
 def test_wrong_keys_are_one_line_that_names_the_variables(sink: Settings) -> None:
     """MinIO refuses them; the line says which variables to look at, and not what is in them."""
     wrong = load_settings(aws_secret_access_key="not-the-secret")
-    with pytest.raises(LandingError, match="AWS_SECRET_ACCESS_KEY") as refused:
+    with pytest.raises(PipelineError, match="AWS_SECRET_ACCESS_KEY") as refused:
         ensure_bucket(wrong)
     assert "not-the-secret" not in str(refused.value)
     assert "\n" not in str(refused.value)

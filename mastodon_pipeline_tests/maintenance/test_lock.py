@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import MaintenanceError
 from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.maintenance.lock import ABANDONED_AFTER, RENEWED_EVERY, hold_lock
 from mastodon_pipeline.settings import load_settings
@@ -36,7 +36,7 @@ def test_a_second_maintenance_is_refused_and_told_who_is_at_work(s3: "S3Client")
     """And may begin when the first has ended, in whichever way."""
     with hold_lock(s3, BUCKET):
         second = hold_lock(s3, BUCKET)
-        with pytest.raises(LandingError, match=f"process {os.getpid()}"):
+        with pytest.raises(MaintenanceError, match=f"process {os.getpid()}"):
             second.__enter__()
     with suppress(ZeroDivisionError), hold_lock(s3, BUCKET):
         raise ZeroDivisionError
@@ -51,7 +51,7 @@ def test_an_abandoned_lock_is_taken_over(s3: "S3Client") -> None:
         later = start + ABANDONED_AFTER + timedelta(seconds=2)
         with hold_lock(s3, BUCKET, lambda: later):
             sleeper.now = lambda: later
-            with pytest.raises(LandingError, match="taken over"):
+            with pytest.raises(MaintenanceError, match="taken over"):
                 sleeper.renew()
 
 

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from mastodon_pipeline.cli.sql import answer
-from mastodon_pipeline.errors import LandingError
+from mastodon_pipeline.errors import ObjectStoreUnavailable
 from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
 from mastodon_pipeline.usage.definitions import definitions
@@ -215,5 +215,5 @@ def test_an_object_store_that_is_down_is_one_line(
     """It names the address and what to do."""
     monkeypatch.setenv("S3_ENDPOINT", "http://127.0.0.1:9")
     message = "127.0.0.1:9 does not answer: start it with `make up`"
-    with pytest.raises(LandingError, match=message), open_lake(load_settings()) as lake:
+    with pytest.raises(ObjectStoreUnavailable, match=message), open_lake(load_settings()) as lake:
         look(lake, Cursor(), datetime.now(UTC), DAY)

@@ -16,13 +16,11 @@ from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from mastodon_pipeline.errors import UnsafeAddress
+
 T = TypeVar("T")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: IPv4 addresses, for networks that have IPv6 alone."""
-
-
-class UnsafeAddress(Exception):
-    """An address that a public server has no business to name: not https, or not a public IP."""
 
 
 def check_scheme_and_literal(url: str) -> None:

@@ -20,6 +20,7 @@ from urllib.request import getproxies
 import aiohttp
 from requests.utils import get_environ_proxies, select_proxy
 
+from mastodon_pipeline.errors import CrossHostRedirect, Refused, Unreachable
 from mastodon_pipeline.listening.client.addresses import (
     PublicResolver,
     check_address,
@@ -29,13 +30,7 @@ from mastodon_pipeline.listening.client.addresses import (
 from mastodon_pipeline.listening.client.connect_pace import ConnectPace
 from mastodon_pipeline.listening.client.patience import PATIENT, Patience
 from mastodon_pipeline.listening.client.reasons import network_reason
-from mastodon_pipeline.listening.client.session import (
-    MAX_ANSWER_BYTES,
-    CrossHostRedirect,
-    Refused,
-    Unreachable,
-    trusted_context,
-)
+from mastodon_pipeline.listening.client.session import MAX_ANSWER_BYTES, trusted_context
 from mastodon_pipeline.settings import Settings
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024

@@ -11,13 +11,9 @@ from pathlib import Path
 from dotenv import set_key
 from mastodon import Mastodon, MastodonAPIError, MastodonError
 
-from mastodon_pipeline.listening.client.addresses import UnsafeAddress
+from mastodon_pipeline.errors import CrossHostRedirect, LoginFailed, UnsafeAddress
 from mastodon_pipeline.listening.client.reasons import network_reason
-from mastodon_pipeline.listening.client.session import (
-    REQUEST_TIMEOUT,
-    CrossHostRedirect,
-    ServerSession,
-)
+from mastodon_pipeline.listening.client.session import REQUEST_TIMEOUT, ServerSession
 from mastodon_pipeline.listening.following.discovery import mastodon_client
 from mastodon_pipeline.settings import Server, Settings
 
@@ -25,10 +21,6 @@ SCOPES = ["read:statuses"]
 _APP_NAME = "mastodon_pipeline"
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{1,4096}=*")
 """What may stand in an Authorization header: RFC 6750, section 2.1."""
-
-
-class LoginFailed(Exception):
-    """The server gave no token; the message says why."""
 
 
 class Login:

@@ -20,7 +20,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from mastodon_pipeline.listening.client.addresses import UnsafeAddress, check_address, check_ip
+from mastodon_pipeline.errors import CrossHostRedirect, Unreachable, UnsafeAddress
+from mastodon_pipeline.listening.client.addresses import check_address, check_ip
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """An answer beyond this, after decompression, is not read to its end."""
@@ -28,24 +29,6 @@ ANSWER_SECONDS = 60.0
 """For an answer as a whole, where nothing else is said."""
 REQUEST_TIMEOUT = 20.0
 """Seconds to connect, and to the head of an answer."""
-
-
-class CrossHostRedirect(Exception):
-    """A server sent us to another host; a moved server is for a person to configure anew."""
-
-
-class Refused(Exception):
-    """A server answered, but with an HTTP error."""
-
-    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(f"{status} {reason}".strip())
-        self.status = status
-        self.reason = reason
-        self.headers: Mapping[str, str] = headers or {}
-
-
-class Unreachable(Exception):
-    """A server gave no usable answer: DNS, TCP, TLS, a timeout, or bytes that make no sense."""
 
 
 class ServerSession(requests.Session):

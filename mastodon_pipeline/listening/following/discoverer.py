@@ -11,10 +11,11 @@ import random
 import time
 from dataclasses import dataclass, field
 
+from mastodon_pipeline.errors import Refused, Unreachable
 from mastodon_pipeline.listening.client.addresses import in_daemon_thread
 from mastodon_pipeline.listening.client.patience import PATIENT, Patience
 from mastodon_pipeline.listening.client.rate_budget import RateBudgets
-from mastodon_pipeline.listening.client.session import Refused, ServerSession, Unreachable
+from mastodon_pipeline.listening.client.session import ServerSession
 from mastodon_pipeline.listening.following.discovery import (
     TOKEN_REFUSALS,
     Discovered,

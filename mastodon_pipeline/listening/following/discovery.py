@@ -17,15 +17,9 @@ from mastodon import (
     MastodonRatelimitError,
 )
 
-from mastodon_pipeline.listening.client.addresses import UnsafeAddress
+from mastodon_pipeline.errors import CrossHostRedirect, Refused, Unreachable, UnsafeAddress
 from mastodon_pipeline.listening.client.reasons import network_reason
-from mastodon_pipeline.listening.client.session import (
-    REQUEST_TIMEOUT,
-    CrossHostRedirect,
-    Refused,
-    ServerSession,
-    Unreachable,
-)
+from mastodon_pipeline.listening.client.session import REQUEST_TIMEOUT, ServerSession
 from mastodon_pipeline.settings import Feed, Server
 
 Access = Literal["public", "authenticated", "disabled"]

@@ -9,9 +9,9 @@ from typing import Any
 
 from mastodon import StreamListener
 
+from mastodon_pipeline.errors import DeliveryFailed, UndecodableStatus
 from mastodon_pipeline.listening.protocol.sse import EventParser, ServerSentEvent
-from mastodon_pipeline.listening.protocol.statuses import Status, UndecodableStatus, decode_status
-from mastodon_pipeline.listening.records.sink import DeliveryFailed
+from mastodon_pipeline.listening.protocol.statuses import Status, decode_status
 
 
 class BlockStreamListener(StreamListener):

@@ -14,12 +14,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mastodon_pipeline.listening.client.addresses import UnsafeAddress
+from mastodon_pipeline.errors import (
+    CrossHostRedirect,
+    DeliveryFailed,
+    Refused,
+    Unreachable,
+    UnsafeAddress,
+)
 from mastodon_pipeline.listening.client.backoff import Backoff
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.patience import Patience
 from mastodon_pipeline.listening.client.rate_budget import RateBudgets
-from mastodon_pipeline.listening.client.session import CrossHostRedirect, Refused, Unreachable
 from mastodon_pipeline.listening.following.discoverer import Discoverer, Discovery
 from mastodon_pipeline.listening.following.discovery import (
     NOTHING_REFUSED,
@@ -40,7 +45,7 @@ from mastodon_pipeline.listening.following.streaming import Sweeper, follow_even
 from mastodon_pipeline.listening.following.timeline import TimelineReader
 from mastodon_pipeline.listening.following.websocket import follow_messages
 from mastodon_pipeline.listening.records.record import ObservingServer, SeenToots
-from mastodon_pipeline.listening.records.sink import DeliveryFailed, TootSink
+from mastodon_pipeline.listening.records.sink import TootSink
 from mastodon_pipeline.listening.topic.positions import KeptPosition
 from mastodon_pipeline.settings import Server, Settings
 

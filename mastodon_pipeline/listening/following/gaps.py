@@ -9,15 +9,19 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from mastodon_pipeline.listening.client.addresses import UnsafeAddress
+from mastodon_pipeline.errors import (
+    CrossHostRedirect,
+    DeliveryFailed,
+    Refused,
+    Unreachable,
+    UnsafeAddress,
+)
 from mastodon_pipeline.listening.client.backoff import Backoff
-from mastodon_pipeline.listening.client.session import CrossHostRedirect, Refused, Unreachable
 from mastodon_pipeline.listening.following.discovery import PARKING_REFUSALS
 from mastodon_pipeline.listening.following.position import FeedPosition, Gap
 from mastodon_pipeline.listening.following.statistics import ServerStatistics, UnfilledGap
 from mastodon_pipeline.listening.following.timeline import BEFORE_EVERYTHING, TimelineReader, later
 from mastodon_pipeline.listening.protocol.ids import listed_at
-from mastodon_pipeline.listening.records.sink import DeliveryFailed
 
 AcceptMissed = Callable[[list[bytes]], tuple[str, bool]]
 """Records what of a page is new; returns the page's latest id, and whether anything was new."""

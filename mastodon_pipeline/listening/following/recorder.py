@@ -8,6 +8,7 @@ has it (`FeedPosition`).
 import time
 from collections.abc import Callable
 
+from mastodon_pipeline.errors import DeliveryFailed
 from mastodon_pipeline.listening.following.events import BlockStreamListener
 from mastodon_pipeline.listening.following.position import FeedPosition, Gap
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
@@ -23,7 +24,7 @@ from mastodon_pipeline.listening.records.record import (
     delete_record,
     toot_record,
 )
-from mastodon_pipeline.listening.records.sink import DeadLetter, DeliveryFailed, TootSink
+from mastodon_pipeline.listening.records.sink import DeadLetter, TootSink
 
 
 class TootRecorder:

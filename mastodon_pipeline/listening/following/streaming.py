@@ -11,10 +11,10 @@ from typing import Protocol
 
 import aiohttp
 
+from mastodon_pipeline.errors import Unreachable
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.patience import PATIENT
 from mastodon_pipeline.listening.client.reasons import network_reason
-from mastodon_pipeline.listening.client.session import Unreachable
 from mastodon_pipeline.listening.following.discovery import Way
 from mastodon_pipeline.listening.following.events import BlockStreamListener
 from mastodon_pipeline.settings import Feed

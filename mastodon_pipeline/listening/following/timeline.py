@@ -10,15 +10,11 @@ import re
 import time
 from collections.abc import Callable, Mapping
 
+from mastodon_pipeline.errors import Refused, UndecodableStatus, Unreachable
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.rate_budget import RateBudget
-from mastodon_pipeline.listening.client.session import Refused, Unreachable
 from mastodon_pipeline.listening.protocol.ids import listed_at
-from mastodon_pipeline.listening.protocol.statuses import (
-    UndecodableStatus,
-    decode_page,
-    status_id_of,
-)
+from mastodon_pipeline.listening.protocol.statuses import decode_page, status_id_of
 from mastodon_pipeline.settings import Feed
 
 PAGE_LIMIT = 40

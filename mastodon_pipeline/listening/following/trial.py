@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 
-from mastodon_pipeline.listening.client.addresses import UnsafeAddress
+from mastodon_pipeline.errors import CrossHostRedirect, Refused, UnsafeAddress
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.rate_budget import RateBudget, RateBudgets
 from mastodon_pipeline.listening.client.reasons import network_reason
-from mastodon_pipeline.listening.client.session import CrossHostRedirect, Refused
 from mastodon_pipeline.listening.following.discoverer import Discoverer
 from mastodon_pipeline.listening.following.discovery import (
     PARKING_REFUSALS,

@@ -7,13 +7,12 @@ or a delete's bare id. See: https://docs.joinmastodon.org/methods/streaming/#web
 import aiohttp
 import msgspec
 
+from mastodon_pipeline.errors import UndecodableStatus, Unreachable
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.reasons import network_reason
-from mastodon_pipeline.listening.client.session import Unreachable
 from mastodon_pipeline.listening.following.discovery import Way
 from mastodon_pipeline.listening.following.events import BlockStreamListener
 from mastodon_pipeline.listening.protocol.sse import ServerSentEvent
-from mastodon_pipeline.listening.protocol.statuses import UndecodableStatus
 from mastodon_pipeline.settings import Feed
 
 _STREAMS: dict[Feed, str] = {

@@ -18,14 +18,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from mastodon_pipeline.errors import UndecodableStatus
 from mastodon_pipeline.listening.protocol.text import scrub
 
 MAX_IDENTITY = 4096
 """Characters of a toot's id, uri and account together; Mastodon's own have at most 700."""
-
-
-class UndecodableStatus(ValueError):
-    """A payload that is no status, even read tolerantly; the message says what is missing."""
 
 
 class Account(Struct, gc=False):

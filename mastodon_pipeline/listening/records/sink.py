@@ -9,14 +9,6 @@ from mastodon_pipeline.listening.records.record import Record
 Acknowledged = Callable[[], None]
 
 
-class UnrecordableToot(ValueError):
-    """A record that does not fit the schema or a Kafka message; it belongs to the dead letters."""
-
-
-class DeliveryFailed(Exception):
-    """Records could not be delivered; they are read again from the last position."""
-
-
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A payload that could not be recorded, and why."""

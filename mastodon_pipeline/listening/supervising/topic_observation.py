@@ -37,7 +37,7 @@ class TopicObservation:
 
 
 def observe_topic(settings: Settings, deadline_seconds: float = 20.0) -> TopicObservation:
-    """Asks the broker, `deadline_seconds` a question at most. Raises KafkaUnreachable."""
+    """Asks the broker, `deadline_seconds` a question at most. Raises KafkaUnavailable."""
     admin = admin_client(settings)
     topic = settings.kafka_topic
     try:

@@ -16,7 +16,7 @@ from mastodon_pipeline.settings import Server, Settings
 def open_kafka(settings: Settings) -> tuple[TootSink, PositionStore]:
     """A sink into the topic, and the positions beside it; makes topics and schema where missing.
 
-    Raises KafkaUnreachable, RegistryUnreachable, BreakingSchema (all SettingsError).
+    Raises KafkaUnavailable, RegistryUnavailable, SchemaIncompatible (all SettingsError).
     """
     ensure_topics(settings)
     producer = kafka_producer(settings)

@@ -13,9 +13,10 @@ from typing import Protocol
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from mastodon_pipeline.errors import KafkaUnavailable
 from mastodon_pipeline.listening.following.discovery import Discovered
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
-from mastodon_pipeline.listening.topic.topics import KafkaUnreachable, bounds, unreachable
+from mastodon_pipeline.listening.topic.topics import bounds, unreachable
 from mastodon_pipeline.settings import Server, Settings
 
 _DEADLINE = 20.0
@@ -79,7 +80,7 @@ class KafkaPositions:
         self._producer.flush(5)
 
     def read(self) -> dict[str, KeptPosition]:
-        """Reads the whole topic, which compaction keeps small. Raises KafkaUnreachable."""
+        """Reads the whole topic, which compaction keeps small. Raises KafkaUnavailable."""
         consumer = Consumer(
             {
                 **self._settings.kafka_client_config(),
@@ -105,7 +106,7 @@ class KafkaPositions:
         deadline = time.monotonic() + _DEADLINE
         while _place(consumer, partition, low) < end:
             if time.monotonic() > deadline:
-                raise KafkaUnreachable(f"{topic} could not be read within {_DEADLINE:g} s")
+                raise KafkaUnavailable(f"{topic} could not be read within {_DEADLINE:g} s")
             message = consumer.poll(0.5)
             if message is None or message.error():
                 continue

@@ -10,13 +10,9 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from mastodon_pipeline.errors import DeliveryFailed, UnrecordableToot
 from mastodon_pipeline.listening.records.record import Record, record_key
-from mastodon_pipeline.listening.records.sink import (
-    Acknowledged,
-    DeadLetter,
-    DeliveryFailed,
-    UnrecordableToot,
-)
+from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
 from mastodon_pipeline.listening.topic.schema import encode
 from mastodon_pipeline.settings import Settings
 

@@ -9,15 +9,12 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from mastodon_pipeline.errors import TopicMissing
 from mastodon_pipeline.listening.topic.schema import decode
 from mastodon_pipeline.listening.topic.topics import bounds, unreachable
-from mastodon_pipeline.settings import Settings, SettingsError
+from mastodon_pipeline.settings import Settings
 
 _DEADLINE = 10.0
-
-
-class NoSuchTopic(SettingsError):
-    """The topic was never made; the message says what makes it."""
 
 
 def follow(
@@ -27,7 +24,7 @@ def follow(
 
     Close it in the end. Messages of different partitions come in no particular order. While Kafka
     is away it waits, and calls `outage` with the reason, again and again.
-    Raises KafkaUnreachable where it does not answer now, and NoSuchTopic.
+    Raises KafkaUnavailable where it does not answer now, and TopicMissing.
     """
     started = Event()
     consumer = Consumer(
@@ -54,7 +51,7 @@ def _starts(
     try:
         found = consumer.list_topics(topic, timeout=_DEADLINE).topics[topic]
         if found.error is not None or not found.partitions:
-            raise NoSuchTopic(
+            raise TopicMissing(
                 f"Kafka at {settings.kafka_bootstrap_servers} has no topic {topic} yet; "
                 "a listener makes it: `make up`, or `mastodon-pipeline listen --enable-kafka`"
             )

@@ -25,7 +25,7 @@ def recall(settings: Settings, records: int = RECALLED, seconds: float = _DEADLI
     """The toots of the topic's last `records` records, as far as `seconds` suffice.
 
     What is left out, or cannot be decoded, costs nothing but a delete's uri (`delete_record`).
-    Raises KafkaUnreachable, RegistryUnreachable.
+    Raises KafkaUnavailable, RegistryUnavailable.
     """
     seen = SeenToots()
     consumer = Consumer(

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import duckdb
 
+from mastodon_pipeline.errors import DeliveryFailed, ReplayError
 from mastodon_pipeline.listening.records.record import FUTURE_TOLERANCE_MS, Record
-from mastodon_pipeline.listening.records.sink import DeadLetter, DeliveryFailed, TootSink
+from mastodon_pipeline.listening.records.sink import DeadLetter, TootSink
 from mastodon_pipeline.listening.topic.sql import query
-from mastodon_pipeline.settings import SettingsError
 
 OURS = frozenset({"event", "uri", "status_id", "base_url", "created_at", "mastodon_text"})
 """Columns by which a landed record of the topic is known."""
@@ -25,10 +25,6 @@ ARTICLES = frozenset(
 )
 """The article's columns, all fourteen."""
 _ROWS_AT_ONCE = 2000
-
-
-class Unreplayable(SettingsError):
-    """The files are not there, are no Parquet, or hold something else; the message says which."""
 
 
 @dataclass(slots=True)
@@ -55,10 +51,10 @@ class ParquetToots:
         globs: Sequence[str],
         connect: Callable[[], duckdb.DuckDBPyConnection] = connect_local,
     ) -> None:
-        """Looks at the files' columns. Raises Unreplayable, and what `connect` raises."""
+        """Looks at the files' columns. Raises ReplayError, and what `connect` raises."""
         for glob in globs:
             if "://" in glob and not glob.startswith("s3://"):
-                raise Unreplayable(f"{glob} is neither a local path nor one of s3://")
+                raise ReplayError(f"{glob} is neither a local path nor one of s3://")
         self._paths = {"paths": list(globs)}
         self._connection = connect()
         try:
@@ -68,8 +64,8 @@ class ParquetToots:
             [self.rows] = self._connection.execute(query("replay_count"), self._paths).fetchall()[0]
         except duckdb.Error as error:
             self._connection.close()
-            raise Unreplayable(_told(error)) from None
-        except Unreplayable:
+            raise ReplayError(_told(error)) from None
+        except ReplayError:
             self._connection.close()
             raise
 
@@ -82,7 +78,7 @@ class ParquetToots:
     def records(self) -> Iterator[Record]:
         """One record a row, source `replay`, times UTC milliseconds; fields the row lacks missing.
 
-        Raises Unreplayable where a file turns out to be broken, or a time to be none.
+        Raises ReplayError where a file turns out to be broken, or a time to be none.
         """
         try:
             rows = self._connection.execute(self._query, self._paths)
@@ -95,7 +91,7 @@ class ParquetToots:
         except duckdb.InterruptException:
             raise KeyboardInterrupt from None
         except duckdb.Error as error:
-            raise Unreplayable(_told(error)) from None
+            raise ReplayError(_told(error)) from None
 
 
 def replay(
@@ -151,7 +147,7 @@ def _query_for(names: set[str]) -> str:
     if names >= ARTICLES:
         return "replay_article"
     lacking = ", ".join(sorted(OURS - names)) if names & {"uri", "event"} else None
-    raise Unreplayable(
+    raise ReplayError(
         "these files hold neither the topic's records "
         f"(they lack {lacking or 'uri, event and others'}) nor the article's fourteen columns "
         f"(they lack {', '.join(sorted(ARTICLES - names))})"

@@ -21,19 +21,12 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.read import SchemaResolutionError
 
+from mastodon_pipeline.errors import RegistryUnavailable, SchemaIncompatible
 from mastodon_pipeline.listening.topic.encoding import NOT_PLAIN, encoded
-from mastodon_pipeline.settings import REPOSITORY, Settings, SettingsError
+from mastodon_pipeline.settings import REPOSITORY, Settings
 
 SCHEMA_FILE = REPOSITORY / "infra" / "avro" / "mastodon-topic-value.avsc"
 _HEADER = struct.Struct(">bI")
-
-
-class RegistryUnreachable(SettingsError):
-    """The schema registry does not answer; the message says where and what to do."""
-
-
-class BreakingSchema(SettingsError):
-    """The registry refuses the schema: readers of older records could not read on."""
 
 
 @cache
@@ -57,7 +50,7 @@ def value_subject(settings: Settings) -> str:
 def register(settings: Settings, schema_text: str | None = None) -> int:
     """Registers the schema with BACKWARD compatibility enforced; returns its id.
 
-    Doing it again changes nothing. Raises RegistryUnreachable, or BreakingSchema where
+    Doing it again changes nothing. Raises RegistryUnavailable, or SchemaIncompatible where
     the schema could not read what is already in the topic.
     """
     subject = value_subject(settings)
@@ -72,14 +65,14 @@ def register(settings: Settings, schema_text: str | None = None) -> int:
             client.set_config(subject, backward)
     except SchemaRegistryError as error:
         if error.http_status_code == 409:
-            raise BreakingSchema(
+            raise SchemaIncompatible(
                 f"the registry refuses the schema for {subject}: a reader with it could not read "
                 f"older records ({error.error_message}); give new fields a default"
             ) from None
-        raise RegistryUnreachable(_unreachable(settings, error)) from None
+        raise RegistryUnavailable(_unreachable(settings, error)) from None
     except Exception as error:
         # The client passes its HTTP library's errors through, which are not ours to import.
-        raise RegistryUnreachable(_unreachable(settings, error)) from None
+        raise RegistryUnavailable(_unreachable(settings, error)) from None
     return schema_id
 
 
@@ -133,7 +126,7 @@ class WritersSchemas:
         """The schema, parsed for fastavro.
 
         Raises ValueError where the registry has none of that id or one that is not Avro, and
-        RegistryUnreachable.
+        RegistryUnavailable.
         """
         if schema_id not in self._known:
             self._known[schema_id] = self._asked(schema_id)
@@ -146,9 +139,9 @@ class WritersSchemas:
         except SchemaRegistryError as error:
             if error.http_status_code == 404:
                 raise ValueError(f"the registry has no schema {schema_id}") from None
-            raise RegistryUnreachable(_unreachable(self._settings, error)) from None
+            raise RegistryUnavailable(_unreachable(self._settings, error)) from None
         except Exception as error:
-            raise RegistryUnreachable(_unreachable(self._settings, error)) from None
+            raise RegistryUnavailable(_unreachable(self._settings, error)) from None
         if found.schema_type != "AVRO" or found.schema_str is None:
             raise ValueError(f"schema {schema_id} is not Avro")
         return parse_schema(json.loads(found.schema_str))

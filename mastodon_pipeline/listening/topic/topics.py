@@ -16,7 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # NewTopic la
     NewTopic,
 )
 
-from mastodon_pipeline.settings import Settings, SettingsError
+from mastodon_pipeline.errors import KafkaUnavailable
+from mastodon_pipeline.settings import Settings
 
 _SEGMENT_BYTES = 128 * 1024**2
 _FOREVER_MS = str(2**63 - 1)
@@ -29,10 +30,6 @@ _NO_LEADER_YET = frozenset(
 )
 
 
-class KafkaUnreachable(SettingsError):
-    """No broker answers, or it refuses us; the message says where and what to do."""
-
-
 def admin_client(settings: Settings) -> AdminClient:
     """A Kafka admin client that keeps librdkafka's connection messages off the terminal."""
     return AdminClient({**settings.kafka_client_config(), "log_level": 0})
@@ -41,7 +38,7 @@ def admin_client(settings: Settings) -> AdminClient:
 def ensure_topics(settings: Settings, deadline_seconds: float = 15.0) -> tuple[str, ...]:
     """Makes the toots', dead-letter and positions topics; returns the names of those it made.
 
-    Existing topics stay as they are. Raises KafkaUnreachable where the broker does not answer
+    Existing topics stay as they are. Raises KafkaUnavailable where the broker does not answer
     within `deadline_seconds`.
     """
     admin = admin_client(settings)
@@ -106,9 +103,9 @@ def bounds(
             return low, end
 
 
-def unreachable(settings: Settings, error: KafkaException) -> KafkaUnreachable:
+def unreachable(settings: Settings, error: KafkaException) -> KafkaUnavailable:
     """A client's error as one line that a person can act on."""
-    return KafkaUnreachable(
+    return KafkaUnavailable(
         f"Kafka at {settings.kafka_bootstrap_servers} does not answer ({error.args[0].str()}); "
         "start the native stack with `make up`, or set KAFKA_BOOTSTRAP_SERVERS"
     )

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.lake import Lake, LakeSource, StoredFile
 from mastodon_pipeline.usage.charts import daily as daily_charts
 from mastodon_pipeline.usage.charts import hourly as charts
 from mastodon_pipeline.usage.charts.checks import Chart, chart_shows_its_table, draw_chart
 from mastodon_pipeline.usage.charts.drawing import as_markdown
 from mastodon_pipeline.usage.partitions import DAY_KEY, days, single_run
-from mastodon_pipeline.usage.tables.building import UsageError
 from mastodon_pipeline.usage.tables.daily import (
     app_usage,
     hour_of_day_usage,
@@ -87,7 +87,7 @@ def _chart_asset(
             for day in asked:
                 try:
                     path, png, toots = draw_chart(lake, chart, day)
-                except UsageError as error:
+                except TableError as error:
                     raise dg.Failure(str(error), allow_retries=False) from None
                 context.add_asset_metadata(
                     {

@@ -33,7 +33,7 @@ class Chart:
     files: Callable[[Lake, date], list[StoredFile]]
     """The table's files of a day."""
     rows: Callable[[Lake, date], "pd.DataFrame"]
-    """What of them is drawn; raises UsageError where the table has not been built."""
+    """What of them is drawn; raises TableError where the table has not been built."""
     draw: Callable[["pd.DataFrame", date], bytes]
     """The PNG."""
 
@@ -41,7 +41,7 @@ class Chart:
 def draw_chart(lake: Lake, chart: Chart, day: date) -> tuple[str, bytes, int]:
     """Draws a UTC day's chart and puts it into the lake; its path, the PNG, the toots drawn.
 
-    Raises UsageError where the table has not been built.
+    Raises TableError where the table has not been built.
     """
     drawn_from = fingerprint(chart.files(lake, day))  # before: a change meanwhile shows as one
     rows = chart.rows(lake, day)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
+from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.charts.drawing import drawn, label
-from mastodon_pipeline.usage.tables.building import UsageError
 from mastodon_pipeline.usage.tables.sql import query
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ BLUE = "#0173b2"
 def daily_rows(lake: Lake, day: date, table: str) -> "pd.DataFrame":
     """A day of one of the `DAILY_TABLES`, in the order of its file.
 
-    Raises UsageError where it has not been built.
+    Raises TableError where it has not been built.
     """
     path = lake.layout.daily(table, day)
     if not lake.parquet_files(path):
-        raise UsageError(
+        raise TableError(
             f"{table} of {day} has not been built; materialise it too:"
             f" --select {table}+ --partition {day}"
         )

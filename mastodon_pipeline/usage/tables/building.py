@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+from mastodon_pipeline.errors import RecordsGone, TableError
 from mastodon_pipeline.lake.lake import Lake, fingerprint
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.tables.clock_skew import told_before
 from mastodon_pipeline.usage.tables.languages import language_names
-from mastodon_pipeline.usage.tables.removed_hours import HourRecords, RecordsGone, hour_records
+from mastodon_pipeline.usage.tables.removed_hours import HourRecords, hour_records
 from mastodon_pipeline.usage.tables.sql import query
 
 
@@ -39,10 +40,6 @@ DAILY_TABLES: Mapping[str, Callable[[], dict[str, object]]] = {
 }
 """The tables with a file a UTC day, each made by the query of its name with these parameters
 beside those that all of them have."""
-
-
-class UsageError(Exception):
-    """One line that says why a table cannot be built, and the command that mends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltTable:
     A delete whose toot the listener could not name any more lands in the hour of its arrival, and
     is applied only if the toot was posted in that hour.
 
-    Raises UsageError where the landed files were removed and the table is gone as well.
+    Raises TableError where the landed files were removed and the table is gone as well.
     """
     path = lake.layout.toots(hour)
     try:
@@ -78,17 +75,17 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltTable:
                 return BuiltTable(path, count_rows(lake, path), 0, kept=True)
             return BuiltTable(path, write_toots(lake, hour, records, path), len(records.landed))
     except RecordsGone as error:
-        raise UsageError(str(error)) from None
+        raise TableError(str(error)) from None
 
 
 def build_toots_per_server(lake: Lake, hour: datetime) -> BuiltTable:
     """The hour's toots counted by home server. `hour`: the start of the hour, UTC.
 
-    Raises UsageError where the hour's `toots` have not been built.
+    Raises TableError where the hour's `toots` have not been built.
     """
     source = lake.layout.toots(hour)
     if not lake.parquet_files(source):
-        raise UsageError(
+        raise TableError(
             f"the toots of {hour:%Y-%m-%d %H:%M} UTC have not been built; materialise them too:"
             f" --select toots,toots_per_server_per_hour --partition {hour:%Y-%m-%d-%H:%M}"
         )

@@ -5,8 +5,9 @@ from functools import partial
 
 import dagster as dg
 
+from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.lake.lake import LakeSource
-from mastodon_pipeline.settings import SettingsError, load_settings
+from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.partitions import DAY_KEY, days, single_run
 from mastodon_pipeline.usage.tables import columns
 from mastodon_pipeline.usage.tables.coverage import (

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
+from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.checks import tables as checks
 from mastodon_pipeline.usage.partitions import HOUR_KEY
@@ -48,7 +49,7 @@ def build(
     for partition in partitions:
         try:
             built = build(lake, partition)
-        except tables.UsageError as error:
+        except TableError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         if built.kept:
             context.log.info(f"{built.path} is kept: the landed files it was made from are gone")

@@ -27,12 +27,9 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
+from mastodon_pipeline.errors import RecordsGone
 from mastodon_pipeline.lake.lake import Lake, StoredFile
 from mastodon_pipeline.usage.tables.sql import query
-
-
-class RecordsGone(Exception):
-    """An hour's landed files were removed, and its `toots` are gone too; what can be done."""
 
 
 @dataclass(frozen=True, slots=True)

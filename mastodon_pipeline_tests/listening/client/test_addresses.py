@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
+from mastodon_pipeline.errors import UnsafeAddress
 from mastodon_pipeline.listening.client.addresses import (
     PublicResolver,
-    UnsafeAddress,
     check_address,
     check_scheme_and_literal,
     in_daemon_thread,

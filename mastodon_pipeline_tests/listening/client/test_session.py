@@ -9,13 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from requests.adapters import HTTPAdapter
 
-from mastodon_pipeline.listening.client.addresses import UnsafeAddress
-from mastodon_pipeline.listening.client.session import (
-    MAX_ANSWER_BYTES,
-    CrossHostRedirect,
-    ServerSession,
-    Unreachable,
-)
+from mastodon_pipeline.errors import CrossHostRedirect, Unreachable, UnsafeAddress
+from mastodon_pipeline.listening.client.session import MAX_ANSWER_BYTES, ServerSession
 
 
 class Redirecting(BaseHTTPRequestHandler):

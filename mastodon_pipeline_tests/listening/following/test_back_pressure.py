@@ -9,11 +9,12 @@ import pytest
 from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
+from mastodon_pipeline.errors import DeliveryFailed
 from mastodon_pipeline.listening.client.backoff import Backoff
 from mastodon_pipeline.listening.client.patience import Patience
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.records.record import Record
-from mastodon_pipeline.listening.records.sink import Acknowledged, DeliveryFailed
+from mastodon_pipeline.listening.records.sink import Acknowledged
 from mastodon_pipeline_tests.listening.conftest import simulator_settings
 from mastodon_pipeline_tests.support.recording_sink import (
     MemoryPositions,

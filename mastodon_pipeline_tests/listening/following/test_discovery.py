@@ -2,7 +2,7 @@
 
 import pytest
 
-from mastodon_pipeline.listening.client.session import Refused
+from mastodon_pipeline.errors import Refused
 from mastodon_pipeline.listening.following.discovery import (
     Access,
     Discovered,

@@ -6,9 +6,8 @@ import time
 import pytest
 from aiohttp import web
 
-from mastodon_pipeline.listening.client.addresses import UnsafeAddress
+from mastodon_pipeline.errors import CrossHostRedirect, Refused, Unreachable, UnsafeAddress
 from mastodon_pipeline.listening.client.connections import Connections
-from mastodon_pipeline.listening.client.session import CrossHostRedirect, Refused, Unreachable
 from mastodon_pipeline.listening.following.discovery import Way
 from mastodon_pipeline.listening.following.events import BlockStreamListener
 from mastodon_pipeline.listening.following.streaming import OpenStream, Sweeper, follow_events

@@ -15,7 +15,7 @@ from infra.simulator.faults import Endpoint
 from infra.simulator.frames import Frame
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline.listening.client.addresses import UnsafeAddress
+from mastodon_pipeline.errors import UnsafeAddress
 from mastodon_pipeline.listening.client.backoff import Backoff
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.settings import Settings

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.simulator.faults import MALFORMED, ODD, odd_status
+from mastodon_pipeline.errors import UndecodableStatus
 from mastodon_pipeline.listening.protocol.statuses import (
     Status,
-    UndecodableStatus,
     decode_page,
     decode_status,
     status_id_of,

@@ -22,6 +22,7 @@ from infra.simulator.faults import MALFORMED
 from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
+from mastodon_pipeline.errors import KafkaUnavailable, RegistryUnavailable, SchemaIncompatible
 from mastodon_pipeline.listening.assets import observe_mastodon_topic
 from mastodon_pipeline.listening.following.discovery import Discovered
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
@@ -34,14 +35,12 @@ from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
 from mastodon_pipeline.listening.topic.positions import KeptPosition
 from mastodon_pipeline.listening.topic.schema import (
     SCHEMA_FILE,
-    BreakingSchema,
-    RegistryUnreachable,
     decode,
     register,
     registry_client,
     value_subject,
 )
-from mastodon_pipeline.listening.topic.topics import KafkaUnreachable, admin_client, ensure_topics
+from mastodon_pipeline.listening.topic.topics import admin_client, ensure_topics
 from mastodon_pipeline.settings import Settings, parse_server
 from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
 from mastodon_pipeline_tests.support.recording_sink import wait_until
@@ -194,7 +193,7 @@ def test_the_schema_is_registered_and_guarded(settings: Settings) -> None:
 def test_a_breaking_change_is_refused(settings: Settings, schema: str) -> None:
     """A reader with it could not read what the topic already holds."""
     register(settings)
-    with pytest.raises(BreakingSchema, match="give new fields a default"):
+    with pytest.raises(SchemaIncompatible, match="give new fields a default"):
         register(settings, schema)
 
 
@@ -212,9 +211,9 @@ def test_unreachable_parts_are_one_clear_line(settings: Settings) -> None:
             "schema_registry_url": "http://127.0.0.1:9",
         }
     )
-    with pytest.raises(KafkaUnreachable, match="make up"):
+    with pytest.raises(KafkaUnavailable, match="make up"):
         ensure_topics(nowhere, deadline_seconds=1)
-    with pytest.raises(RegistryUnreachable, match="SCHEMA_REGISTRY_URL"):
+    with pytest.raises(RegistryUnavailable, match="SCHEMA_REGISTRY_URL"):
         register(nowhere)
 
 

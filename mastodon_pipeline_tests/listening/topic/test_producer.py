@@ -6,8 +6,9 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError, Producer
 
+from mastodon_pipeline.errors import DeliveryFailed, UnrecordableToot
 from mastodon_pipeline.listening.records.record import Record
-from mastodon_pipeline.listening.records.sink import DeadLetter, DeliveryFailed, UnrecordableToot
+from mastodon_pipeline.listening.records.sink import DeadLetter
 from mastodon_pipeline.listening.topic.producer import MAX_DEAD_LETTER_BYTES, TootProducer
 from mastodon_pipeline.settings import Settings
 

@@ -17,18 +17,13 @@ from click.testing import CliRunner
 
 from infra.native_stack import Stack
 from mastodon_pipeline.cli.main import cli
+from mastodon_pipeline.errors import ReplayError
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.listening.records.record import Record
 from mastodon_pipeline.listening.supervising.topic_observation import observe_topic
 from mastodon_pipeline.listening.topic.reading import follow
-from mastodon_pipeline.listening.topic.replay import (
-    ARTICLES,
-    ParquetToots,
-    Replayed,
-    Unreplayable,
-    replay,
-)
+from mastodon_pipeline.listening.topic.replay import ARTICLES, ParquetToots, Replayed, replay
 from mastodon_pipeline.listening.topic.schema import decode, encode, toot_schema
 from mastodon_pipeline.listening.topic.topics import ensure_topics
 from mastodon_pipeline.settings import Settings
@@ -239,7 +234,7 @@ def test_what_cannot_be_replayed_is_one_line(glob: str, reason: str, tmp_path: P
     (tmp_path / "a.txt").write_text("no Parquet at all")
     write_article(tmp_path / "lacking.parquet", article_row(), without=["bot", "words"])
     path = glob if "://" in glob else f"{tmp_path}/{glob}"
-    with pytest.raises(Unreplayable, match=reason) as refused:
+    with pytest.raises(ReplayError, match=reason) as refused:
         ParquetToots([path])
     assert "\n" not in str(refused.value)
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.charts.daily import (
     daily_rows,
@@ -26,12 +27,7 @@ from mastodon_pipeline.usage.charts.hourly import (
     servers_by_hour_rows,
     toots_per_server_rows,
 )
-from mastodon_pipeline.usage.tables.building import (
-    UsageError,
-    build_daily,
-    build_toots,
-    build_toots_per_server,
-)
+from mastodon_pipeline.usage.tables.building import build_daily, build_toots, build_toots_per_server
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record
 
 pytestmark = pytest.mark.thorough
@@ -152,7 +148,7 @@ def test_another_days_figures_give_another_picture(lake: Lake) -> None:
 
 def test_a_chart_of_a_table_that_is_not_built_says_what_to_do(lake: Lake) -> None:
     """In one line."""
-    with pytest.raises(UsageError, match=r"--select app_usage\+ --partition 2026-11-24"):
+    with pytest.raises(TableError, match=r"--select app_usage\+ --partition 2026-11-24"):
         daily_rows(lake, DAY, "app_usage")
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.tables.building import (
     DAILY_TABLES,
-    UsageError,
     build_daily,
     build_toots,
     build_toots_per_server,
@@ -92,7 +92,7 @@ def test_the_counts_carry_the_columns_that_the_ui_describes(lake: Lake) -> None:
 
 def test_counting_an_hour_whose_toots_were_never_built_says_what_to_do(lake: Lake) -> None:
     """Zeros would be a lie."""
-    with pytest.raises(UsageError, match="--select toots,toots_per_server_per_hour --partition"):
+    with pytest.raises(TableError, match="--select toots,toots_per_server_per_hour --partition"):
         build_toots_per_server(lake, HOUR)
 
 

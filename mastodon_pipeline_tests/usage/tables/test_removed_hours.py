@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.checks.tables import hours_equal_recount
-from mastodon_pipeline.usage.tables.building import UsageError, build_toots, build_toots_per_server
+from mastodon_pipeline.usage.tables.building import build_toots, build_toots_per_server
 from mastodon_pipeline.usage.tables.removed_hours import hour_records
 from mastodon_pipeline_tests.support.local_lake import (
     HOUR,
@@ -152,7 +153,7 @@ def test_without_its_toots_such_an_hour_is_not_built(lake: Lake) -> None:
     remove(lake)
     Path(lake.layout.toots(HOUR)).unlink()
     land(lake, record(uri="late"), name="late")
-    with pytest.raises(UsageError, match="put it back from a backup"):
+    with pytest.raises(TableError, match="put it back from a backup"):
         build_toots(lake, HOUR)
     assert not Path(lake.layout.toots(HOUR)).exists()
 
