@@ -24,7 +24,7 @@ from dagster_duckdb import DuckDBResource
 
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.lake.bucket import s3_credentials
-from mastodon_pipeline.landing.sql import query
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import Settings, load_settings
 
 LAKE_CONFIG: Mapping[str, str] = {
@@ -64,7 +64,7 @@ def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
     keys = s3_credentials(settings)
     # LOAD takes no parameters; the path is our own environment's.
     connection.execute(f"LOAD '{_httpfs_extension()}'")
-    connection.execute(query("forget_keys"))
+    connection.execute(query("lake/forget_keys"))
     connection.execute("SET TimeZone = 'UTC'")
     # Of its own: two that spill to one directory overwrite each other's files and crash.
     connection.execute(f"SET temp_directory = '{_process_directory()}/{token_hex(8)}'")
@@ -76,7 +76,7 @@ def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
     if proxy_bypass(endpoint.hostname):
         connection.execute("SET http_proxy = ''")  # DuckDB knows HTTP_PROXY, but not NO_PROXY
     connection.execute(
-        query("object_store_secret"),
+        query("lake/object_store_secret"),
         {
             "key_id": keys.access_key_id,
             "secret": keys.secret_access_key,

@@ -18,8 +18,8 @@ import duckdb
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import Settings, load_settings
-from mastodon_pipeline.usage.tables.sql import query
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -70,7 +70,7 @@ class Lake:
         paths = list(files)
         if not paths:
             return {}
-        return dict(self.connection.execute(query("built_from"), {"files": paths}).fetchall())
+        return dict(self.connection.execute(query("lake/built_from"), {"files": paths}).fetchall())
 
 
 class LakeSource:
@@ -115,7 +115,7 @@ def empty_record_file(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
     """The path of a temporary `record.sql` file."""
     with TemporaryDirectory(prefix="mastodon_pipeline_") as directory:
         path = str(Path(directory, "record.parquet"))
-        connection.execute(query("record"), {"path": path})
+        connection.execute(query("lake/record"), {"path": path})
         yield path
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.landing.landed_index import index_landed
 from mastodon_pipeline.landing.sink_progress import (
     PartitionProgress,
@@ -22,7 +23,6 @@ from mastodon_pipeline.landing.sink_progress import (
     landable,
     sink_progress,
 )
-from mastodon_pipeline.landing.sql import query
 from mastodon_pipeline.settings import Settings
 
 EXAMPLES = 1000
@@ -72,7 +72,7 @@ def landing_completeness(settings: Settings, lake: duckdb.DuckDBPyConnection) ->
     bad = sorted(dead_lettered(settings))
     index_landed(settings, lake)
     counts = lake.execute(
-        query("missing_offsets"),
+        query("landing/missing_offsets"),
         {
             "partitions": [place.partition for place in partitions],
             "lows": [place.low for place in partitions],

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import duckdb
 
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.landing.connector_config import raw_folder
 from mastodon_pipeline.landing.landed import LandedFile, landed_files, receipts
-from mastodon_pipeline.landing.sql import query
 from mastodon_pipeline.settings import Settings
 
 SAVED_EVERY = 200
@@ -66,9 +66,10 @@ def landed_toots(settings: Settings, lake: duckdb.DuckDBPyConnection) -> LandedT
         return LandedToots(0, 0, 0, 0, None, None)
     newest_hour = max(file.hour for file in files)
     folder = f"s3://{settings.s3_bucket}/{raw_folder(settings)}/"
-    rows = lake.execute(query("landed_rows"), {"folder": folder}).fetchone()
+    rows = lake.execute(query("landing/landed_rows"), {"folder": folder}).fetchone()
     newest = lake.execute(
-        query("newest_toot"), {"files": [file.path for file in files if file.hour == newest_hour]}
+        query("landing/newest_toot"),
+        {"files": [file.path for file in files if file.hour == newest_hour]},
     ).fetchone()
     return LandedToots(
         files=len(files),
@@ -101,9 +102,9 @@ def index_landed(settings: Settings, lake: duckdb.DuckDBPyConnection) -> Indexed
     for number, folder in enumerate(changed, start=1):
         paths = [file.path for file in folders[folder]]
         values = {"folder": folder, "version": versions[folder], "files": paths}
-        lake.execute(query("index_folder"), values)
+        lake.execute(query("landing/index_folder"), values)
         if number % SAVED_EVERY == 0 or number == len(changed):
-            lake.execute(query("save_landed_index"), {"path": path})
+            lake.execute(query("landing/save_landed_index"), {"path": path})
     return Indexed(landed, sum(len(folders[folder]) for folder in changed))
 
 
@@ -111,10 +112,10 @@ def _load(
     lake: duckdb.DuckDBPyConnection, path: str, versions: Mapping[str, str]
 ) -> frozenset[str]:
     """The folders of which the index still knows what is in them now."""
-    lake.execute(query("landed_folder"))
+    lake.execute(query("landing/landed_folder"))
     with suppress(duckdb.Error):  # there is none yet, or one of another version of this
         lake.execute(
-            query("load_landed_index"),
+            query("landing/load_landed_index"),
             {"path": path, "folders": list(versions), "versions": list(versions.values())},
         )
     found = lake.execute("SELECT folder FROM landed_folder").fetchall()

@@ -7,9 +7,9 @@ from datetime import date, datetime
 import duckdb
 
 from mastodon_pipeline.lake.lake import Lake, StoredFile, fingerprint
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.maintenance.objects import Remover
 from mastodon_pipeline.maintenance.report import Report
-from mastodon_pipeline.maintenance.sql import query
 from mastodon_pipeline.maintenance.verification import why_not_verified
 
 
@@ -110,7 +110,7 @@ def _write_receipt(lake: Lake, hour: datetime, files: Sequence[StoredFile]) -> N
     """Before the first file is removed: from now on the hour's toots are never replaced."""
     path = f"{lake.layout.removed_hour(hour)}{fingerprint(files)}.parquet"
     values = {"files": [lake.empty_record, *(file.path for file in files)], "path": path}
-    lake.connection.execute(query("receipt"), values)
+    lake.connection.execute(query("maintenance/receipt"), values)
 
 
 def _records_of_their_own(lake: Lake, files: Sequence[StoredFile], others: Set[str]) -> int:
@@ -118,7 +118,7 @@ def _records_of_their_own(lake: Lake, files: Sequence[StoredFile], others: Set[s
         "files": [file.path for file in files],
         "others": [lake.empty_record, *sorted(others)],
     }
-    row = lake.connection.execute(query("records_of_their_own"), values).fetchone()
+    row = lake.connection.execute(query("maintenance/records_of_their_own"), values).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -8,7 +8,7 @@ import duckdb
 
 from mastodon_pipeline.errors import RecordsGone
 from mastodon_pipeline.lake.lake import Lake, StoredFile, fingerprint
-from mastodon_pipeline.maintenance.sql import query
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.checks.tables import hours_equal_recount
 from mastodon_pipeline.usage.tables.building import write_toots
 from mastodon_pipeline.usage.tables.removed_hours import hour_records
@@ -55,7 +55,7 @@ def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) 
 def _differing(lake: Lake, kept: str, rebuilt: str) -> str:
     values = {"kept": kept, "rebuilt": rebuilt}
     try:
-        row = lake.connection.execute(query("differing_toots"), values).fetchone()
+        row = lake.connection.execute(query("maintenance/differing_toots"), values).fetchone()
     except duckdb.BinderException:
         return "in their columns: they were made by another version of the query"
     return f"{row[0]} rows" if row and row[0] else ""

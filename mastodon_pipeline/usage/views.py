@@ -18,11 +18,11 @@ import duckdb
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline.usage.tables import coverage
 from mastodon_pipeline.usage.tables.building import DAILY_TABLES
 from mastodon_pipeline.usage.tables.languages import language_names
-from mastodon_pipeline.usage.tables.sql import query
 
 
 @contextmanager
@@ -94,5 +94,5 @@ def create_views(
         if table == "toots":
             names = language_names()
             values = {"codes": list(names), "names": list(names.values())}
-            connection.execute(query("language"), values)
-            connection.execute(query("mastodon_toot"))
+            connection.execute(query("usage/tables/language"), values)
+            connection.execute(query("usage/tables/mastodon_toot"))

@@ -3,7 +3,7 @@
 import duckdb
 import pytest
 
-from mastodon_pipeline.landing.sql import query
+from mastodon_pipeline.lake.queries import query
 
 Missing = list[tuple[int, int, int, list[int]]]
 
@@ -18,7 +18,7 @@ def missing(
 ) -> tuple[int, int, list[int]]:
     """Of one partition: how many landed, how many are missing, and the first of these."""
     with duckdb.connect() as lake:
-        lake.execute(query("landed_folder"))
+        lake.execute(query("landing/landed_folder"))
         for number, (partition, first, last) in enumerate(ranges):
             lake.execute(
                 "INSERT INTO landed_folder VALUES ($folder, '', 1, [{_partition: $partition,"
@@ -26,7 +26,7 @@ def missing(
                 {"folder": str(number), "partition": partition, "first": first, "last": last},
             )
         found: Missing = lake.execute(
-            query("missing_offsets"),
+            query("landing/missing_offsets"),
             {
                 "partitions": [0],
                 "lows": [low],
@@ -86,14 +86,14 @@ def test_a_folder_is_counted_as_ranges(tmp_path: object) -> None:
     """Copies once in the ranges, and each time in the rows."""
     path = f"{tmp_path}/a.parquet"
     with duckdb.connect() as lake:
-        lake.execute(query("landed_folder"))
+        lake.execute(query("landing/landed_folder"))
         lake.execute(
             "COPY (SELECT unnest([0, 0, 0, 0, 1, 1]) AS _partition,"
             " unnest([4, 5, 5, 9, 5, 6])::BIGINT AS _offset) TO $path",
             {"path": path},
         )
         values = {"folder": "here", "version": "1", "files": [path]}
-        lake.execute(query("index_folder"), values)
+        lake.execute(query("landing/index_folder"), values)
         (found,) = lake.execute("FROM landed_folder").fetchall()
     assert found[:3] == ("here", "1", 6)
     assert [tuple(stretch.values()) for stretch in found[3]] == [(0, 4, 5), (0, 9, 9), (1, 5, 6)]

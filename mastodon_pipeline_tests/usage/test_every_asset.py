@@ -12,13 +12,13 @@ import pytest
 
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import REPOSITORY
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.tables.building import DAILY_TABLES
 from mastodon_pipeline.usage.tables.coverage import build_server_coverage
 from mastodon_pipeline.usage.tables.lineage import LINEAGE
 from mastodon_pipeline.usage.tables.server_activity import ReportedWeek, ServerReport
-from mastodon_pipeline.usage.tables.sql import query
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
@@ -132,7 +132,9 @@ def test_a_table_says_of_which_columns_it_is_made(
     schema = json.loads((REPOSITORY / "infra/avro/mastodon-topic-value.avsc").read_text())
     landed = {field["name"] for field in schema["fields"]}
     upstream = {dep.asset_key.to_user_string() for dep in SPECS[name].deps}
-    asked = query(name) + (query("counted_by_day") if name == "server_coverage" else "")
+    asked = query(f"usage/tables/{name}") + (
+        query("usage/tables/counted_by_day") if name == "server_coverage" else ""
+    )
     for deps in lineage.deps_by_column.values():
         for dep in deps:
             source = dep.asset_key.to_user_string()

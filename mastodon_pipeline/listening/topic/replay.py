@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import duckdb
 
 from mastodon_pipeline.errors import DeliveryFailed, ReplayError
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.listening.records.record import FUTURE_TOLERANCE_MS, Record
 from mastodon_pipeline.listening.records.sink import DeadLetter, TootSink
-from mastodon_pipeline.listening.topic.sql import query
 
 OURS = frozenset({"event", "uri", "status_id", "base_url", "created_at", "mastodon_text"})
 """Columns by which a landed record of the topic is known."""
@@ -58,10 +58,14 @@ class ParquetToots:
         self._paths = {"paths": list(globs)}
         self._connection = connect()
         try:
-            described = self._connection.execute(query("replay_columns"), self._paths).fetchall()
+            described = self._connection.execute(
+                query("listening/topic/replay_columns"), self._paths
+            ).fetchall()
             names = {row[0] for row in described}
-            self._query = query(_query_for(names))
-            [self.rows] = self._connection.execute(query("replay_count"), self._paths).fetchall()[0]
+            self._query = query(f"listening/topic/{_query_for(names)}")
+            [self.rows] = self._connection.execute(
+                query("listening/topic/replay_count"), self._paths
+            ).fetchall()[0]
         except duckdb.Error as error:
             self._connection.close()
             raise ReplayError(_told(error)) from None

@@ -13,9 +13,9 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mastodon_pipeline.lake.lake import Lake, StoredFile, fingerprint
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.charts.drawing import texts_in, with_texts
 from mastodon_pipeline.usage.checks.tables import Finding
-from mastodon_pipeline.usage.tables.sql import query
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,9 @@ def chart_shows_its_table(lake: Lake, chart: Chart, days: Iterable[date], now: d
         stored = [file for file in lake.list_files(path) if file.path == path]
         if not stored:
             continue
-        ((png,),) = lake.connection.execute(query("picture"), {"path": path}).fetchall()
+        ((png,),) = lake.connection.execute(
+            query("usage/tables/picture"), {"path": path}
+        ).fetchall()
         told = texts_in(png)
         files = chart.files(lake, day)
         if told.get("drawn_from") == fingerprint(files):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.charts.drawing import drawn, label
-from mastodon_pipeline.usage.tables.sql import query
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ def daily_rows(lake: Lake, day: date, table: str) -> "pd.DataFrame":
             f"{table} of {day} has not been built; materialise it too:"
             f" --select {table}+ --partition {day}"
         )
-    return lake.connection.execute(query("daily_chart"), {"daily_file": path}).df()
+    return lake.connection.execute(query("usage/tables/daily_chart"), {"daily_file": path}).df()
 
 
 def draw_hours_of_day(rows: "pd.DataFrame", day: date) -> bytes:

@@ -7,8 +7,8 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.charts.drawing import drawn, label
-from mastodon_pipeline.usage.tables.sql import query
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def toots_per_server_rows(lake: Lake, day: date, top: int = TOP_SERVERS) -> "pd.
     if not files:
         return lake.connection.sql("SELECT 0 AS hour_of_day, '' AS server, 0 AS toots LIMIT 0").df()
     values = {"usage_files": files, "top": top}
-    return lake.connection.execute(query("toots_per_server_chart"), values).df()
+    return lake.connection.execute(query("usage/tables/toots_per_server_chart"), values).df()
 
 
 def servers_by_hour_rows(lake: Lake, day: date) -> "pd.DataFrame":

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from mastodon_pipeline.lake.lake import Lake, StoredFile, fingerprint
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.checks.tables import Finding
 from mastodon_pipeline.usage.tables.building import DAILY_TABLES
-from mastodon_pipeline.usage.tables.sql import query
 
 HOUR = timedelta(hours=1)
 LOOK_BACK_HOURS = 48
@@ -138,5 +138,7 @@ def _records(lake: Lake, files: Iterable[StoredFile]) -> int:
     paths = [file.path for file in files if file.path.endswith(".parquet")][:COUNTED_FILES]
     if not paths:
         return 0
-    ((records,),) = lake.connection.execute(query("records_in"), {"files": paths}).fetchall()
+    ((records,),) = lake.connection.execute(
+        query("usage/tables/records_in"), {"files": paths}
+    ).fetchall()
     return int(records)

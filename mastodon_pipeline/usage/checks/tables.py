@@ -6,9 +6,9 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from mastodon_pipeline.lake.lake import Lake, fingerprint
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.tables.clock_skew import told_before
 from mastodon_pipeline.usage.tables.removed_hours import HourRecords, hour_records
-from mastodon_pipeline.usage.tables.sql import query
 
 SHOWN = 5
 """Faults that a finding lists one by one."""
@@ -189,7 +189,7 @@ def _by_pattern(lake: Lake, hour: datetime, records: HourRecords) -> list[str]:
 
 
 def _rows(lake: Lake, name: str, **values: object) -> list[tuple[Any, ...]]:
-    return lake.connection.execute(query(name), values).fetchall()
+    return lake.connection.execute(query(f"usage/tables/{name}"), values).fetchall()
 
 
 _COUNTED = ("toots", "users", "bots", "replies", "languages", "seen_by")

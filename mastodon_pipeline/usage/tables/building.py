@@ -14,11 +14,11 @@ from pathlib import Path
 
 from mastodon_pipeline.errors import RecordsGone, TableError
 from mastodon_pipeline.lake.lake import Lake, fingerprint
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.tables.clock_skew import told_before
 from mastodon_pipeline.usage.tables.languages import language_names
 from mastodon_pipeline.usage.tables.removed_hours import HourRecords, hour_records
-from mastodon_pipeline.usage.tables.sql import query
 
 
 def _languages() -> dict[str, object]:
@@ -143,7 +143,9 @@ def write_table(lake: Lake, table: str, path: str, values: Mapping[str, object])
     """Writes a file by the query of the table's name with these parameters; how many rows."""
     if "://" not in path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    row = lake.connection.execute(query(table), {**values, "path": path}).fetchone()
+    row = lake.connection.execute(
+        query(f"usage/tables/{table}"), {**values, "path": path}
+    ).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 
 from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.checks.tables import Finding
 from mastodon_pipeline.usage.tables.building import BuiltTable, count_rows, write_table
 from mastodon_pipeline.usage.tables.server_activity import WEEK, ServerReport
-from mastodon_pipeline.usage.tables.sql import query
 
 TABLE = "server_coverage"
 ENOUGH_STATUSES = 50
@@ -58,7 +58,7 @@ def coverage_is_plausible(lake: Lake, table: str, days: Iterable[date]) -> Findi
         if not lake.parquet_files(path):
             continue
         ((reporting, silent),) = lake.connection.execute(
-            query("servers_in_coverage"), {"coverage_file": path}
+            query("usage/tables/servers_in_coverage"), {"coverage_file": path}
         ).fetchall()
         compared, unsettled = compared + reporting, unsettled + silent
         values = {
@@ -68,7 +68,7 @@ def coverage_is_plausible(lake: Lake, table: str, days: Iterable[date]) -> Findi
             "least_of_former": LEAST_OF_FORMER,
         }
         for server, first, last, toots, reported, former in lake.connection.execute(
-            query("coverage_faults"), values
+            query("usage/tables/coverage_faults"), values
         ).fetchall():
             told = f"{server}, {first} to {last}: {toots} toots of {reported} reported statuses"
             faults.append(
@@ -83,7 +83,7 @@ def _counted(lake: Lake, files: list[str], servers: list[str]) -> list[dict[str,
     if not files:
         return []
     values = {"usage_files": files, "servers": servers}
-    found = lake.connection.execute(query("counted_by_day"), values).fetchall()
+    found = lake.connection.execute(query("usage/tables/counted_by_day"), values).fetchall()
     names = ("server", "day", "toots", "hours")
     return [dict(zip(names, row, strict=True)) for row in found]
 

@@ -8,10 +8,10 @@ import dagster as dg
 
 from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.checks import tables as checks
 from mastodon_pipeline.usage.partitions import HOUR_KEY
 from mastodon_pipeline.usage.tables import building as tables
-from mastodon_pipeline.usage.tables.sql import query
 
 Partition = TypeVar("Partition", datetime, date)
 OWNERS = ["team:mastodon-pipeline"]
@@ -31,7 +31,7 @@ DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(
 
 def shown_sql(name: str) -> dg.MarkdownMetadataValue:
     """A query of this stage, as the UI shows it."""
-    return dg.MetadataValue.md(f"```sql\n{query(name)}```")
+    return dg.MetadataValue.md(f"```sql\n{query(f'usage/tables/{name}')}```")
 
 
 def build(

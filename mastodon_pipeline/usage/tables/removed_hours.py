@@ -29,7 +29,7 @@ from uuid import uuid4
 
 from mastodon_pipeline.errors import RecordsGone
 from mastodon_pipeline.lake.lake import Lake, StoredFile
-from mastodon_pipeline.usage.tables.sql import query
+from mastodon_pipeline.lake.queries import query
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,9 @@ def hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
     # A name of its own: DuckDB may remember what a file of the same name held.
     kept = Path(lake.empty_record).with_name(f"kept-{uuid4().hex}.parquet")
     try:
-        lake.connection.execute(query("kept_records"), {"toots_file": toots, "path": str(kept)})
+        lake.connection.execute(
+            query("usage/tables/kept_records"), {"toots_file": toots, "path": str(kept)}
+        )
         yield HourRecords(landed, (*paths, str(kept)), removed=True)
     finally:
         kept.unlink(missing_ok=True)
