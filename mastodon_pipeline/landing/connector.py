@@ -178,7 +178,7 @@ def _validate(connect: ConnectRest, config: dict[str, str]) -> None:
         told = "; ".join(f"{problem.key}: {problem.message}" for problem in problems)
         raise ConnectorError(
             f"Kafka Connect rejects the config of {config['name']}: {told}. Its template is in"
-            " infra/connect/, its values come from the settings"
+            " mastodon_pipeline/schemas/, its values come from the settings"
         )
 
 

@@ -1,19 +1,17 @@
 """The sink connector's configuration: the reviewed JSON with the settings filled in.
 
-`infra/connect/iceberg-sink.json` or, with SINK=s3, `infra/connect/s3-sink.json`. Placeholders are
+`schemas/iceberg-sink.json` or, with SINK=s3, `schemas/s3-sink.json`. Placeholders are
 written `@{name}`: `$` has a meaning in Kafka Connect's own values (`InsertField$Value`,
 `${env:NAME}`). No key of the object store is among them: both sinks use AWS's default chain in
 the worker's own process, so Connect's REST API has no secret to give back.
 """
 
 import json
-from pathlib import Path
 from string import Template
 
-from mastodon_pipeline.errors import SettingsError
-from mastodon_pipeline.settings import REPOSITORY, Settings
+from mastodon_pipeline.schemas import connector_template
+from mastodon_pipeline.settings import Settings
 
-CONFIG_DIRECTORY = REPOSITORY / "infra" / "connect"
 CONTROL_TOPIC = "control-iceberg"
 """Where the Iceberg sink's tasks and their coordinator talk; several connectors may share it."""
 
@@ -32,17 +30,8 @@ def removed_folder(settings: Settings) -> str:
     return f"removed/{settings.kafka_topic}"
 
 
-def connector_config(settings: Settings, directory: Path = CONFIG_DIRECTORY) -> dict[str, str]:
-    """The wanted configuration of the sink that the settings choose.
-
-    Raises SettingsError where the file is missing, is not a flat JSON object of strings, or has
-    a placeholder that no setting fills.
-    """
-    path = directory / f"{settings.sink}-sink.json"
-    try:
-        texts: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"the sink's config {path} cannot be read: {error}") from None
+def connector_config(settings: Settings) -> dict[str, str]:
+    """Return the configuration of the sink that the settings choose."""
     values = {
         "tasks": str(settings.sink_tasks),
         "topic": settings.kafka_topic,
@@ -56,14 +45,6 @@ def connector_config(settings: Settings, directory: Path = CONFIG_DIRECTORY) -> 
         "region": settings.aws_region,
         "s3_endpoint": settings.connect_s3_endpoint or settings.s3_endpoint,
     }
-    config = {"name": settings.connector_name}
-    for key, text in texts.items():
-        try:
-            config[key] = _Placeholders(text).substitute(values)
-        except KeyError as missing:
-            raise SettingsError(
-                f"{path}: {key} has the placeholder {missing}, which is none of {', '.join(values)}"
-            ) from None
-        except (ValueError, TypeError) as error:
-            raise SettingsError(f"{path}: {key} must be a text: {error}") from None
-    return config
+    template: dict[str, str] = json.loads(connector_template(settings.sink))
+    filled = {key: _Placeholders(text).substitute(values) for key, text in template.items()}
+    return {"name": settings.connector_name, **filled}

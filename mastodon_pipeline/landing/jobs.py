@@ -18,7 +18,7 @@ class ApplyConfig(dg.Config):
 
 @dg.op(
     description=(
-        "Makes the Kafka Connect sink run with the reviewed config of infra/connect/: ensures the"
+        "Makes the Kafka Connect sink run with its reviewed config (schemas/): ensures the"
         " bucket and the topics, validates, puts, restarts what failed, waits for RUNNING."
     ),
     tags={"kind": "kafka"},

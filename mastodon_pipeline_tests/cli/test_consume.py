@@ -20,7 +20,8 @@ from mastodon_pipeline.errors import KafkaUnavailable, RegistryUnavailable, Topi
 from mastodon_pipeline.listening.records.sink import DeadLetter
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
 from mastodon_pipeline.listening.topic.producer import kafka_producer
-from mastodon_pipeline.listening.topic.schema import SCHEMA_FILE, encode, register
+from mastodon_pipeline.listening.topic.schema import encode, register
+from mastodon_pipeline.schemas import schema_text
 from mastodon_pipeline.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -84,7 +85,7 @@ def test_a_value_that_is_no_record_is_told_and_passed_over(settings: Settings) -
 
 def test_older_and_newer_records_read_alike(settings: Settings) -> None:
     """Each is decoded with the schema it was written with, and told in this checkout's fields."""
-    schema = json.loads(SCHEMA_FILE.read_text())
+    schema = json.loads(schema_text())
     fields = schema["fields"]
     older = schema | {"fields": [f for f in fields if f["name"] not in ("app", "indexable")]}
     newer = schema | {"fields": [{"name": "mood", "type": "string", "default": ""}, *fields]}

@@ -1,12 +1,10 @@
 """The sink's configuration is the reviewed file with the settings filled in, and no secret."""
 
 import json
-from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.settings import load_settings
 
@@ -87,28 +85,3 @@ def test_both_sinks_add_the_kafka_coordinates_and_drop_tombstones(sink: Sink) ->
     assert inserted == {"_partition", "_offset", "_ts"}
     assert config["errors.tolerance"] == "all"
     assert config["errors.deadletterqueue.context.headers.enable"] == "true"
-
-
-def write_sink(directory: Path, config: object) -> Path:
-    (directory / "iceberg-sink.json").write_text(json.dumps(config))
-    return directory
-
-
-def test_an_unknown_placeholder_is_an_error_that_names_it(tmp_path: Path) -> None:
-    """A template that asks for what no setting gives is refused, with the key and the name."""
-    directory = write_sink(tmp_path, {"topics": "@{topik}"})
-    with pytest.raises(SettingsError, match=r"topics has the placeholder 'topik'"):
-        connector_config(load_settings(), directory)
-
-
-def test_a_stray_delimiter_is_an_error(tmp_path: Path) -> None:
-    """Half a placeholder is a mistake in the file, not a value."""
-    directory = write_sink(tmp_path, {"topics": "@{topic"})
-    with pytest.raises(SettingsError, match="topics"):
-        connector_config(load_settings(), directory)
-
-
-def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    """The path stands in the message."""
-    with pytest.raises(SettingsError, match=r"iceberg-sink\.json"):
-        connector_config(load_settings(), tmp_path)

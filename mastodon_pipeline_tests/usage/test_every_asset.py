@@ -13,7 +13,7 @@ import pytest
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.settings import REPOSITORY
+from mastodon_pipeline.schemas import schema_text
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.tables.building import DAILY_TABLES
 from mastodon_pipeline.usage.tables.coverage import build_server_coverage
@@ -129,7 +129,7 @@ def test_a_table_says_of_which_columns_it_is_made(
     lineage = SPECS[name].metadata["dagster/column_lineage"]
     assert lineage == LINEAGE[name]
     assert set(lineage.deps_by_column) == set(columns_of(lake, name))
-    schema = json.loads((REPOSITORY / "infra/avro/mastodon-topic-value.avsc").read_text())
+    schema = json.loads(schema_text())
     landed = {field["name"] for field in schema["fields"]}
     upstream = {dep.asset_key.to_user_string() for dep in SPECS[name].deps}
     asked = query(f"usage/tables/{name}") + (

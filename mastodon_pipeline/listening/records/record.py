@@ -1,4 +1,4 @@
-"""One event of one server as the record of `infra/avro/mastodon-topic-value.avsc`.
+"""One event of one server as the record of `schemas/mastodon-topic-value.avsc`.
 
 **Who said "do not index me".** Mastodon's account has two marks. `noindex` is the author's wish
 that search engines stay away: their text is not kept, `mastodon_text` is '' (the counts remain,

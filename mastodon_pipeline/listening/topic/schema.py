@@ -1,4 +1,4 @@
-"""The Avro schema of the topic: read from `infra/avro`, registered, guarded against breaking.
+"""The Avro schema of the topic: registered, guarded against breaking.
 
 Confluent's wire format: a zero byte, the schema's id (4 bytes, big-endian), the Avro body.
 See: https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/
@@ -23,16 +23,16 @@ from fastavro.read import SchemaResolutionError
 
 from mastodon_pipeline.errors import RegistryUnavailable, SchemaIncompatible
 from mastodon_pipeline.listening.topic.encoding import NOT_PLAIN, encoded
-from mastodon_pipeline.settings import REPOSITORY, Settings
+from mastodon_pipeline.schemas import schema_text
+from mastodon_pipeline.settings import Settings
 
-SCHEMA_FILE = REPOSITORY / "infra" / "avro" / "mastodon-topic-value.avsc"
 _HEADER = struct.Struct(">bI")
 
 
 @cache
 def toot_schema() -> Any:
     """The record's schema, parsed for fastavro."""
-    return parse_schema(json.loads(SCHEMA_FILE.read_text()))
+    return parse_schema(json.loads(schema_text()))
 
 
 def registry_client(settings: Settings) -> SchemaRegistryClient:
@@ -47,14 +47,14 @@ def value_subject(settings: Settings) -> str:
     return f"{settings.kafka_topic}-value"
 
 
-def register(settings: Settings, schema_text: str | None = None) -> int:
+def register(settings: Settings, text: str | None = None) -> int:
     """Registers the schema with BACKWARD compatibility enforced; returns its id.
 
     Doing it again changes nothing. Raises RegistryUnavailable, or SchemaIncompatible where
     the schema could not read what is already in the topic.
     """
     subject = value_subject(settings)
-    schema = Schema(schema_text or SCHEMA_FILE.read_text(), "AVRO")
+    schema = Schema(text or schema_text(), "AVRO")
     backward = ServerConfig(compatibility=ConfigCompatibilityLevel.BACKWARD)
     try:
         with registry_client(settings) as client:

@@ -34,13 +34,13 @@ from mastodon_pipeline.listening.supervising.topic_observation import observe_to
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
 from mastodon_pipeline.listening.topic.positions import KeptPosition
 from mastodon_pipeline.listening.topic.schema import (
-    SCHEMA_FILE,
     decode,
     register,
     registry_client,
     value_subject,
 )
 from mastodon_pipeline.listening.topic.topics import admin_client, ensure_topics
+from mastodon_pipeline.schemas import schema_text
 from mastodon_pipeline.settings import Settings, parse_server
 from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
 from mastodon_pipeline_tests.support.recording_sink import wait_until
@@ -87,7 +87,7 @@ def uris(settings: Settings) -> Counter[str]:
 
 def changed_schema(name: str, **change: object) -> str:
     """The schema with one field changed, or added."""
-    schema = json.loads(SCHEMA_FILE.read_text())
+    schema = json.loads(schema_text())
     known = {field["name"]: field for field in schema["fields"]}
     if name in known:
         known[name].update(change)
