@@ -1,0 +1,24 @@
+"""Wait for a condition that another thread or process brings about."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(
+    condition: Callable[[], T], message: str | Callable[[], str], timeout_seconds: float = 60.0
+) -> T:
+    """Poll `condition` every 0.1 s and return its first truthy value.
+
+    Fails the test with `message` once `timeout_seconds` have passed; a callable message is
+    called then, so that it can describe the last state.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not (value := condition()):
+        if time.monotonic() >= deadline:
+            text = message() if callable(message) else message
+            raise AssertionError(f"not within {timeout_seconds:g} s: {text}")
+        time.sleep(0.1)
+    return value
