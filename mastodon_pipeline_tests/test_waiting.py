@@ -12,4 +12,4 @@ def test_wait_until_returns_the_first_truthy_value() -> None:
 
 def test_wait_until_fails_with_its_message_after_the_timeout() -> None:
     with pytest.raises(AssertionError, match=r"not within 0.2 s: still empty"):
-        wait_until(lambda: [], lambda: "still empty", timeout_seconds=0.2)
+        wait_until(list, lambda: "still empty", timeout_seconds=0.2)
