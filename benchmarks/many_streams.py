@@ -23,9 +23,9 @@ import httpx
 import psutil
 
 from mastodon_pipeline.listening.following.listener import Listener
+from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.records.record import Record
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
-from mastodon_pipeline.listening.topic.positions import KeptPosition
 from mastodon_pipeline.settings import REPOSITORY, Server, load_settings
 
 TOKEN_VARIABLE = "MASTODON_TOKEN_MANY_STREAMS"
@@ -64,11 +64,11 @@ class CountingSink:
 class NoPositions:
     """Every feed begins anew."""
 
-    def read(self) -> dict[str, KeptPosition]:
+    def read(self) -> dict[str, SavedPosition]:
         """None."""
         return {}
 
-    def write(self, key: str, position: KeptPosition) -> None:
+    def write(self, key: str, position: SavedPosition) -> None:
         """Forgotten."""
 
     def flush(self) -> None:

@@ -13,10 +13,10 @@ import click
 
 from mastodon_pipeline.errors import DeliveryFailed
 from mastodon_pipeline.listening.following.listener import Listener
+from mastodon_pipeline.listening.following.position_store import PositionStore, SavedPosition
 from mastodon_pipeline.listening.records.record import Record
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter, TootSink
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
-from mastodon_pipeline.listening.topic.positions import KeptPosition, PositionStore
 from mastodon_pipeline.settings import load_settings, parse_server
 
 
@@ -73,10 +73,10 @@ class PrintingSink:
 class _NoPositions:
     """Without Kafka there is nowhere to remember: listening begins at the newest toot."""
 
-    def read(self) -> dict[str, KeptPosition]:
+    def read(self) -> dict[str, SavedPosition]:
         return {}
 
-    def write(self, key: str, position: KeptPosition) -> None:
+    def write(self, key: str, position: SavedPosition) -> None:
         pass
 
     def flush(self) -> None:

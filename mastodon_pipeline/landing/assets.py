@@ -10,7 +10,7 @@ from mastodon_pipeline.lake.connection import LakeResource
 from mastodon_pipeline.landing.completeness import Completeness, landing_completeness
 from mastodon_pipeline.landing.landed_index import LandedToots, landed_toots
 from mastodon_pipeline.landing.sink_progress import PartitionProgress, sink_progress
-from mastodon_pipeline.listening.supervising.topic_observation import TOPIC_ASSET
+from mastodon_pipeline.listening.supervising.topic_asset import TOPIC_ASSET
 from mastodon_pipeline.settings import load_settings
 
 LANDED_ASSET = dg.AssetKey("landed_toots")

@@ -12,8 +12,8 @@ import dagster as dg
 
 from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.listening.supervising.checks import report_evaluation
-from mastodon_pipeline.listening.supervising.topic_observation import (
-    TOPIC_ASSET,
+from mastodon_pipeline.listening.supervising.topic_asset import TOPIC_ASSET
+from mastodon_pipeline.listening.topic.observation import (
     TopicObservation,
     observe_topic,
 )

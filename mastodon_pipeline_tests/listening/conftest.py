@@ -9,8 +9,8 @@ import pytest
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.listening.client.backoff import Backoff
 from mastodon_pipeline.listening.following.listener import Listener
+from mastodon_pipeline.listening.following.position_store import PositionStore
 from mastodon_pipeline.listening.records.sink import TootSink
-from mastodon_pipeline.listening.topic.positions import PositionStore
 from mastodon_pipeline.settings import Server, Settings
 
 

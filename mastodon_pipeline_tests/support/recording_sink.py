@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable
 
+from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.records.record import Record
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
-from mastodon_pipeline.listening.topic.positions import KeptPosition
 
 
 class RecordingSink:
@@ -51,17 +51,17 @@ class MemoryPositions:
     """Positions that survive a listener, within a test."""
 
     def __init__(self) -> None:
-        self.positions: dict[str, KeptPosition] = {}
+        self.positions: dict[str, SavedPosition] = {}
 
     @property
     def kept(self) -> dict[str, str]:
         """The ids up to which each feed has been read."""
         return {key: p.last_id for key, p in self.positions.items() if p.last_id is not None}
 
-    def read(self) -> dict[str, KeptPosition]:
+    def read(self) -> dict[str, SavedPosition]:
         return dict(self.positions)
 
-    def write(self, key: str, position: KeptPosition) -> None:
+    def write(self, key: str, position: SavedPosition) -> None:
         self.positions[key] = position
 
     def flush(self) -> None:

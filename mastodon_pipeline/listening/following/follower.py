@@ -39,6 +39,7 @@ from mastodon_pipeline.listening.following.discovery import (
 from mastodon_pipeline.listening.following.gaps import GapFilling
 from mastodon_pipeline.listening.following.polling import poll_timeline
 from mastodon_pipeline.listening.following.position import FeedPosition, Gap
+from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.recorder import RecordingListener, TootRecorder
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.streaming import Sweeper, follow_events
@@ -46,7 +47,6 @@ from mastodon_pipeline.listening.following.timeline import TimelineReader
 from mastodon_pipeline.listening.following.websocket import follow_messages
 from mastodon_pipeline.listening.records.record import ObservingServer, SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
-from mastodon_pipeline.listening.topic.positions import KeptPosition
 from mastodon_pipeline.settings import Server, Settings
 
 _log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class ServerFollower:
         server: Server,
         shared: SharedByFollowers,
         position: FeedPosition,
-        kept: KeptPosition,
+        kept: SavedPosition,
         backoff: Backoff | None = None,
     ) -> None:
         self.server = server
@@ -154,12 +154,12 @@ class ServerFollower:
         found = self._discovery
         return self._streaming is not None and found is not None and time.monotonic() >= found.until
 
-    def keep_position(self, write: Callable[[KeptPosition], None]) -> None:
+    def keep_position(self, write: Callable[[SavedPosition], None]) -> None:
         """Writes what is to be remembered of the server, where it has changed."""
         # In this order: a gap is told of before the position passes it.
         last_id = self.position.safe()
         found = self._discovery.found if self._discovery else self.kept.discovered
-        kept = KeptPosition(last_id, self.statistics.unfilled_gaps, found)
+        kept = SavedPosition(last_id, self.statistics.unfilled_gaps, found)
         if kept != self.kept:
             write(kept)
             self.kept = kept

@@ -20,11 +20,15 @@ from mastodon_pipeline.listening.client.rate_budget import RateBudgets
 from mastodon_pipeline.listening.following.discoverer import Discoverer
 from mastodon_pipeline.listening.following.follower import ServerFollower, SharedByFollowers
 from mastodon_pipeline.listening.following.position import FeedPosition, overlap_ms
+from mastodon_pipeline.listening.following.position_store import (
+    PositionStore,
+    SavedPosition,
+    feed_key,
+)
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.streaming import Sweeper
 from mastodon_pipeline.listening.records.record import SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
-from mastodon_pipeline.listening.topic.positions import KeptPosition, PositionStore, position_key
 from mastodon_pipeline.settings import Server, Settings
 
 SAVE_POSITIONS_SECONDS = 2.0
@@ -80,7 +84,7 @@ class Listener:
         self._loop_ready = Event()
         self._stopping = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._followers = {position_key(server): self._follower(server) for server in servers}
+        self._followers = {_key(server): self._follower(server) for server in servers}
         self._left: dict[str, ServerFollower] = {}
         """Followers of servers that are not wanted any more; their last toots are on their way."""
 
@@ -158,7 +162,7 @@ class Listener:
 
     def _save_positions(self) -> None:
         for follower in (*self._followers.values(), *self._left.values()):
-            follower.keep_position(partial(self._positions.write, position_key(follower.server)))
+            follower.keep_position(partial(self._positions.write, _key(follower.server)))
 
     def _failed(self, error: Exception) -> None:
         if not self._stop.is_set():
@@ -204,12 +208,12 @@ class Listener:
                     asking.add(task)
                     task.add_done_callback(asking.discard)
 
-    def _change(self, servers: Sequence[Server], known: dict[str, KeptPosition]) -> None:
+    def _change(self, servers: Sequence[Server], known: dict[str, SavedPosition]) -> None:
         self._known = known
         before = self._followers
         followers: dict[str, ServerFollower] = {}
         for server in servers:
-            key = position_key(server)
+            key = _key(server)
             present = before.get(key)
             if present is not None and present.server == server:
                 followers[key] = present
@@ -227,7 +231,7 @@ class Listener:
                 self._start(key, follower, after=self._tasks.get(key))
 
     def _follower(self, server: Server, before: ServerFollower | None = None) -> ServerFollower:
-        kept = before.kept if before else self._known.get(position_key(server), KeptPosition())
+        kept = before.kept if before else self._known.get(_key(server), SavedPosition())
         position = (
             before.position if before else FeedPosition(kept.last_id, overlap_ms(server.feed))
         )
@@ -249,3 +253,7 @@ class Listener:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("%s has failed", task.get_name(), exc_info=error)
             self._failed(error if isinstance(error, Exception) else RuntimeError(str(error)))
+
+
+def _key(server: Server) -> str:
+    return feed_key(server.base_url, server.feed)

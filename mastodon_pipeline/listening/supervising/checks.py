@@ -23,7 +23,7 @@ from mastodon_pipeline.listening.supervising.reports import (
     server_key,
 )
 from mastodon_pipeline.listening.supervising.runs import assignments_of
-from mastodon_pipeline.listening.supervising.topic_observation import TOPIC_ASSET
+from mastodon_pipeline.listening.supervising.topic_asset import TOPIC_ASSET
 from mastodon_pipeline.settings import Server, load_settings
 
 CHECK_NAME = "wanted_servers_are_heard"

@@ -33,7 +33,7 @@ from mastodon_pipeline.listening.supervising.runs import (
     predecessor,
     successor,
 )
-from mastodon_pipeline.listening.supervising.topic_observation import TOPIC_ASSET
+from mastodon_pipeline.listening.supervising.topic_asset import TOPIC_ASSET
 from mastodon_pipeline.settings import Server, Settings
 
 BEAT_SECONDS = 5.0

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from threading import Event
 
 from mastodon_pipeline.listening.following.listener import Listener
+from mastodon_pipeline.listening.following.position_store import PositionStore
 from mastodon_pipeline.listening.records.sink import TootSink
-from mastodon_pipeline.listening.topic.positions import KafkaPositions, PositionStore
+from mastodon_pipeline.listening.topic.positions import KafkaPositions
 from mastodon_pipeline.listening.topic.producer import TootProducer, kafka_producer
 from mastodon_pipeline.listening.topic.recall import recall
 from mastodon_pipeline.listening.topic.schema import register

@@ -8,49 +8,20 @@ between makes the next listener read some toots again, never fewer.
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from mastodon_pipeline.errors import KafkaUnavailable
-from mastodon_pipeline.listening.following.discovery import Discovered
-from mastodon_pipeline.listening.following.statistics import UnfilledGap
+from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.topic.topics import bounds, unreachable
-from mastodon_pipeline.settings import Server, Settings
+from mastodon_pipeline.settings import Settings
 
 _DEADLINE = 20.0
 
 
-class KeptPosition(msgspec.Struct, frozen=True):
-    """What is remembered of one server's feed."""
-
-    last_id: str | None = None
-    """Everything up to this id is in Kafka; None where nothing has been read yet."""
-    unfilled_gaps: tuple[UnfilledGap, ...] = ()
-    discovered: Discovered | None = None
-
-
-class _Value(KeptPosition, frozen=True, kw_only=True):
+class _Value(SavedPosition, frozen=True, kw_only=True):
     written_at: str
-
-
-class PositionStore(Protocol):
-    """Keeps what is remembered of each feed."""
-
-    def read(self) -> dict[str, KeptPosition]:
-        """Everything that is remembered, by `position_key`."""
-
-    def write(self, key: str, position: KeptPosition) -> None:
-        """Keeps one position; it may reach the store a moment later."""
-
-    def flush(self) -> None:
-        """Waits, some seconds at most, until what was written has reached the store."""
-
-
-def position_key(server: Server) -> str:
-    """The key of a server's feed: ids of different feeds and servers do not compare."""
-    return f"{server.base_url} {server.feed}"
 
 
 class KafkaPositions:
@@ -60,7 +31,7 @@ class KafkaPositions:
         self._producer = producer
         self._settings = settings
 
-    def write(self, key: str, position: KeptPosition) -> None:
+    def write(self, key: str, position: SavedPosition) -> None:
         """Produces one position; `flush` makes it sure."""
         value = msgspec.json.encode(
             _Value(
@@ -79,7 +50,7 @@ class KafkaPositions:
         """Waits for the broker, 5 s at most; what is not acknowledged then is read again."""
         self._producer.flush(5)
 
-    def read(self) -> dict[str, KeptPosition]:
+    def read(self) -> dict[str, SavedPosition]:
         """Reads the whole topic, which compaction keeps small. Raises KafkaUnavailable."""
         consumer = Consumer(
             {
@@ -97,12 +68,12 @@ class KafkaPositions:
         finally:
             consumer.close()
 
-    def _read(self, consumer: Consumer) -> dict[str, KeptPosition]:
+    def _read(self, consumer: Consumer) -> dict[str, SavedPosition]:
         topic = self._settings.positions_topic
         partition = TopicPartition(topic, 0)
         low, end = bounds(consumer, partition, _DEADLINE)
         consumer.assign([TopicPartition(topic, 0, low)])
-        found: dict[str, KeptPosition] = {}
+        found: dict[str, SavedPosition] = {}
         deadline = time.monotonic() + _DEADLINE
         while _place(consumer, partition, low) < end:
             if time.monotonic() > deadline:
@@ -116,9 +87,9 @@ class KafkaPositions:
         return found
 
 
-def decode_position(value: bytes) -> KeptPosition:
+def decode_position(value: bytes) -> SavedPosition:
     """The position in a record's value, whichever version of the listener wrote it."""
-    return msgspec.json.decode(value, type=KeptPosition)
+    return msgspec.json.decode(value, type=SavedPosition)
 
 
 def _place(consumer: Consumer, partition: TopicPartition, low: int) -> int:

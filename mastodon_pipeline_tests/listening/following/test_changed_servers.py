@@ -7,7 +7,7 @@ import pytest
 from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline.listening.topic.positions import position_key
+from mastodon_pipeline.listening.following.position_store import feed_key
 from mastodon_pipeline.settings import parse_server
 from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
 from mastodon_pipeline_tests.support.recording_sink import (
@@ -39,7 +39,9 @@ def test_a_server_that_changes_hands_loses_nothing(monkeypatch: pytest.MonkeyPat
             simulator.wait_until(lambda: all(len(each) == 1 for each in streams))
             published = [simulator.publish(number) for number in (0, 1, 2) for _ in range(5)]
             wait_until(lambda: len(first.uris()) == 10, "the first one's toots")
-            wait_until(lambda: position_key(moves) in positions.kept, "a saved position")
+            wait_until(
+                lambda: feed_key(moves.base_url, moves.feed) in positions.kept, "a saved position"
+            )
             lets_go.change_servers([stays])
             simulator.wait_until(lambda: len(streams[1]) == 0)
             # More than the page that a listener without a position would begin with.

@@ -13,7 +13,7 @@ from infra.simulator.faults import MALFORMED, ODD
 from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline.listening.topic.positions import position_key
+from mastodon_pipeline.listening.following.position_store import feed_key
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
 from mastodon_pipeline_tests.support.recording_sink import (
@@ -174,7 +174,8 @@ def test_what_was_never_acknowledged_is_read_again(monkeypatch: pytest.MonkeyPat
         with listening(settings, doomed, positions) as listener:
             wait_until(lambda: listener.statistics[0].gaps_filled == 1, "the connection")
             safe = simulator.publish()
-            key = position_key(settings.servers()[0])
+            server = settings.servers()[0]
+            key = feed_key(server.base_url, server.feed)
             wait_until(
                 lambda: positions.kept.get(key, "0") != "0", "the position of the first toot"
             )

@@ -19,7 +19,7 @@ from mastodon_pipeline.listening.supervising.groups import Assignment
 from mastodon_pipeline.listening.supervising.reports import GroupReport, ServerReport, write_report
 from mastodon_pipeline.listening.supervising.rhythm import Day, Rhythm
 from mastodon_pipeline.listening.supervising.runs import assign
-from mastodon_pipeline.listening.supervising.topic_observation import TOPIC_ASSET
+from mastodon_pipeline.listening.supervising.topic_asset import TOPIC_ASSET
 from mastodon_pipeline.settings import parse_server
 
 NOW = 1_800_000_000.0

@@ -25,14 +25,14 @@ from infra.simulator.simulator import Simulator
 from mastodon_pipeline.errors import KafkaUnavailable, RegistryUnavailable, SchemaIncompatible
 from mastodon_pipeline.listening.assets import observe_mastodon_topic
 from mastodon_pipeline.listening.following.discovery import Discovered
+from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
 from mastodon_pipeline.listening.sensors import listener_supervisor
 from mastodon_pipeline.listening.supervising.groups import Assignment
 from mastodon_pipeline.listening.supervising.reports import read_reports
 from mastodon_pipeline.listening.supervising.runs import DEFAULT_GROUP, assign, seen_runs
-from mastodon_pipeline.listening.supervising.topic_observation import observe_topic
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
-from mastodon_pipeline.listening.topic.positions import KeptPosition
+from mastodon_pipeline.listening.topic.observation import observe_topic
 from mastodon_pipeline.listening.topic.schema import (
     decode,
     register,
@@ -161,15 +161,15 @@ def test_positions_are_read_back_the_latest_of_each(settings: Settings) -> None:
     _, positions = open_kafka(settings)
     assert positions.read() == {}
     for last_id in ("7", "8", "9"):
-        positions.write("https://a.example local", KeptPosition(last_id))
+        positions.write("https://a.example local", SavedPosition(last_id))
     gap = UnfilledGap("01J7", "01J8", 1, None, "the timeline answers 422", 3)
     told = Discovered("b.example", "4.5.0", "public", "public", "https://streaming.b.example")
-    positions.write("https://b.example local", KeptPosition("01J8", (gap,), told))
+    positions.write("https://b.example local", SavedPosition("01J8", (gap,), told))
     positions.flush()
     _, others = open_kafka(settings)
     assert others.read() == {
-        "https://a.example local": KeptPosition("9"),
-        "https://b.example local": KeptPosition("01J8", (gap,), told),
+        "https://a.example local": SavedPosition("9"),
+        "https://b.example local": SavedPosition("01J8", (gap,), told),
     }
 
 

@@ -21,7 +21,7 @@ from mastodon_pipeline.errors import ReplayError
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.listening.records.record import Record
-from mastodon_pipeline.listening.supervising.topic_observation import observe_topic
+from mastodon_pipeline.listening.topic.observation import observe_topic
 from mastodon_pipeline.listening.topic.reading import follow
 from mastodon_pipeline.listening.topic.replay import ARTICLES, ParquetToots, Replayed, replay
 from mastodon_pipeline.listening.topic.schema import decode, encode, toot_schema

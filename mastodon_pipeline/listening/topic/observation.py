@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import dagster as dg
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack in its __all__
     ListOffsetsResultInfo,
@@ -13,8 +12,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack i
 
 from mastodon_pipeline.listening.topic.topics import admin_client, unreachable
 from mastodon_pipeline.settings import Settings
-
-TOPIC_ASSET = dg.AssetKey("mastodon_topic")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,38 @@
+"""Where the positions of all feeds are saved, so that another process can go on from them."""
+
+from typing import Protocol
+
+import msgspec
+
+from mastodon_pipeline.listening.following.discovery import Discovered
+from mastodon_pipeline.listening.following.statistics import UnfilledGap
+
+
+class SavedPosition(msgspec.Struct, frozen=True):
+    """How far a feed had been read, and what was known of its server."""
+
+    last_id: str | None = None
+    """Everything up to this id is in Kafka; None if nothing has been read yet."""
+    unfilled_gaps: tuple[UnfilledGap, ...] = ()
+    discovered: Discovered | None = None
+
+
+class PositionStore(Protocol):
+    """Saves positions by `feed_key`."""
+
+    def read(self) -> dict[str, SavedPosition]:
+        """Return every saved position, by `feed_key`."""
+
+    def write(self, key: str, position: SavedPosition) -> None:
+        """Save one position; it may reach the store a moment later."""
+
+    def flush(self) -> None:
+        """Wait, for seconds at most, until the store has what was written."""
+
+
+def feed_key(server: str, feed: str) -> str:
+    """Return the key of a server's feed: ids of different servers and feeds do not compare.
+
+    `server` is its base URL in the positions topic, and its name in the runs' reports.
+    """
+    return f"{server} {feed}"
