@@ -122,7 +122,7 @@ class ServerFollower:
                 await asyncio.sleep(wait)
         finally:
             await self._gaps.stop()
-            self.statistics.now("stopped")
+            self.statistics.set_state("stopped")
 
     async def rediscover(self) -> None:
         """Asks a server with a healthy stream again, and goes another way where it now must.
@@ -167,10 +167,10 @@ class ServerFollower:
     async def _follow_once(self) -> float | None:
         """Follows until something ends it; the seconds to wait, or None where all has ended."""
         try:
-            self.statistics.now("connecting")
+            self.statistics.set_state("connecting")
             return self._waiting(await self._follow())
         except _Parked as parked:
-            self.statistics.now("parked", str(parked))
+            self.statistics.set_state("parked", str(parked))
             _log.warning("%s is parked: %s", self.server.name, parked)
             self._refusals = NOTHING_REFUSED
             self._discovery = None
@@ -189,7 +189,7 @@ class ServerFollower:
     def _waiting(self, reason: str) -> float:
         refused_for = self._shared.budgets.of(self.server.base_url).refused_for()
         wait = max(self._backoff.next_wait(), refused_for)
-        self.statistics.now("waiting", f"{reason}; again in {wait:.0f} s")
+        self.statistics.set_state("waiting", f"{reason}; again in {wait:.0f} s")
         _log.info("%s: %s; again in %.1f s", self.server.name, reason, wait)
         return wait
 
@@ -198,7 +198,7 @@ class ServerFollower:
         while True:
             refused_for = self._shared.budgets.of(self.server.base_url).refused_for()
             if refused_for > 0:  # Another feed of this host was told to wait.
-                self.statistics.now("waiting", f"the host wants {refused_for:.0f} s of quiet")
+                self.statistics.set_state("waiting", f"the host wants {refused_for:.0f} s of quiet")
                 await asyncio.sleep(refused_for)
             try:
                 discovery = await self._discovered()
@@ -310,26 +310,26 @@ class ServerFollower:
 
     def _refused(self, wait: float) -> None:
         told = f"the server answers 429 Too Many Requests; again in {wait:.0f} s"
-        self.statistics.now("waiting", told)
+        self.statistics.set_state("waiting", told)
 
     def _polled(self, way: Way) -> None:
         self._backoff.connected()
-        self.statistics.now("polling", way.reason)
+        self.statistics.set_state("polling", way.reason)
 
     def _connected(self, way: Way, reader: TimelineReader) -> Gap:
         statistics = self.statistics
         cut_at = None
         if statistics.connects:
-            silent_for = time.monotonic() - statistics.last_heard_at
+            silent_for = time.monotonic() - statistics.last_activity_at
             cut_at = int((time.time() - silent_for) * 1000)
         self._way = way
         self._backoff.connected()
         statistics.connects += 1
-        statistics.heard()
+        statistics.note_activity()
         if way.kind == "stream":
-            statistics.now("streaming")
+            statistics.set_state("streaming")
         else:
-            statistics.now("websocket", way.reason)
+            statistics.set_state("websocket", way.reason)
         gap = self.position.open_gap(cut_at)
         self._gaps.add(gap, reader)
         return gap

@@ -126,7 +126,7 @@ class GapFilling:
             reason=reason,
             found_at_ms=now,
         )
-        self._statistics.lost_gap(unfilled)
+        self._statistics.add_unfilled_gap(unfilled)
         _log.warning(
             "%s: the gap after %s cannot be filled: %s", self._statistics.server, after, reason
         )

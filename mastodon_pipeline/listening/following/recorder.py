@@ -64,7 +64,7 @@ class TootRecorder:
         self._send(record)
         self._seen.remember(record)
         created_at = record["created_at"]
-        self.statistics.took_toot(created_at, now - created_at if source != "gap" else None)
+        self.statistics.count_toot(created_at, now - created_at if source != "gap" else None)
         self.position.saw(status_id)
         return True
 
@@ -137,4 +137,4 @@ class RecordingListener(BlockStreamListener):
         self._recorder.dead_letter(event.data, event.name, error)
 
     def handle_heartbeat(self) -> None:
-        self._recorder.statistics.heard()
+        self._recorder.statistics.note_activity()

@@ -58,7 +58,7 @@ class ServerStatistics:
     """The latest such gaps, at most 20, those of earlier listeners included."""
     last_toot_created_at: int = 0
     """UTC milliseconds; the latest post time seen."""
-    last_heard_at: float = field(default_factory=time.monotonic)
+    last_activity_at: float = field(default_factory=time.monotonic)
     """Monotonic seconds; the last toot or heartbeat."""
     last_toot_at: float = field(default_factory=time.monotonic)
     """Monotonic seconds; when the last toot came (or the listener began)."""
@@ -75,18 +75,18 @@ class ServerStatistics:
     """Closed buckets of ten seconds: (number of the bucket, toots)."""
     _in_bucket: int = 0
 
-    def now(self, state: State, reason: str = "") -> None:
+    def set_state(self, state: State, reason: str = "") -> None:
         """Sets the state and why."""
         self.state = state
         self.reason = reason
 
-    def took_toot(self, created_at: int, lag_ms: int | None = None) -> None:
+    def count_toot(self, created_at: int, lag_ms: int | None = None) -> None:
         """Counts a toot with its post time, UTC milliseconds, and how late it came."""
         now = time.monotonic()
         self.toots += 1
         if created_at > self.last_toot_created_at:
             self.last_toot_created_at = created_at
-        self.last_heard_at = self.last_toot_at = now
+        self.last_activity_at = self.last_toot_at = now
         if lag_ms is not None:
             self.lag_seconds = max(0, lag_ms) / 1000
         bucket = int(now) // _BUCKET_SECONDS
@@ -96,11 +96,11 @@ class ServerStatistics:
             self._bucket, self._in_bucket = bucket, 0
         self._in_bucket += 1
 
-    def heard(self) -> None:
+    def note_activity(self) -> None:
         """The server has shown that it is there."""
-        self.last_heard_at = time.monotonic()
+        self.last_activity_at = time.monotonic()
 
-    def lost_gap(self, gap: UnfilledGap) -> None:
+    def add_unfilled_gap(self, gap: UnfilledGap) -> None:
         """A gap was given up."""
         self.gaps_lost += 1
         self.unfilled_gaps = (*self.unfilled_gaps, gap)[-UNFILLED_GAPS_KEPT:]

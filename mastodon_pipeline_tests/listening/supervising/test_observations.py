@@ -128,9 +128,9 @@ def test_the_reporter_learns_rhythms_and_hands_them_on() -> None:
     [report] = reporter.reports()
     assert report.rhythm.pauses == 500
     assert report.rhythm.away_seconds == 50
-    statistics.took_toot(0)
+    statistics.count_toot(0)
     reporter.look(NOW + 51)
-    statistics.took_toot(0)
+    statistics.count_toot(0)
     reporter.look(NOW + 60)
     assert reporter.reports()[0].rhythm.pauses == 501
 
@@ -155,7 +155,7 @@ def test_a_server_that_is_followed_anew_counts_from_zero() -> None:
     statistics[0] = ServerStatistics("a.example", "local", state="streaming")
     reporter.look(NOW + 1)
     assert reporter.reports()[0].rhythm.silent_seconds(NOW + 9) == 9
-    statistics[0].took_toot(0)
+    statistics[0].count_toot(0)
     reporter.look(NOW + 5)
     assert reporter.reports()[0].rhythm.silent_seconds(NOW + 9) == 4
 
