@@ -29,8 +29,9 @@ import psutil
 
 from benchmarks.generated_records import write_records
 from benchmarks.object_store import an_object_store, put_all
-from mastodon_pipeline.lake.lake import LakeSource, StoredFile, fingerprint, open_lake
+from mastodon_pipeline.lake.lake import StoredFile, fingerprint, open_lake
 from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.partitions import HOUR_KEY
@@ -134,7 +135,7 @@ def measure(hour: datetime, repetitions: int, store: int) -> Times:
 
             def evaluation() -> None:
                 now = datetime.now(UTC)
-                with LakeSource().open() as lake:
+                with LakeResource().open() as lake:
                     found = look(lake, cursors[-1], now, load_settings().first_day)
                 requests(instance, found, now)
                 cursors.append(found.cursor)

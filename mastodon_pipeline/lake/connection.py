@@ -9,23 +9,20 @@ See: https://duckdb.org/docs/stable/core_extensions/httpfs/s3api
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
 import duckdb
-from dagster_duckdb import DuckDBResource
 
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.lake.bucket import s3_credentials
 from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.settings import Settings, load_settings
+from mastodon_pipeline.settings import Settings
 
 LAKE_CONFIG: Mapping[str, str] = {
     "memory_limit": "2GB",  # DuckDB's own default is 80 % of the machine, for each run
@@ -86,30 +83,6 @@ def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
             "region": settings.aws_region,
         },
     )
-
-
-class LakeResource(DuckDBResource):
-    """Hands assets a connection like `connect_lake`'s, closed when the asset is done or fails.
-
-    Its configuration holds no keys: they are read from the settings when a connection is opened,
-    so neither run config nor the UI can show them.
-    """
-
-    database: str = ":memory:"
-    connection_config: dict[str, Any] = dict(LAKE_CONFIG)
-
-    @contextmanager
-    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection ready for `s3://` paths.
-
-        Raises SettingsError as `prepare_lake` does.
-        """
-        with super().get_connection() as connection:
-            try:
-                prepare_lake(connection, load_settings())
-                yield connection
-            finally:
-                connection.close()  # the parent does so only where nothing was raised
 
 
 @cache

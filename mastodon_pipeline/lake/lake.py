@@ -6,7 +6,7 @@ pipeline's is a bucket; a local directory does as well, with the same queries.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.settings import Settings, load_settings
+from mastodon_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -73,34 +73,22 @@ class Lake:
         return dict(self.connection.execute(query("lake/built_from"), {"files": paths}).fetchall())
 
 
-class LakeSource:
-    """Opens the lake for assets and sensors: Dagster's resource `lake_source`.
-
-    It has no configuration: addresses and keys are read from the settings when the lake is opened,
-    so neither run config nor the UI can show them.
-    """
-
-    @contextmanager
-    def open(self) -> Iterator[Lake]:
-        """The lake in the settings' bucket, closed when the body is done or fails."""
-        with open_lake(load_settings()) as lake:
-            yield lake
-
-
 @contextmanager
-def open_lake(settings: Settings) -> Iterator[Lake]:
-    """The lake in the settings' bucket.
+def open_lake(
+    settings: Settings, connection: duckdb.DuckDBPyConnection | None = None
+) -> Iterator[Lake]:
+    """Open the lake in the settings' bucket, over a connection of `connect_lake`'s unless given.
 
     Raises:
         SettingsError: there are no credentials.
         ObjectStoreUnavailable: from the body, the object store does not answer.
     """
-    with (
-        closing(s3_client(settings)) as s3,
-        closing(connect_lake(settings)) as connection,
-        empty_record_file(connection) as empty_record,
-        object_store_errors(settings),
-    ):
+    with ExitStack() as stack:
+        s3 = stack.enter_context(closing(s3_client(settings)))
+        if connection is None:
+            connection = stack.enter_context(closing(connect_lake(settings)))
+        empty_record = stack.enter_context(empty_record_file(connection))
+        stack.enter_context(object_store_errors(settings))
         yield Lake(
             Layout.of(settings),
             connection,

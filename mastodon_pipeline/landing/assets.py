@@ -6,7 +6,7 @@ import dagster as dg
 import duckdb
 
 from mastodon_pipeline.errors import PipelineError
-from mastodon_pipeline.lake.connection import LakeResource
+from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.landing.completeness import Completeness, landing_completeness
 from mastodon_pipeline.landing.landed_index import LandedToots, landed_toots
 from mastodon_pipeline.landing.sink_progress import PartitionProgress, sink_progress

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from mastodon_pipeline.lake.connection import LakeResource
+from mastodon_pipeline.lake.resource import LAKE
 from mastodon_pipeline.landing.assets import (
     landed_toots_check,
     landed_toots_check_schedule,
@@ -20,5 +20,5 @@ definitions = dg.Definitions(
     jobs=[kafka_connect_config, observe_landed_toots, landed_toots_check],
     schedules=[landed_toots_observation_schedule, landed_toots_check_schedule],
     sensors=[connector_supervisor],
-    resources={"lake": LakeResource()},
+    resources={"lake": LAKE},
 )

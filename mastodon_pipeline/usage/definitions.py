@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from mastodon_pipeline.lake.lake import LakeSource
+from mastodon_pipeline.lake.resource import LAKE
 from mastodon_pipeline.usage.charts import assets as chart_assets
 from mastodon_pipeline.usage.checks import lake_assets as lake_check_assets
 from mastodon_pipeline.usage.refreshing import jobs, schedules, sensor
@@ -25,7 +25,7 @@ definitions = dg.Definitions(
     ],
     asset_checks=dg.load_asset_checks_from_modules([lake_check_assets]),
     sensors=[sensor.landed_toots_sensor],
-    resources={"lake_source": LakeSource()},
+    resources={"lake": LAKE},
     # For assets materialised by hand as well, see jobs.py; it becomes the whole project's default.
     executor=dg.in_process_executor,
 )

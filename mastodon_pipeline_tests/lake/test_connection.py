@@ -7,7 +7,8 @@ import pytest
 
 from mastodon_pipeline.errors import ObjectStoreUnavailable, SettingsError
 from mastodon_pipeline.lake.bucket import ensure_bucket, s3_credentials
-from mastodon_pipeline.lake.connection import LakeResource, connect_lake
+from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.settings import Settings, load_settings
 
 

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from mastodon_pipeline.lake.bucket import s3_client
-from mastodon_pipeline.lake.connection import LakeResource
+from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.landing.assets import observe_landed_toots
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.landed import landed_files

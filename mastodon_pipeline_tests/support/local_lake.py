@@ -9,8 +9,9 @@ from typing import Any
 
 import duckdb
 
-from mastodon_pipeline.lake.lake import Lake, LakeSource, StoredFile, empty_record_file
+from mastodon_pipeline.lake.lake import Lake, StoredFile, empty_record_file
 from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.lake.resource import LakeResource
 
 HOUR = datetime(2026, 11, 24, 15, tzinfo=UTC)
 DAY = HOUR.date()
@@ -137,16 +138,15 @@ def local_lake(root: Path) -> Iterator[Lake]:
             )
 
 
-class LocalLakeSource(LakeSource):
-    """Opens the lake in this directory for assets and sensors."""
+class LocalLakeResource(LakeResource):
+    """Opens the lake in the directory `root` for assets and sensors."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    root: str
 
     @contextmanager
     def open(self) -> Iterator[Lake]:
-        """The local lake."""
-        with local_lake(self.root) as lake:
+        """Open the local lake."""
+        with local_lake(Path(self.root)) as lake:
             yield lake
 
 

@@ -21,7 +21,7 @@ from mastodon_pipeline.usage.tables.building import (
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
-    LocalLakeSource,
+    LocalLakeResource,
     delete,
     in_order,
     land,
@@ -41,7 +41,7 @@ def execute(lake: Lake, instance: dg.DagsterInstance, job: str, **how: Any) -> A
     """Runs a job of the stage on this lake."""
     return definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
-        resources={"lake_source": LocalLakeSource(Path(lake.layout.root))},
+        resources={"lake": LocalLakeResource(root=lake.layout.root)},
         raise_on_error=False,
         **how,
     )
@@ -131,7 +131,7 @@ def test_a_planted_error_fails_the_check_in_the_ui(
         [assets.toots_per_server_per_hour],
         partition_key=KEY,
         instance=instance,
-        resources={"lake_source": LocalLakeSource(Path(lake.layout.root))},
+        resources={"lake": LocalLakeResource(root=lake.layout.root)},
     )
     (found,) = result.get_asset_check_evaluations()
     assert (found.check_name, found.passed) == ("hour_equals_recount", False)
@@ -146,7 +146,7 @@ def test_counts_without_toots_fail_at_once_and_say_what_to_do(
         [assets.toots_per_server_per_hour],
         partition_key=KEY,
         instance=instance,
-        resources={"lake_source": LocalLakeSource(Path(lake.layout.root))},
+        resources={"lake": LocalLakeResource(root=lake.layout.root)},
         raise_on_error=False,
     )
     assert not outcome.success

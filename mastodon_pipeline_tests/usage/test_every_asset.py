@@ -22,7 +22,7 @@ from mastodon_pipeline.usage.tables.server_activity import ReportedWeek, ServerR
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
-    LocalLakeSource,
+    LocalLakeResource,
     land,
     local_lake,
     record,
@@ -59,7 +59,7 @@ def built() -> Iterator[tuple[Lake, dict[str, Any]]]:
             outcome = definitions.resolve_job_def(job).execute_in_process(
                 instance=instance,
                 partition_key=key,
-                resources={"lake_source": LocalLakeSource(Path(directory))},
+                resources={"lake": LocalLakeResource(root=directory)},
             )
             for event in outcome.get_asset_materialization_events():
                 found = event.step_materialization_data.materialization

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from mastodon_pipeline.errors import TableError
-from mastodon_pipeline.lake.lake import Lake, LakeSource, StoredFile
+from mastodon_pipeline.lake.lake import Lake, StoredFile
+from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.usage.charts import daily as daily_charts
 from mastodon_pipeline.usage.charts import hourly as charts
 from mastodon_pipeline.usage.charts.checks import Chart, chart_shows_its_table, draw_chart
@@ -79,14 +80,12 @@ def _chart_asset(
         freshness_policy=DAILY_FRESHNESS,
         metadata={"sql": shown_sql(sql)},
     )
-    def draw(
-        context: dg.AssetExecutionContext, lake_source: dg.ResourceParam[LakeSource]
-    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
+    def draw(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
         asked = asked_days(context)
-        with lake_source.open() as lake:
+        with lake.open() as opened:
             for day in asked:
                 try:
-                    path, png, toots = draw_chart(lake, chart, day)
+                    path, png, toots = draw_chart(opened, chart, day)
                 except TableError as error:
                     raise dg.Failure(str(error), allow_retries=False) from None
                 context.add_asset_metadata(
@@ -98,7 +97,7 @@ def _chart_asset(
                     partition_key=day.strftime(DAY_KEY),
                 )
             before = {day - timedelta(back) for day in asked for back in range(LOOK_BACK + 1)}
-            found = chart_shows_its_table(lake, chart, sorted(before), datetime.now(UTC))
+            found = chart_shows_its_table(opened, chart, sorted(before), datetime.now(UTC))
         return dg.MaterializeResult(check_results=[check_result(CHECK, found)])
 
     return draw

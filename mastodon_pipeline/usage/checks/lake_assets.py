@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mastodon_pipeline.lake.lake import LakeSource
+from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.checks.lake import (
     days_are_current,
@@ -20,10 +20,10 @@ from mastodon_pipeline.usage.tables.materialising import check_result
     asset=toots_per_server_per_hour,
     description="Each of the last 48 hours is made from the files that have landed for it.",
 )
-def tables_are_current(lake_source: dg.ResourceParam[LakeSource]) -> dg.AssetCheckResult:
+def tables_are_current(lake: LakeResource) -> dg.AssetCheckResult:
     """Fails where an hour is behind for ten minutes: nothing rebuilds it, or its runs fail."""
-    with lake_source.open() as lake:
-        found = hours_are_current(lake, datetime.now(UTC))
+    with lake.open() as opened:
+        found = hours_are_current(opened, datetime.now(UTC))
     return check_result("tables_are_current", found)
 
 
@@ -31,10 +31,10 @@ def tables_are_current(lake_source: dg.ResourceParam[LakeSource]) -> dg.AssetChe
     asset=daily_usage,
     description="The daily tables of today and yesterday are made from the toots as they stand.",
 )
-def daily_tables_are_current(lake_source: dg.ResourceParam[LakeSource]) -> dg.AssetCheckResult:
+def daily_tables_are_current(lake: LakeResource) -> dg.AssetCheckResult:
     """Fails where a daily table is behind for half an hour."""
-    with lake_source.open() as lake:
-        found = days_are_current(lake, datetime.now(UTC))
+    with lake.open() as opened:
+        found = days_are_current(opened, datetime.now(UTC))
     return check_result("daily_tables_are_current", found)
 
 
@@ -45,10 +45,10 @@ def daily_tables_are_current(lake_source: dg.ResourceParam[LakeSource]) -> dg.As
         " than FIRST_DAY and therefore not counted."
     ),
 )
-def every_toot_has_an_hour(lake_source: dg.ResourceParam[LakeSource]) -> dg.AssetCheckResult:
+def every_toot_has_an_hour(lake: LakeResource) -> dg.AssetCheckResult:
     """Warns: such toots are kept, and counted nowhere."""
-    with lake_source.open() as lake:
-        found = outside_hours(lake, datetime.now(UTC), load_settings().first_day)
+    with lake.open() as opened:
+        found = outside_hours(opened, datetime.now(UTC), load_settings().first_day)
     return dg.AssetCheckResult(
         passed=found.passed,
         severity=dg.AssetCheckSeverity.WARN,

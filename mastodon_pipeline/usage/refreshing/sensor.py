@@ -7,7 +7,7 @@ from itertools import takewhile
 
 import dagster as dg
 
-from mastodon_pipeline.lake.lake import LakeSource
+from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.partitions import DAY_KEY, HOUR_KEY
 from mastodon_pipeline.usage.refreshing.freshness import (
@@ -62,7 +62,7 @@ _ENDED = [
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def landed_toots_sensor(
-    context: dg.SensorEvaluationContext, lake_source: dg.ResourceParam[LakeSource]
+    context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> dg.SensorResult | dg.SkipReason:
     """Re-materialises the hours that got new files, late ones too, then the days they belong to.
 
@@ -71,8 +71,8 @@ def landed_toots_sensor(
     behind.
     """
     now = datetime.now(UTC)
-    with lake_source.open() as lake:
-        found = look(lake, Cursor.parse(context.cursor), now, load_settings().first_day)
+    with lake.open() as opened:
+        found = look(opened, Cursor.parse(context.cursor), now, load_settings().first_day)
     for line in found.ignored:
         context.log.info(f"not counted: {line}")
     asked, waiting = requests(context.instance, found, now)

@@ -6,7 +6,7 @@ from functools import partial
 import dagster as dg
 
 from mastodon_pipeline.errors import SettingsError
-from mastodon_pipeline.lake.lake import LakeSource
+from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.partitions import DAY_KEY, days, single_run
 from mastodon_pipeline.usage.tables import columns
@@ -58,9 +58,7 @@ CHECK = "coverage_is_plausible"
         "sql": shown_sql(TABLE),
     },
 )
-def server_coverage(
-    context: dg.AssetExecutionContext, lake_source: dg.ResourceParam[LakeSource]
-) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
+def server_coverage(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
     """Toots counted of each configured server, beside the statuses that it reports of itself.
 
     Asked once on each UTC day (`/api/v1/instance/activity`): eleven weeks, each the six days that
@@ -85,10 +83,10 @@ def server_coverage(
             context.log.info(f"{silent.base_url} gives no figures: {silent.reason}")
         return reports
 
-    with lake_source.open() as lake:
+    with lake.open() as opened:
         asked = asked_days(context)
-        build(context, lake, asked, partial(build_server_coverage, today=today, ask=ask), DAY_KEY)
-        found = coverage_is_plausible(lake, TABLE, asked)
+        build(context, opened, asked, partial(build_server_coverage, today=today, ask=ask), DAY_KEY)
+        found = coverage_is_plausible(opened, TABLE, asked)
     result = check_result(CHECK, found, dg.AssetCheckSeverity.WARN)
     return dg.MaterializeResult(check_results=[result])
 

@@ -7,7 +7,8 @@ from inspect import cleandoc
 
 import dagster as dg
 
-from mastodon_pipeline.lake.lake import Lake, LakeSource
+from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.usage.checks import tables as checks
 from mastodon_pipeline.usage.partitions import DAY_KEY, days, single_run
 from mastodon_pipeline.usage.tables import columns
@@ -63,13 +64,11 @@ def _daily_asset(
             "sql": shown_sql(name),
         },
     )
-    def daily_table(
-        context: dg.AssetExecutionContext, lake_source: dg.ResourceParam[LakeSource]
-    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
-        with lake_source.open() as lake:
+    def daily_table(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
+        with lake.open() as opened:
             asked = asked_days(context)
-            build(context, lake, asked, partial(build_daily, table=name), DAY_KEY)
-            found = find(lake, name, asked)
+            build(context, opened, asked, partial(build_daily, table=name), DAY_KEY)
+            found = find(opened, name, asked)
         return dg.MaterializeResult(check_results=[check_result(check_name, found)])
 
     return daily_table

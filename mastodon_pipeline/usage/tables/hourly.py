@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from mastodon_pipeline.lake.lake import LakeSource
+from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.usage.checks import tables as checks
 from mastodon_pipeline.usage.partitions import HOUR_KEY, hours, single_run
 from mastodon_pipeline.usage.tables import building as tables
@@ -48,9 +48,7 @@ UNSHOWN = (
         "sql": shown_sql("toots"),
     },
 )
-def toots(
-    context: dg.AssetExecutionContext, lake_source: dg.ResourceParam[LakeSource]
-) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
+def toots(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
     """Every public top-level toot seen, once, by the hour in which it was posted (UTC).
 
     Made from the landed records of the hour: copies and other servers' tellings of the same toot
@@ -58,10 +56,10 @@ def toots(
     text; authors who said noindex are counted, and their text is not kept. Not in it, since
     Mastodon's public feeds leave them out: replies to others, boosts, unlisted posts.
     """
-    with lake_source.open() as lake:
+    with lake.open() as opened:
         asked = asked_hours(context)
-        build(context, lake, asked, tables.build_toots, HOUR_KEY, UNSHOWN)
-        found = checks.no_duplicate_toots(lake, asked)
+        build(context, opened, asked, tables.build_toots, HOUR_KEY, UNSHOWN)
+        found = checks.no_duplicate_toots(opened, asked)
     return dg.MaterializeResult(check_results=[check_result("no_duplicate_toots", found)])
 
 
@@ -88,15 +86,15 @@ def toots(
     },
 )
 def toots_per_server_per_hour(
-    context: dg.AssetExecutionContext, lake_source: dg.ResourceParam[LakeSource]
+    context: dg.AssetExecutionContext, lake: LakeResource
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
     """How many toots each home server's accounts posted in each hour (UTC), and who saw them.
 
     Public top-level toots that a configured server listed, also those deleted since. A server that
     is not listened to itself counts only with what its neighbours saw of it.
     """
-    with lake_source.open() as lake:
+    with lake.open() as opened:
         asked = asked_hours(context)
-        build(context, lake, asked, tables.build_toots_per_server, HOUR_KEY)
-        found = checks.hours_equal_recount(lake, asked)
+        build(context, opened, asked, tables.build_toots_per_server, HOUR_KEY)
+        found = checks.hours_equal_recount(opened, asked)
     return dg.MaterializeResult(check_results=[check_result("hour_equals_recount", found)])

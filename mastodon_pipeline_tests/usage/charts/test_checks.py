@@ -18,7 +18,7 @@ from mastodon_pipeline.usage.charts.checks import (
 from mastodon_pipeline.usage.charts.daily import daily_rows, draw_apps
 from mastodon_pipeline.usage.charts.drawing import texts_in, with_texts
 from mastodon_pipeline.usage.tables.building import build_daily, build_toots
-from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, LocalLakeSource, land, record
+from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, LocalLakeResource, land, record
 
 CHART = Chart(
     "app",
@@ -106,7 +106,7 @@ def test_a_planted_chart_of_the_day_before_fails_in_the_ui(
         [chart_assets.app_chart],
         partition_key=f"{DAY}",
         instance=instance,
-        resources={"lake_source": LocalLakeSource(Path(drawn.layout.root))},
+        resources={"lake": LocalLakeResource(root=drawn.layout.root)},
     )
     (found,) = result.get_asset_check_evaluations()
     assert (found.check_name, found.passed) == ("chart_shows_its_table", False)

@@ -25,7 +25,7 @@ from mastodon_pipeline.usage.tables.building import (
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
-    LocalLakeSource,
+    LocalLakeResource,
     land,
     record,
 )
@@ -127,7 +127,7 @@ def test_the_checks_are_a_run_of_their_own(lake: Lake, instance: dg.DagsterInsta
     """Shown at their tables, and no part of the refresh, which runs every few seconds."""
     land(lake, record(created_at=datetime(9999, 12, 31, tzinfo=UTC)))
     outcome = definitions.resolve_job_def("usage_checks").execute_in_process(
-        instance=instance, resources={"lake_source": LocalLakeSource(Path(lake.layout.root))}
+        instance=instance, resources={"lake": LocalLakeResource(root=lake.layout.root)}
     )
     found = {one.check_name: one for one in outcome.get_asset_check_evaluations()}
     assert {name: one.passed for name, one in found.items()} == {

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -22,7 +21,7 @@ from mastodon_pipeline.usage.refreshing.sensor import (
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
-    LocalLakeSource,
+    LocalLakeResource,
     land,
     record,
     rows,
@@ -62,7 +61,7 @@ def tick(instance: dg.DagsterInstance, lake: Lake, cursor: str | None = None) ->
         instance=instance,
         cursor=cursor,
         definitions=definitions,
-        resources={"lake_source": LocalLakeSource(Path(lake.layout.root))},
+        resources={"lake": LocalLakeResource(root=lake.layout.root)},
     )
     result = landed_toots_sensor(context)
     assert isinstance(result, dg.SensorResult)
@@ -142,25 +141,24 @@ def test_the_running_hour_does_not_wait_for_runs_of_the_past(
     assert len(waiting) == 3, "one for each run, and one for the hour that no run builds yet"
 
 
-class Meanwhile(LocalLakeSource):
-    """A lake in which something happens just after a run has listed what it will read."""
+def watched_lake(root: str, after_listing: Callable[[], None]) -> LocalLakeResource:
+    """A lake in which something happens once, just after a run has listed what it will read."""
+    happenings = [after_listing]
 
-    def __init__(self, root: Path, happens: Callable[[], None]) -> None:
-        super().__init__(root)
-        self.happens = [happens]
+    class WatchedLake(LocalLakeResource):
+        @contextmanager
+        def open(self) -> Iterator[Lake]:
+            with super().open() as lake:
 
-    @contextmanager
-    def open(self) -> Iterator[Lake]:
-        """The lake, watched."""
-        with super().open() as lake:
+                def list_files(prefix: str, after: str = "") -> Iterable[StoredFile]:
+                    files = list(lake.list_files(prefix, after))
+                    if prefix.startswith(lake.layout.landed()) and happenings:
+                        happenings.pop()()
+                    return files
 
-            def list_files(prefix: str, after: str = "") -> Iterable[StoredFile]:
-                found = list(lake.list_files(prefix, after))
-                if prefix.startswith(lake.layout.landed()) and self.happens:
-                    self.happens.pop()()
-                return found
+                yield replace(lake, list_files=list_files)
 
-            yield replace(lake, list_files=list_files)
+    return WatchedLake(root=root)
 
 
 def test_what_lands_while_a_run_reads_is_asked_for_after_it(
@@ -176,11 +174,11 @@ def test_what_lands_while_a_run_reads_is_asked_for_after_it(
         land(lake, record(uri="b", status_id="2", created_at=this_hour), name="b")
         meanwhile.append(tick(instance, lake))
 
-    source = Meanwhile(Path(lake.layout.root), happens)
+    watched = watched_lake(lake.layout.root, happens)
     (asked,) = first.run_requests or []
     job = definitions.resolve_job_def(HOURLY)
     assert job.execute_in_process(
-        instance=instance, tags=asked.tags, resources={"lake_source": source}
+        instance=instance, tags=asked.tags, resources={"lake": watched}
     ).success
     assert [row["toots"] for row in rows(lake, lake.layout.toots_per_server(this_hour))] == [1]
     assert not meanwhile[0].run_requests
@@ -265,7 +263,7 @@ def test_what_it_asks_for_makes_everything_current(
     this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     late = this_hour - timedelta(hours=26)
     land(lake, record(created_at=this_hour), record(uri="b", status_id="2", created_at=late))
-    source = LocalLakeSource(Path(lake.layout.root))
+    source = LocalLakeResource(root=lake.layout.root)
     cursor, jobs = str(Cursor()), []
     for _ in range(4):
         result = tick(instance, lake, cursor)
@@ -274,7 +272,7 @@ def test_what_it_asks_for_makes_everything_current(
         for one in result.run_requests or []:
             job = definitions.resolve_job_def(str(one.job_name))
             outcome = job.execute_in_process(
-                instance=instance, tags=one.tags, resources={"lake_source": source}
+                instance=instance, tags=one.tags, resources={"lake": source}
             )
             assert outcome.success
     assert jobs == [[HOURLY], [DAILY], [], []]

@@ -32,7 +32,7 @@ from mastodon_pipeline.usage.tables.server_activity import (
     ServerReport,
     ask_servers,
 )
-from mastodon_pipeline_tests.support.local_lake import HOUR, LocalLakeSource, land, record, rows
+from mastodon_pipeline_tests.support.local_lake import HOUR, LocalLakeResource, land, record, rows
 
 TODAY = date(2026, 12, 1)
 FIRST = HOUR.date()
@@ -280,7 +280,7 @@ def test_the_asset_asks_the_configured_servers_and_warns(
         [server_coverage],
         partition_key=f"{today}",
         instance=instance,
-        resources={"lake_source": LocalLakeSource(Path(lake.layout.root))},
+        resources={"lake": LocalLakeResource(root=lake.layout.root)},
     )
     (told,) = outcome.asset_materializations_for_node(TABLE)
     assert told.metadata["dagster/row_count"].value == 11 + 2
@@ -305,7 +305,7 @@ def test_servers_are_asked_once_a_day(lake: Lake, tmp_path: Path) -> None:
             .execute_in_process(
                 instance=instance,
                 partition_key=request.partition_key,
-                resources={"lake_source": LocalLakeSource(Path(lake.layout.root))},
+                resources={"lake": LocalLakeResource(root=lake.layout.root)},
             )
             .success
         )
