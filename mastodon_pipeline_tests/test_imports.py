@@ -1,0 +1,76 @@
+"""The import contracts of pyproject.toml: they hold, and a forbidden import breaks them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mastodon_pipeline.settings import REPOSITORY
+
+PACKAGES = ("mastodon_pipeline", "infra", "benchmarks", "mastodon_pipeline_tests")
+
+
+def lint_imports(root: Path) -> "subprocess.CompletedProcess[str]":
+    """Check the packages in `root` against the contracts of its pyproject.toml."""
+    return subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache", "--no-logo"],
+        cwd=root,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the code, to plant imports in."""
+    for package in PACKAGES:
+        shutil.copytree(
+            REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_the_code_keeps_its_import_contracts() -> None:
+    result = lint_imports(REPOSITORY)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("module", "planted"),
+    [
+        ("mastodon_pipeline/lake/layout.py", "mastodon_pipeline.usage.views"),
+        ("mastodon_pipeline/listening/records/record.py", "mastodon_pipeline.landing.landed"),
+        ("mastodon_pipeline/landing/landed.py", "mastodon_pipeline.cli.main"),
+        ("mastodon_pipeline/listening/records/sink.py", "mastodon_pipeline.listening.topic.schema"),
+        ("mastodon_pipeline/listening/protocol/sse.py", "socket"),
+        ("mastodon_pipeline/listening/protocol/text.py", "dagster"),
+        ("mastodon_pipeline/errors.py", "infra.native_stack"),
+        ("infra/demo.py", "mastodon_pipeline_tests.support.waiting"),
+        ("infra/simulator/truth.py", "mastodon_pipeline.settings"),
+    ],
+)
+def test_a_forbidden_import_breaks_a_contract(checkout: Path, module: str, planted: str) -> None:
+    with (checkout / module).open("a") as file:
+        file.write(f"\nimport {planted}\n")
+
+    result = lint_imports(checkout)
+
+    importer = module.removesuffix(".py").replace("/", ".")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert f"{importer} -> {planted}" in result.stdout
+
+
+@pytest.mark.thorough
+def test_a_new_room_has_to_be_given_its_layer(checkout: Path) -> None:
+    (checkout / "mastodon_pipeline" / "utils.py").write_text('"""A room without a place."""\n')
+
+    result = lint_imports(checkout)
+
+    assert result.returncode == 1
+    assert "utils" in result.stdout
