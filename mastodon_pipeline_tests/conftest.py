@@ -1,4 +1,4 @@
-"""What all tests share: the native stack, for those that need it."""
+"""What tests of every room use: the native stack, and a lake in a local directory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +8,16 @@ import pytest
 from infra.native_stack import Stack, temporary_stack
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline_tests.support.local_lake import local_lake
+from mastodon_pipeline_tests.support.signals import restore_default_signals
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt their child processes, also under `make test &`."""
+    restore_default_signals()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever asks for the native stack is an integration test, marked or not."""
+    """Mark tests that use the native stack as integration tests."""
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.integration)
@@ -19,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """This session's own native stack, gone afterwards whether the tests passed or not."""
+    """A native stack for this session, removed afterwards whether the tests passed or not."""
     with temporary_stack() as stack:
         yield stack
 
@@ -27,5 +33,5 @@ def stack() -> Iterator[Stack]:
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
     """An empty lake in a local directory."""
-    with local_lake(tmp_path) as opened:
-        yield opened
+    with local_lake(tmp_path) as lake:
+        yield lake
