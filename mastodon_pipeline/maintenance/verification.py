@@ -10,8 +10,8 @@ from mastodon_pipeline.errors import RecordsGone
 from mastodon_pipeline.lake.lake import Lake, StoredFile, fingerprint
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.checks.tables import hours_equal_recount
+from mastodon_pipeline.usage.inputs.removed_hours import hour_records
 from mastodon_pipeline.usage.tables.building import write_toots
-from mastodon_pipeline.usage.tables.removed_hours import hour_records
 
 
 def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) -> str | None:

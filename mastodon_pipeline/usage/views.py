@@ -94,5 +94,5 @@ def create_views(
         if table == "toots":
             names = language_names()
             values = {"codes": list(names), "names": list(names.values())}
-            connection.execute(query("usage/tables/language"), values)
-            connection.execute(query("usage/tables/mastodon_toot"))
+            connection.execute(query("usage/language"), values)
+            connection.execute(query("usage/mastodon_toot"))

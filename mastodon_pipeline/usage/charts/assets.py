@@ -55,7 +55,10 @@ def _daily(name: str, table: str, draw: Callable[["pd.DataFrame", date], bytes])
 
 
 def _chart_asset(
-    chart: Chart, table: dg.AssetsDefinition, description: str, sql: str = "daily_chart"
+    chart: Chart,
+    table: dg.AssetsDefinition,
+    description: str,
+    sql: str = "usage/charts/day_of_table",
 ) -> dg.AssetsDefinition:
     """The asset `<name>_chart`, drawn from what the query `sql` reads of `table`."""
     name = f"{chart.name}_chart"
@@ -109,14 +112,14 @@ toots_per_server_chart = _chart_asset(
     ),
     toots_per_server_per_hour,
     "A day's toots per hour (UTC) for its busiest home servers, drawn from the hourly table.",
-    "toots_per_server_chart",
+    "usage/charts/toots_per_server",
 )
 
 servers_by_hour_chart = _chart_asset(
     Chart("servers_by_hour", _hours_of, charts.servers_by_hour_rows, charts.draw_servers_by_hour),
     toots_per_server_per_hour,
     "A day's heat map: the busiest home servers by hours (UTC), drawn from the hourly table.",
-    "toots_per_server_chart",
+    "usage/charts/toots_per_server",
 )
 
 hour_of_day_chart = _chart_asset(

@@ -64,7 +64,7 @@ def chart_shows_its_table(lake: Lake, chart: Chart, days: Iterable[date], now: d
         if not stored:
             continue
         ((png,),) = lake.connection.execute(
-            query("usage/tables/picture"), {"path": path}
+            query("usage/charts/picture"), {"path": path}
         ).fetchall()
         told = texts_in(png)
         files = chart.files(lake, day)

@@ -34,7 +34,7 @@ def daily_rows(lake: Lake, day: date, table: str) -> "pd.DataFrame":
             f"{table} of {day} has not been built; materialise it too:"
             f" --select {table}+ --partition {day}"
         )
-    return lake.connection.execute(query("usage/tables/daily_chart"), {"daily_file": path}).df()
+    return lake.connection.execute(query("usage/charts/day_of_table"), {"daily_file": path}).df()
 
 
 def draw_hours_of_day(rows: "pd.DataFrame", day: date) -> bytes:

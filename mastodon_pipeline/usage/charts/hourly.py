@@ -31,7 +31,7 @@ def toots_per_server_rows(lake: Lake, day: date, top: int = TOP_SERVERS) -> "pd.
     if not files:
         return lake.connection.sql("SELECT 0 AS hour_of_day, '' AS server, 0 AS toots LIMIT 0").df()
     values = {"usage_files": files, "top": top}
-    return lake.connection.execute(query("usage/tables/toots_per_server_chart"), values).df()
+    return lake.connection.execute(query("usage/charts/toots_per_server"), values).df()
 
 
 def servers_by_hour_rows(lake: Lake, day: date) -> "pd.DataFrame":

@@ -139,6 +139,6 @@ def _records(lake: Lake, files: Iterable[StoredFile]) -> int:
     if not paths:
         return 0
     ((records,),) = lake.connection.execute(
-        query("usage/tables/records_in"), {"files": paths}
+        query("usage/checks/record_count"), {"files": paths}
     ).fetchall()
     return int(records)

@@ -7,8 +7,8 @@ from typing import Any
 
 from mastodon_pipeline.lake.lake import Lake, fingerprint
 from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.usage.tables.clock_skew import told_before
-from mastodon_pipeline.usage.tables.removed_hours import HourRecords, hour_records
+from mastodon_pipeline.usage.inputs.clock_skew import told_before
+from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_records
 
 SHOWN = 5
 """Faults that a finding lists one by one."""
@@ -138,7 +138,7 @@ def toots_sum_to_the_day(lake: Lake, table: str, days: Iterable[date]) -> Findin
     """The rows of a daily table add up to the toots of the day, each counted once."""
     return _against_toots(
         lake,
-        "toots_against_the_day",
+        "toots_against_day",
         table,
         days,
         lambda toots, counted: f"{toots} toots in {table}, but the day has {counted}",
@@ -189,7 +189,7 @@ def _by_pattern(lake: Lake, hour: datetime, records: HourRecords) -> list[str]:
 
 
 def _rows(lake: Lake, name: str, **values: object) -> list[tuple[Any, ...]]:
-    return lake.connection.execute(query(f"usage/tables/{name}"), values).fetchall()
+    return lake.connection.execute(query(f"usage/checks/{name}"), values).fetchall()
 
 
 _COUNTED = ("toots", "users", "bots", "replies", "languages", "seen_by")

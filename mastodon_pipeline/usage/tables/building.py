@@ -16,9 +16,9 @@ from mastodon_pipeline.errors import RecordsGone, TableError
 from mastodon_pipeline.lake.lake import Lake, fingerprint
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.tables.clock_skew import told_before
+from mastodon_pipeline.usage.inputs.clock_skew import told_before
+from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_records
 from mastodon_pipeline.usage.tables.languages import language_names
-from mastodon_pipeline.usage.tables.removed_hours import HourRecords, hour_records
 
 
 def _languages() -> dict[str, object]:

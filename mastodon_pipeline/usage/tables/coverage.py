@@ -58,7 +58,7 @@ def coverage_is_plausible(lake: Lake, table: str, days: Iterable[date]) -> Findi
         if not lake.parquet_files(path):
             continue
         ((reporting, silent),) = lake.connection.execute(
-            query("usage/tables/servers_in_coverage"), {"coverage_file": path}
+            query("usage/checks/servers_in_coverage"), {"coverage_file": path}
         ).fetchall()
         compared, unsettled = compared + reporting, unsettled + silent
         values = {
@@ -68,7 +68,7 @@ def coverage_is_plausible(lake: Lake, table: str, days: Iterable[date]) -> Findi
             "least_of_former": LEAST_OF_FORMER,
         }
         for server, first, last, toots, reported, former in lake.connection.execute(
-            query("usage/tables/coverage_faults"), values
+            query("usage/checks/coverage_faults"), values
         ).fetchall():
             told = f"{server}, {first} to {last}: {toots} toots of {reported} reported statuses"
             faults.append(

@@ -55,7 +55,7 @@ CHECK = "coverage_is_plausible"
     metadata={
         "dagster/column_schema": columns.SERVER_COVERAGE,
         "dagster/column_lineage": LINEAGE[TABLE],
-        "sql": shown_sql(TABLE),
+        "sql": shown_sql(f"usage/tables/{TABLE}"),
     },
 )
 def server_coverage(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone

@@ -61,7 +61,7 @@ def _daily_asset(
         metadata={
             "dagster/column_schema": schema,
             "dagster/column_lineage": LINEAGE[name],
-            "sql": shown_sql(name),
+            "sql": shown_sql(f"usage/tables/{name}"),
         },
     )
     def daily_table(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone

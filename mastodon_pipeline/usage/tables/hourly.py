@@ -45,7 +45,7 @@ UNSHOWN = (
     metadata={
         "dagster/column_schema": columns.TOOTS,
         "dagster/column_lineage": LINEAGE["toots"],
-        "sql": shown_sql("toots"),
+        "sql": shown_sql("usage/tables/toots"),
     },
 )
 def toots(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
@@ -82,7 +82,7 @@ def toots(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.Materiali
     metadata={
         "dagster/column_schema": columns.TOOTS_PER_SERVER_PER_HOUR,
         "dagster/column_lineage": LINEAGE["toots_per_server_per_hour"],
-        "sql": shown_sql("toots_per_server_per_hour"),
+        "sql": shown_sql("usage/tables/toots_per_server_per_hour"),
     },
 )
 def toots_per_server_per_hour(

@@ -31,7 +31,7 @@ DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(
 
 def shown_sql(name: str) -> dg.MarkdownMetadataValue:
     """A query of this stage, as the UI shows it."""
-    return dg.MetadataValue.md(f"```sql\n{query(f'usage/tables/{name}')}```")
+    return dg.MetadataValue.md(f"```sql\n{query(name)}```")
 
 
 def build(

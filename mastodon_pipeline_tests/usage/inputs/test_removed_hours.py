@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.checks.tables import hours_equal_recount
+from mastodon_pipeline.usage.inputs.removed_hours import hour_records
 from mastodon_pipeline.usage.tables.building import build_toots, build_toots_per_server
-from mastodon_pipeline.usage.tables.removed_hours import hour_records
 from mastodon_pipeline_tests.support.local_lake import (
     HOUR,
     Record,

@@ -67,7 +67,7 @@ def hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
     kept = Path(lake.empty_record).with_name(f"kept-{uuid4().hex}.parquet")
     try:
         lake.connection.execute(
-            query("usage/tables/kept_records"), {"toots_file": toots, "path": str(kept)}
+            query("usage/inputs/toots_as_records"), {"toots_file": toots, "path": str(kept)}
         )
         yield HourRecords(landed, (*paths, str(kept)), removed=True)
     finally:
