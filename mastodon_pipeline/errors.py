@@ -17,7 +17,10 @@
     ├── LoginFailed               a server gave no token
     ├── TableError                a table that cannot be built
     │   └── RecordsGone           an hour's landed files and its toots are both gone
-    └── MaintenanceError          maintenance that may not go on
+    ├── MaintenanceError          maintenance that may not go on
+    ├── ListeningFailed           `mastodon-pipeline listen` ends, since nothing comes
+    ├── QueryFailed               a SQL statement that is wrong or cannot be run
+    └── Interrupted               Ctrl-C, with a line about the work that is left
 
     ServerError                   another server misbehaves; the listener handles it, by its kind
     ├── Refused                   it answers with an HTTP error
@@ -29,8 +32,9 @@
     ├── UndecodableStatus
     └── UnrecordableToot
 
-An outage is not a wrong setting: commands exit with 2 for a `SettingsError` and with 1 for
-everything else, and whoever supervises waits for a service, but not for a person.
+An outage is not a wrong setting: commands exit with 2 for a `SettingsError`, with 130 for
+`Interrupted` and with 1 for everything else (cli/main.py); a supervisor waits for a service, but
+not for a person.
 """
 
 from collections.abc import Mapping
@@ -116,6 +120,20 @@ class RecordsGone(TableError):
 
 class MaintenanceError(PipelineError):
     """Maintenance may not start or go on: another one is at work, or a file cannot be removed."""
+
+
+class ListeningFailed(PipelineError):
+    """A server cannot be listened to, or has sent nothing for too long; the message says which."""
+
+
+class QueryFailed(PipelineError):
+    """A SQL statement is wrong or cannot be run; the message is DuckDB's, in one line."""
+
+
+class Interrupted(PipelineError):
+    """A person pressed Ctrl-C; the message says what becomes of the work."""
+
+    exit_code = 130
 
 
 class ServerError(Exception):

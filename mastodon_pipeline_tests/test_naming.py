@@ -12,7 +12,7 @@ import pytest
 from mastodon_pipeline.settings import REPOSITORY
 
 UNSPEAKING = {"told", "said", "found", "kept", "heard", "one", "those"}
-PACKAGES = ("mastodon_pipeline/schemas",)
+PACKAGES = ("mastodon_pipeline/schemas", "mastodon_pipeline/cli")
 
 
 def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:

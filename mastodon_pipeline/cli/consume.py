@@ -4,24 +4,24 @@ from contextlib import closing
 
 import click
 
-from mastodon_pipeline.listening.topic.reading import dead_letter_json, follow, toot_json
-from mastodon_pipeline.listening.topic.schema import WritersSchemas
-from mastodon_pipeline.settings import load_settings
-
 
 @click.command()
 @click.option(
-    "--from-beginning", is_flag=True, help="Begin with what the topic holds; else with what comes."
+    "--from-beginning",
+    is_flag=True,
+    help="Start at the oldest record of the topic; without this, at the next one that arrives.",
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N records.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N records.")
 @click.option(
-    "--dead-letters", is_flag=True, help="What could not be recorded or landed, with the reason."
+    "--dead-letters",
+    is_flag=True,
+    help="Print what could not be recorded or landed instead, with the reason.",
 )
 def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None:
-    """Print the topic's records, decoded, as JSON.
+    """Print the records of the topic as JSON, one a line.
 
-    One record is one line; Ctrl-C ends it. The names are those of the Avro schema; _partition and
-    _offset say where Kafka keeps the record. It reads beside the sink and takes nothing from it.
+    Ctrl-C stops. The names are those of the Avro schema; _partition and _offset are the record's
+    place in Kafka. Nothing is committed, so the sink and other consumers are not disturbed.
 
     \b
     Examples:
@@ -29,6 +29,10 @@ def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None
       mastodon-pipeline consume --from-beginning --limit 1000 | jq -r .server | sort | uniq -c
       mastodon-pipeline consume --dead-letters --from-beginning
     """
+    from mastodon_pipeline.listening.topic.reading import dead_letter_json, follow, toot_json
+    from mastodon_pipeline.listening.topic.schema import WritersSchemas
+    from mastodon_pipeline.settings import load_settings
+
     settings = load_settings()
     topic = settings.dead_letter_topic if dead_letters else settings.kafka_topic
     writers_schemas = WritersSchemas(settings)
@@ -43,7 +47,7 @@ def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None
 
     try:
         with closing(follow(settings, topic, from_beginning, outage)) as messages:
-            click.echo(f"reading {topic}; Ctrl-C ends it", err=True)
+            click.echo(f"reading {topic}; Ctrl-C stops", err=True)
             for message in messages:
                 waiting = False
                 try:
@@ -56,7 +60,7 @@ def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None
                     place = f"partition {message.partition()} offset {message.offset()}"
                     click.echo(f"not decodable: {place}: {error}", err=True)
                     continue
-                printed += 1  # Before it is seen, so that the sum never lacks what was seen.
+                printed += 1  # Before it is printed, so that Ctrl-C never leaves one uncounted.
                 click.echo(line)
                 if printed == limit:
                     break

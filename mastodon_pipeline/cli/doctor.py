@@ -1,30 +1,36 @@
-"""`mastodon-pipeline doctor`."""
+"""`mastodon-pipeline doctor`: what is unhealthy, and how to fix it."""
 
 import sys
 
 import click
 
-_MARKS = {"healthy": "ok", "waiting": "..", "ill": "!!"}
+_MARKS = {"healthy": "ok", "waiting": "..", "unhealthy": "!!"}
 
 
 @click.command()
 def doctor() -> None:
-    """Say what is missing or unhealthy, and the command that mends it.
+    """Report what is missing or unhealthy, and how to fix it.
 
-    Looks at everything a toot passes, from the configured servers to the counted hours, and
-    changes nothing. "ok" is healthy, ".." has had nothing to do yet, "!!" is ill: then the exit
-    code is 1.
+    It checks everything a toot passes through, from the configured servers to the usage tables,
+    and changes nothing. Each line is one part:
 
     \b
-    Example:
+      ok  healthy
+      ..  nothing is wrong, but it has had nothing to do yet
+      !!  unhealthy, with the command that fixes it
+    \b
+    Examples:
       mastodon-pipeline doctor
-    """
-    from mastodon_pipeline.doctor import examine  # It brings Dagster, which takes a second.
+      mastodon-pipeline doctor && echo "everything is healthy"
 
-    ill = 0
-    for finding in examine():
-        ill += finding.state == "ill"
-        click.echo(f"{_MARKS[finding.state]}  {finding.part:<16} {finding.detail}")
-    if ill:
-        click.echo(f"\n{ill} ill; `make status` tells where the logs are", err=True)
+    Exit codes: 0 nothing is unhealthy; 1 something is.
+    """
+    from mastodon_pipeline.cli.health_checks import check_health
+
+    unhealthy = 0
+    for health in check_health():
+        unhealthy += health.state == "unhealthy"
+        click.echo(f"{_MARKS[health.state]}  {health.part:<16} {health.detail}")
+    if unhealthy:
+        click.echo(f"\n{unhealthy} unhealthy; `make status` shows where the logs are", err=True)
         sys.exit(1)

@@ -1,16 +1,11 @@
-"""`mastodon-pipeline login`: a person's token, got and kept."""
+"""`mastodon-pipeline login`: get a person's token, and store it."""
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
-from mastodon_pipeline.cli.servers import wanted_servers
 from mastodon_pipeline.errors import LoginFailed
-from mastodon_pipeline.listening.client.login import Login, keep_token
-from mastodon_pipeline.listening.following.trial import check_server
-from mastodon_pipeline.settings import OWN_FILE, load_settings
 
 
 @click.command()
@@ -18,14 +13,15 @@ from mastodon_pipeline.settings import OWN_FILE, load_settings
 @click.option(
     "--env-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=OWN_FILE,
-    help="Where the token is kept; without this the repository's .env, which git ignores.",
+    metavar="FILE",
+    help="Where to store the token; without this in .env, beside the checkout's README.md or, "
+    "for an installed package, in the current directory.",
 )
-def login(server: str, env_file: Path) -> None:
+def login(server: str, env_file: Path | None) -> None:
     """Get a token for SERVER, so that its stream can be followed.
 
     You open a page of the server in your browser, allow mastodon_pipeline to read statuses
-    (read:statuses, nothing more), and paste the code that the page shows. The token is kept in
+    (read:statuses, nothing more), and paste the code that the page shows. The token is stored in
     the settings file, readable by you alone, and never shown. You can take it back at any time in
     the server's preferences, under "Authorized apps".
 
@@ -33,7 +29,13 @@ def login(server: str, env_file: Path) -> None:
     Example:
       mastodon-pipeline login mastodon.social
     """
+    from mastodon_pipeline.cli.servers import wanted_servers
+    from mastodon_pipeline.listening.client.login import Login, keep_token
+    from mastodon_pipeline.listening.following.trial import check_server
+    from mastodon_pipeline.settings import OWN_FILE, load_settings
+
     settings = load_settings()
+    file = env_file or OWN_FILE
     [wanted] = wanted_servers(settings, [server])
     try:
         with Login(wanted, settings) as attempt:
@@ -41,14 +43,13 @@ def login(server: str, env_file: Path) -> None:
             click.echo(f"Open this page, logged in to {wanted.name}, and allow what it asks:\n")
             click.echo("  " + "".join(c for c in address if c.isprintable()) + "\n")
             token = attempt.finish(click.prompt("Paste the code that it shows"))
-        keep_token(env_file, wanted.token_env, token)
-    except (LoginFailed, OSError) as error:
-        click.echo(f"mastodon-pipeline: {error}", err=True)
-        sys.exit(1)
-    click.echo(f"The token is kept as {wanted.token_env} in {env_file}.")
+        keep_token(file, wanted.token_env, token)
+    except OSError as error:
+        raise LoginFailed(str(error)) from error
+    click.echo(f"The token is stored as {wanted.token_env} in {file}.")
     if os.environ.get(wanted.token_env, token) != token:
         click.echo(
-            f"The environment sets {wanted.token_env} to something else, which stands above the "
+            f"The environment sets {wanted.token_env} to something else, which overrides the "
             "file: unset it.",
             err=True,
         )

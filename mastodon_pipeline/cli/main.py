@@ -1,53 +1,115 @@
-"""The `mastodon-pipeline` command: what a person types, with or without Dagster."""
+"""The `mastodon-pipeline` command: which subcommands it has, and how each of them fails.
 
-import sys
+A subcommand's module is imported when the subcommand is invoked, and imports what it works with
+inside its function: Dagster alone takes a second of CPU, which nobody waits for to read a help
+text. `benchmarks/commands.py` measures it.
+"""
+
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import click
-import duckdb
 
-from mastodon_pipeline.cli.consume import consume
-from mastodon_pipeline.cli.doctor import doctor
-from mastodon_pipeline.cli.listen import listen
-from mastodon_pipeline.cli.login import login
-from mastodon_pipeline.cli.maintain import maintain_command
-from mastodon_pipeline.cli.replay import replay_command
-from mastodon_pipeline.cli.servers import servers
-from mastodon_pipeline.cli.sql import sql
 from mastodon_pipeline.errors import PipelineError
-from mastodon_pipeline.settings import Settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Command(NamedTuple):
+    """Where a subcommand is, and what its help begins with."""
+
+    target: str
+    """module:attribute"""
+    help: str
+    """The first line of the subcommand's own help, known without importing it."""
+
+
+COMMANDS = {
+    "consume": Command(
+        "mastodon_pipeline.cli.consume:consume",
+        "Print the records of the topic as JSON, one a line.",
+    ),
+    "doctor": Command(
+        "mastodon_pipeline.cli.doctor:doctor",
+        "Report what is missing or unhealthy, and how to fix it.",
+    ),
+    "listen": Command(
+        "mastodon_pipeline.cli.listen:listen",
+        "Follow one server and print its toots.",
+    ),
+    "login": Command(
+        "mastodon_pipeline.cli.login:login",
+        "Get a token for SERVER, so that its stream can be followed.",
+    ),
+    "maintain": Command(
+        "mastodon_pipeline.cli.maintain:maintain",
+        "Remove from the lake what is verified and no longer needed.",
+    ),
+    "replay": Command(
+        "mastodon_pipeline.cli.replay:replay",
+        "Send the toots of Parquet files to the topic again.",
+    ),
+    "servers": Command(
+        "mastodon_pipeline.cli.servers:servers",
+        "Show how each server will be listened to, and why.",
+    ),
+    "sql": Command(
+        "mastodon_pipeline.cli.sql:sql",
+        "Query the lake in SQL: DuckDB, with a view for every table.",
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is invoked, and turns its errors into one line.
+
+    What else a command may end with is click's business: a wrong option is exit code 2, and a
+    reader that went away (`| head`) ends it without a word.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].target.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PipelineError as error:
+            click.echo(f"mastodon-pipeline: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(130)  # 128 + SIGINT, as a shell has it
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="mastodon-pipeline")
 def cli() -> None:
-    """Counts what happens on the Fediverse.
+    """Measure what happens on the Fediverse: toots, servers, apps, languages.
 
-    Start the native stack first (make up); without it `listen` only prints, and
-    `consume` has nothing to read.
+    Most commands need the native stack (`make up`); `listen`, `login` and `servers` do not.
+    Settings are environment variables, or lines of the file .env.
+
+    \b
+    Begin with:
+      mastodon-pipeline listen --base-url https://mastodon.social
+      mastodon-pipeline doctor
+
+    Exit codes: 0 done; 1 something failed; 2 an option or a setting is wrong; 130 Ctrl-C.
     """
 
 
-def _open_lake(settings: Settings) -> duckdb.DuckDBPyConnection:
-    # Imported when asked: it brings Dagster, which takes a second.
-    from mastodon_pipeline.lake.connection import connect_lake
-
-    return connect_lake(settings)
-
-
-cli.add_command(doctor)
-cli.add_command(listen)
-cli.add_command(login)
-cli.add_command(consume)
-cli.add_command(maintain_command)
-cli.add_command(replay_command(_open_lake))
-cli.add_command(servers)
-cli.add_command(sql)
-
-
 def main() -> None:
-    """Runs the command; a person's mistake becomes one line on stderr and exit code 2."""
-    try:
-        cli()
-    except PipelineError as error:
-        click.echo(f"mastodon-pipeline: {error}", err=True)
-        sys.exit(error.exit_code)
+    """Run the command that the arguments name, and exit."""
+    cli()

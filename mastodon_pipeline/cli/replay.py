@@ -2,63 +2,56 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
+from typing import TYPE_CHECKING
 
 import click
-import duckdb
 
-from mastodon_pipeline.errors import DeliveryFailed
-from mastodon_pipeline.listening.records.record import Record
-from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
-from mastodon_pipeline.listening.topic.replay import (
-    ParquetToots,
-    Replayed,
-    connect_local,
-    replay,
-)
-from mastodon_pipeline.settings import Settings, load_settings
+from mastodon_pipeline.errors import DeliveryFailed, Interrupted, PipelineError
 
-Connect = Callable[[], duckdb.DuckDBPyConnection]
-OpenLake = Callable[[Settings], duckdb.DuckDBPyConnection]
+if TYPE_CHECKING:
+    from mastodon_pipeline.listening.records.record import Record
+
 _FLUSH_SECONDS = 60.0
 
 
-def replay_command(open_lake: OpenLake) -> click.Command:
-    """The command. `open_lake` gives a DuckDB that reads the object store, where one is named."""
+@click.command()
+@click.argument("glob", nargs=-1, required=True)
+def replay(glob: tuple[str, ...]) -> None:
+    """Send the toots of Parquet files to the topic again.
 
-    @click.command(name="replay")
-    @click.argument("glob", nargs=-1, required=True)
-    def replay_files(glob: tuple[str, ...]) -> None:
-        """Put the toots of Parquet files back into the topic.
+    GLOB names files, on this machine or in the object store (s3://), with the topic's columns
+    (landed files, or those of the table toots) or with the article's fourteen. The toots keep
+    their post times, get the source "replay", and land in the hours they belong to. Replaying
+    twice changes nothing, since a toot counts once. Toots from before FIRST_DAY land, but are not
+    counted.
 
-        They keep their own post times. GLOB names files, here or in the object store (s3://), with
-        the topic's columns (landed ones, or those of the table toots) or with the article's
-        fourteen. The records get the source "replay" and land in the hours they belong to; doing
-        it twice changes nothing, for a toot counts once. Toots from before FIRST_DAY land, but are
-        not counted.
+    \b
+    Examples:
+      mastodon-pipeline replay 'old/mastodon-topic+0+*.parquet'
+      mastodon-pipeline replay 's3://mastodon/topics/*/created_at_hour=2026-11-24-*/*.parquet'
 
-        \b
-        Examples:
-          mastodon-pipeline replay 'old/mastodon-topic+0+*.parquet'
-          mastodon-pipeline replay 's3://mastodon/topics/*/created_at_hour=2026-11-24-*/*.parquet'
-        """
-        settings = load_settings()
-        if any(path.startswith("s3://") for path in glob):
-            _replay(glob, settings, partial(open_lake, settings))
-        else:
-            _replay(glob, settings, connect_local)
+    Exit codes: 0 done; 1 the files cannot be read, or Kafka did not take all of them; 130 Ctrl-C.
+    """
+    from mastodon_pipeline.lake.connection import connect_lake
+    from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
+    from mastodon_pipeline.listening.topic.replay import (
+        ParquetToots,
+        Replayed,
+        connect_local,
+    )
+    from mastodon_pipeline.listening.topic.replay import replay as replay_records
+    from mastodon_pipeline.settings import load_settings
 
-    return replay_files
-
-
-def _replay(globs: Sequence[str], settings: Settings, connect: Connect) -> None:
+    settings = load_settings()
+    in_lake = any(path.startswith("s3://") for path in glob)
     replayed = Replayed()
-    complaint = ""
-    click.echo("looking at the files", err=True)
-    with ParquetToots(globs, connect) as toots:
+    failure: PipelineError | None = None
+    click.echo("reading the files", err=True)
+    with ParquetToots(glob, partial(connect_lake, settings) if in_lake else connect_local) as toots:
         sink, _ = open_kafka(settings)
         try:
             with (
@@ -67,32 +60,33 @@ def _replay(globs: Sequence[str], settings: Settings, connect: Connect) -> None:
                     length=toots.rows, label=f"replaying {toots.rows} rows", file=sys.stderr
                 ) as bar,
             ):
-                replay(_until(stop, toots.records()), sink, replayed, bar.update)
+                replay_records(_until(stop, toots.records()), sink, replayed, bar.update)
                 bar.update(toots.rows % 1000)
         except KeyboardInterrupt:
-            complaint = "interrupted; replay again, what is there already changes nothing"
+            failure = Interrupted("interrupted; replay again, toots already there change nothing")
         except DeliveryFailed as error:
-            complaint = str(error)
+            failure = error
         finally:
             try:
                 sink.close(_FLUSH_SECONDS)
             except DeliveryFailed as error:
-                complaint = complaint or str(error)
+                failure = failure or error
     click.echo(
         f"{replayed.acknowledged} of {toots.rows} rows are in {settings.kafka_topic}, "
-        f"{replayed.dead_letters} are not understood",
+        f"{replayed.dead_letters} are not decodable",
         err=True,
     )
     if replayed.dead_letters:
-        click.echo("see why: mastodon-pipeline consume --dead-letters --from-beginning", err=True)
-    if complaint:
-        click.echo(f"mastodon-pipeline: {complaint}", err=True)
-        sys.exit(1)
+        click.echo(
+            "the reasons: mastodon-pipeline consume --dead-letters --from-beginning", err=True
+        )
+    if failure:
+        raise failure
 
 
 @contextmanager
 def _noting_ctrl_c() -> Iterator[Event]:
-    """Notes a Ctrl-C for `_until`: raised inside a delivery report it would lose that report."""
+    """Note a Ctrl-C for `_until`: raised inside a delivery report it would lose that report."""
     stop = Event()
     former = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
@@ -101,7 +95,7 @@ def _noting_ctrl_c() -> Iterator[Event]:
         signal.signal(signal.SIGINT, former)
 
 
-def _until(stop: Event, records: Iterator[Record]) -> Iterator[Record]:
+def _until(stop: Event, records: "Iterator[Record]") -> "Iterator[Record]":
     for record in records:
         if stop.is_set():
             raise KeyboardInterrupt

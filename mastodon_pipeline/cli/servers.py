@@ -2,12 +2,15 @@
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from mastodon_pipeline.errors import SettingsError
-from mastodon_pipeline.listening.following.trial import ServerCheck, check_servers
-from mastodon_pipeline.settings import Server, Settings, load_settings, parse_server
+
+if TYPE_CHECKING:
+    from mastodon_pipeline.listening.following.trial import ServerCheck
+    from mastodon_pipeline.settings import Server, Settings
 
 _WAYS = {"stream": "streaming", "websocket": "websocket", "poll": "polling", "park": "parked"}
 _HEADINGS = ("SERVER", "FEED", "VERSION", "WAY", "WHY")
@@ -18,35 +21,44 @@ _HEADINGS = ("SERVER", "FEED", "VERSION", "WAY", "WHY")
 def servers(server: tuple[str, ...]) -> None:
     """Show how each server will be listened to, and why.
 
-    Without SERVER, all that are configured. Each is asked who it is, and then tried once the way
-    it will be listened to: "streaming" with a token (over a "websocket" where the server offers
-    nothing else), "polling" its public timeline without one;
-    "parked" where it lets us do neither; "waiting" where it does not answer now, and a listener
-    would try again. The exit code is 0 all the same: this is a report.
+    Without SERVER, all configured servers. Each is asked for its version and what it offers, and
+    then tried once the way it will be listened to. The exit code is 0 whatever they answer.
 
+    \b
+      streaming  over one connection, with a token
+      websocket  the same, from a server that offers no other stream
+      polling    its public timeline, without a token
+      parked     it allows neither; it is tried again every hour
+      waiting    it does not answer now; a listener tries it again
     \b
     Examples:
       mastodon-pipeline servers
       mastodon-pipeline servers mastodon.social https://fosstodon.org
     """
+    from mastodon_pipeline.listening.following.trial import check_servers
+    from mastodon_pipeline.settings import load_settings
+
     settings = load_settings()
-    asked = wanted_servers(settings, server)
+    wanted = wanted_servers(settings, server)
     with click.progressbar(
-        check_servers(asked, settings),
-        length=len(asked),
+        check_servers(wanted, settings),
+        length=len(wanted),
         label="asking the servers",
         file=sys.stderr,
-    ) as checks:
-        found = {check.server: check for check in checks}
-    for line in table([found[one] for one in asked]):
+    ) as progress:
+        checks = {check.server: check for check in progress}
+    for line in table([checks[server] for server in wanted]):
         click.echo(line)
 
 
-def wanted_servers(settings: Settings, named: Sequence[str]) -> list[Server]:
-    """The named servers, with their configured feed and token where they are configured.
+def wanted_servers(settings: "Settings", named: Sequence[str]) -> "list[Server]":
+    """Return the named servers, with their configured feed and token if they are configured.
 
-    Raises SettingsError for what is no address, and where there is no server at all.
+    Without names, all configured servers. Raises SettingsError if a name is not the address of a
+    server, or if there is no server at all.
     """
+    from mastodon_pipeline.settings import parse_server
+
     configured = {server.base_url: server for server in settings.servers()}
     if not named and not configured:
         raise SettingsError(
@@ -59,8 +71,8 @@ def wanted_servers(settings: Settings, named: Sequence[str]) -> list[Server]:
     return [configured.get(base_url, server) for base_url, server in parsed.items()]
 
 
-def table(checks: Sequence[ServerCheck]) -> list[str]:
-    """The checks as lines of columns, with headings."""
+def table(checks: "Sequence[ServerCheck]") -> list[str]:
+    """Return the checks as lines of aligned columns, headings first."""
     rows = [_HEADINGS, *(_row(check) for check in checks)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS) - 1)]
     return [
@@ -69,7 +81,7 @@ def table(checks: Sequence[ServerCheck]) -> list[str]:
     ]
 
 
-def _row(check: ServerCheck) -> tuple[str, ...]:
+def _row(check: "ServerCheck") -> tuple[str, ...]:
     cells = (
         check.server.name,
         check.server.feed,

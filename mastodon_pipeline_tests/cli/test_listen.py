@@ -12,7 +12,8 @@ import pytest
 from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline.cli.listen import toot_line
+from mastodon_pipeline.cli.listen import listen as listen_command
+from mastodon_pipeline.cli.printing import toot_line
 from mastodon_pipeline.listening.records.record import Record
 from mastodon_pipeline_tests.support.recording_sink import wait_until
 
@@ -25,7 +26,7 @@ def quiet(server: ServerPolicy) -> Options:
 
 
 def wait_for_stream(simulator: Simulator) -> None:
-    # And until the timeline has been read for what came before: a toot in between is told twice.
+    # And until the timeline has been read for what came before: a toot in between is read twice.
     server = simulator.servers[0]
     simulator.wait_until(lambda: len(server.streams) > 0 and server.served["polls"] > 0)
 
@@ -34,7 +35,7 @@ def wait_for_stream(simulator: Simulator) -> None:
 def listen(
     simulator: Simulator, arguments: Sequence[str] = ()
 ) -> Iterator["subprocess.Popen[str]"]:
-    """The command in a process of its own, which does not outlive the test."""
+    """Run the command in a separate process, which does not outlive the test."""
     url = simulator.servers[0].base_url
     with subprocess.Popen(
         [
@@ -58,8 +59,8 @@ def listen(
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_it_prints_a_line_a_toot_until_it_is_told_to_end(ending: signal.Signals) -> None:
-    """Ctrl-C ends it with a summary and no traceback."""
+def test_listen_prints_each_toot_until_ctrl_c_or_sigterm(ending: signal.Signals) -> None:
+    """It ends with a summary and no traceback."""
     with Simulator(quiet(STREAMING)) as simulator, listen(simulator) as process:
         wait_for_stream(simulator)
         simulator.publish()
@@ -69,12 +70,12 @@ def test_it_prints_a_line_a_toot_until_it_is_told_to_end(ending: signal.Signals)
         out, err = process.communicate(timeout=20)
         assert process.returncode == 0
         assert out == ""
-        assert "1 toots, 0 deletes, 0 not understood" in err
+        assert "1 toots, 0 deletes, 0 not decodable" in err
         assert "Traceback" not in err
 
 
-def test_the_watchdog_exits_when_nothing_comes() -> None:
-    """So that whoever started it can start it again."""
+def test_watchdog_ends_listen_if_no_toot_comes() -> None:
+    """So that a supervisor can start it again."""
     with (
         Simulator(quiet(STREAMING)) as simulator,
         listen(simulator, ["--watchdog", "1"]) as process,
@@ -84,7 +85,7 @@ def test_the_watchdog_exits_when_nothing_comes() -> None:
         assert "no toot from 127.0.0.1" in err
 
 
-def test_a_server_that_lets_nobody_in_is_one_clear_line() -> None:
+def test_listen_ends_with_the_reason_if_the_server_is_parked() -> None:
     """Rather than waiting in silence for an hour."""
     with Simulator(quiet(LOCKED)) as simulator, listen(simulator, ["--quiet"]) as process:
         _, err = process.communicate(timeout=20)
@@ -93,8 +94,8 @@ def test_a_server_that_lets_nobody_in_is_one_clear_line() -> None:
         assert "Traceback" not in err
 
 
-def test_nobody_reading_ends_it() -> None:
-    """As with `| head -1`."""
+def test_listen_ends_once_its_output_is_closed() -> None:
+    """As by `| head -1`."""
     with Simulator(quiet(STREAMING)) as simulator, listen(simulator) as process:
         wait_for_stream(simulator)
         assert process.stdout is not None
@@ -109,7 +110,16 @@ def test_nobody_reading_ends_it() -> None:
         assert "Traceback" not in process.stderr.read()
 
 
-def test_a_toot_cannot_steer_the_terminal() -> None:
+def test_listen_takes_the_options_as_the_article_spells_them() -> None:
+    arguments = ["--baseURL", "https://mastodon.social", "--public", "--enableKafka"]
+    article = listen_command.make_context("listen", arguments).params
+    arguments = ["--base-url", "https://mastodon.social", "--public", "--enable-kafka"]
+    assert article == listen_command.make_context("listen", arguments).params
+    assert article["base_url"] == "https://mastodon.social"
+    assert article["enable_kafka"]
+
+
+def test_toot_cannot_steer_the_terminal() -> None:
     """Escape sequences in a stranger's text are shown, not obeyed."""
     record: Record = {
         "event": "update",

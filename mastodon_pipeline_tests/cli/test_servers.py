@@ -1,4 +1,4 @@
-"""`mastodon-pipeline servers`: what will be done with each server is tried, and told."""
+"""`mastodon-pipeline servers`: how each server would be listened to is tried and shown."""
 
 import socket
 
@@ -26,7 +26,7 @@ def quiet(*servers: ServerPolicy) -> Options:
     return Options(servers=servers, toots=0, start="control")
 
 
-def test_each_server_has_its_way_and_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_servers_shows_how_each_is_listened_to_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order configured; parked servers are part of the report, not an error."""
     with Simulator(quiet(STREAMING, POLLED, LOCKED, OFF, CLOSED)) as simulator:
         simulator_settings(simulator, monkeypatch)
@@ -48,8 +48,8 @@ def test_each_server_has_its_way_and_its_reason(monkeypatch: pytest.MonkeyPatch)
     ]
 
 
-def test_a_server_with_websockets_alone_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """GoToSocial refuses a stream of events; the WebSocket is tried, and left."""
+def test_server_with_only_websockets_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GoToSocial refuses a stream of events; its WebSocket is opened once, and closed."""
     with Simulator(quiet(gotosocial("social.example"))) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
         check = check_server(settings.servers()[0], settings, settings.servers()[0].token)
@@ -60,8 +60,8 @@ def test_a_server_with_websockets_alone_is_found_out(monkeypatch: pytest.MonkeyP
     assert "websocket" in table([check])[1]
 
 
-def test_a_wrong_token_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And its variable named: the token is sent from the first request on."""
+def test_wrong_token_is_reported_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token is sent from the first request on."""
     with Simulator(quiet(STREAMING)) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
         check = check_server(settings.servers()[0], settings, "wrong")
@@ -71,10 +71,10 @@ def test_a_wrong_token_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_busy_server_is_tried_again_later_and_not_parked(
+def test_busy_server_is_shown_as_waiting_and_not_parked(
     status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer is told; nobody waits an hour for a report."""
+    """A listener would try it again; the report does not wait for that."""
     with Simulator(quiet(POLLED)) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
         simulator.fault("answer", status=status, seconds=30)
@@ -83,8 +83,8 @@ def test_a_busy_server_is_tried_again_later_and_not_parked(
     assert check.reason.startswith(f"the server answers {status}")
 
 
-def test_why_a_server_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DNS, TCP and TLS, without the HTTP library's own account of them."""
+def test_unreachable_server_is_explained_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS, TCP and TLS, without the HTTP library's own words for them."""
     with Simulator(quiet(POLLED)) as simulator, socket.socket() as unused:
         settings = simulator_settings(simulator, monkeypatch)
         unused.bind(("127.0.0.1", 0))
@@ -102,7 +102,7 @@ def test_why_a_server_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPa
         assert reason(f"http://127.0.0.1:{port}") == "it hung up"
 
 
-def test_a_named_server_keeps_its_configured_feed() -> None:
+def test_named_server_keeps_its_configured_feed() -> None:
     """And is asked once, however it is written."""
     settings = Settings(mastodon_servers=("a.example", "b.example"))
     names = ["B.example/", "https://b.example", "c.example"]
@@ -113,7 +113,6 @@ def test_a_named_server_keeps_its_configured_feed() -> None:
     assert wanted_servers(settings, []) == [parse_server("a.example"), parse_server("b.example")]
 
 
-def test_without_any_server_the_message_says_how_to_name_one() -> None:
-    """Nothing is asked."""
+def test_servers_without_any_server_says_how_to_configure_one() -> None:
     with pytest.raises(SettingsError, match="MASTODON_SERVERS"):
         wanted_servers(Settings(mastodon_servers=(), mastodon_servers_file=None), [])

@@ -12,7 +12,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from mastodon_pipeline.cli.sql import answer
+from mastodon_pipeline.cli.query_printing import print_results
 from mastodon_pipeline.errors import ObjectStoreUnavailable
 from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
@@ -188,10 +188,10 @@ def test_the_keys_cannot_be_asked_for(
             "RESET s3_secret_access_key; SELECT current_setting('s3_secret_access_key')",
         ):
             try:
-                answer(connection, asked, "json")
+                print_results(connection, asked, "json")
             except duckdb.Error as error:
                 refusals.append(str(error))
-        answer(connection, "FROM duckdb_secrets()", "json")
+        print_results(connection, "FROM duckdb_secrets()", "json")
     told = capsys.readouterr()
     assert "redacted" in told.out
     assert secret.get_secret_value() not in "".join([told.out, told.err, *refusals])

@@ -1,7 +1,7 @@
-"""What is missing or unhealthy, and the command that mends it: `mastodon-pipeline doctor`.
+"""The health of each part of the pipeline, for `mastodon-pipeline doctor`.
 
-It looks and changes nothing. Each part is looked at by itself, some seconds at most, so that one
-that hangs does not hide the others.
+Nothing is changed. Each part is checked by itself, for some seconds at most, so that one that
+hangs does not hide the others.
 """
 
 import stat
@@ -27,45 +27,45 @@ from mastodon_pipeline.settings import OWN_FILE, Settings, data_directory, load_
 APPLY_CONFIG = "dagster job execute -m mastodon_pipeline.definitions -j kafka_connect_config"
 _DEADLINE_SECONDS = 5.0
 _STALE_DAEMON_SECONDS = 120.0
-"""Dagster's daemons beat every 30 s."""
+"""Dagster's daemons send a heartbeat every 30 s."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """How one part is."""
+class PartHealth:
+    """The health of one part."""
 
     part: str
-    state: Literal["healthy", "ill", "waiting"]
+    state: Literal["healthy", "unhealthy", "waiting"]
     """`waiting`: nothing is wrong, but it has had nothing to do yet."""
     detail: str
-    """What was seen; for an ill part with what mends it."""
+    """One line; for an unhealthy part with what fixes it."""
 
 
-class _Ill(Exception):
-    """This part is unhealthy; the message says how, and what mends it."""
+class _Unhealthy(Exception):
+    """This part is unhealthy; the message says why, and what fixes it."""
 
 
 class _Waiting(Exception):
     """This part has had nothing to do yet."""
 
 
-def examine() -> Iterator[Finding]:
-    """Looks at every part, in the order in which a toot passes them; each as soon as it is seen.
+def check_health() -> Iterator[PartHealth]:
+    """Check every part, in the order in which a toot passes them; yield each when it is checked.
 
-    Never raises for what it finds.
+    If the settings are wrong, nothing else can be checked. Raises nothing for an unhealthy part.
     """
     try:
         settings = load_settings()
     except SettingsError as error:
-        yield Finding("settings", "ill", str(error))
+        yield PartHealth("settings", "unhealthy", str(error))
         return
-    for part, look in _PARTS:
+    for part, check in _CHECKS:
         try:
-            yield Finding(part, "healthy", look(settings))
+            yield PartHealth(part, "healthy", check(settings))
         except _Waiting as waiting:
-            yield Finding(part, "waiting", str(waiting))
-        except (_Ill, PipelineError) as error:
-            yield Finding(part, "ill", str(error))
+            yield PartHealth(part, "waiting", str(waiting))
+        except (_Unhealthy, PipelineError) as error:
+            yield PartHealth(part, "unhealthy", str(error))
 
 
 def _servers(settings: Settings) -> str:
@@ -78,10 +78,10 @@ def _servers(settings: Settings) -> str:
 
 def _own_file(settings: Settings) -> str:
     if not OWN_FILE.exists():
-        return f"no {OWN_FILE.name}; the environment alone counts"
+        return f"there is no {OWN_FILE}; only the environment counts"
     if OWN_FILE.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise _Ill(f"others may read your tokens: chmod 600 {OWN_FILE}")
-    return f"{OWN_FILE.name} is readable by you alone"
+        raise _Unhealthy(f"others may read your tokens: chmod 600 {OWN_FILE}")
+    return f"only you can read {OWN_FILE}"
 
 
 def _kafka(settings: Settings) -> str:
@@ -90,7 +90,7 @@ def _kafka(settings: Settings) -> str:
     except KafkaException as error:
         raise unreachable(settings, error) from None
     if settings.kafka_topic not in topics:
-        raise _Waiting(f"it has no {settings.kafka_topic} yet: the first listener makes it")
+        raise _Waiting(f"it has no {settings.kafka_topic} yet: the first listener creates it")
     partitions = len(topics[settings.kafka_topic].partitions)
     return f"{settings.kafka_topic} has {partitions} partitions"
 
@@ -102,7 +102,7 @@ def _registry(settings: Settings) -> str:
             known = subject in client.get_subjects()
     except Exception as error:
         # The client passes its HTTP library's errors through, which are not ours to import.
-        raise _Ill(
+        raise _Unhealthy(
             f"it does not answer at {settings.schema_registry_url} ({type(error).__name__}): "
             "start it with `make up`, or set SCHEMA_REGISTRY_URL"
         ) from None
@@ -128,30 +128,32 @@ def _sink(settings: Settings) -> str:
     if health.state is SinkState.HEALTHY:
         return health.detail
     if health.state.needs_repair:
-        raise _Ill(f"{health.detail}: {APPLY_CONFIG} (connector_supervisor does it by itself)")
+        raise _Unhealthy(
+            f"{health.detail}: {APPLY_CONFIG} (connector_supervisor does it by itself)"
+        )
     if health.state is SinkState.PAUSED:
-        raise _Ill(f"{health.detail}: curl -X PUT {resume}")
+        raise _Unhealthy(f"{health.detail}: curl -X PUT {resume}")
     if health.state is SinkState.STARTING:
         raise _Waiting(health.detail)
-    raise _Ill(health.detail)
+    raise _Unhealthy(health.detail)
 
 
 def _dagster(settings: Settings) -> str:
-    from dagster import DagsterInstance  # Imported when asked: it takes a second.
+    from dagster import DagsterInstance  # Here, so that the lines above need not wait a second.
 
     home = data_directory() / "dagster"
     if not (home / "dagster.yaml").exists():
-        raise _Ill(f"it has never run in {data_directory()}: make up")
+        raise _Unhealthy(f"it has never run in {data_directory()}: make up")
     with DagsterInstance.from_config(str(home)) as instance:
         statuses = instance.get_daemon_statuses()
-    beaten = [
+    heartbeats = [
         status.last_heartbeat.timestamp for status in statuses.values() if status.last_heartbeat
     ]
-    age = time.time() - max(beaten, default=0.0)
+    age = time.time() - max(heartbeats, default=0.0)
     if age > _STALE_DAEMON_SECONDS:
-        since = f"its last sign is {_ago(age)} old" if beaten else "it has given no sign"
-        raise _Ill(f"no daemon runs, so nobody supervises or counts ({since}): make up")
-    return f"its daemon gave a sign {age:.0f} s ago"
+        since = f"its last heartbeat is {_duration(age)} old" if heartbeats else "no heartbeat yet"
+        raise _Unhealthy(f"no daemon runs, so no sensor or schedule does ({since}): make up")
+    return f"its daemon sent a heartbeat {age:.0f} s ago"
 
 
 def _tables(settings: Settings) -> str:
@@ -161,14 +163,14 @@ def _tables(settings: Settings) -> str:
         with connect_lake(settings) as lake:
             newest = lake.execute("select max(file) from glob($1)", [f"{table}**"]).fetchone()
     except (HTTPException, IOException, PipelineError):
-        raise _Ill("they cannot be read: see the object store, above") from None
+        raise _Unhealthy("they cannot be read: see the object store, above") from None
     if newest is None or newest[0] is None:
-        raise _Waiting("no hour has been counted yet: landed_toots_sensor does it, once on")
+        raise _Waiting("no hour has been counted yet: landed_toots_sensor does it once it is on")
     day, hour = newest[0].removeprefix(table).removesuffix(".parquet").split("/")
     return f"counted up to the hour {day.removeprefix('day=')} {hour}:00 UTC"
 
 
-_PARTS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
+_CHECKS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
     ("servers", _servers),
     ("tokens", _own_file),
     ("Kafka", _kafka),
@@ -180,5 +182,5 @@ _PARTS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
 )
 
 
-def _ago(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

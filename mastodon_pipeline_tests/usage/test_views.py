@@ -1,0 +1,204 @@
+"""The views over the lake's tables: one a table, and `mastodon_toot` with the article's columns."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.usage.tables.building import (
+    DAILY_TABLES,
+    build_daily,
+    build_toots,
+    build_toots_per_server,
+)
+from mastodon_pipeline.usage.tables.coverage import build_server_coverage
+from mastodon_pipeline.usage.views import create_views, table_folders
+from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record
+
+ARTICLE = [
+    *("m_id", "created_at", "created_at_str", "app", "url", "base_url", "language"),
+    *("favourites", "username", "bot", "tags", "characters", "words", "mastodon_text"),
+    *("created_tz", "from_instance", "language_name"),
+]
+
+
+@pytest.fixture
+def connection(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Views over a lake with two days of toots and the tables of the second."""
+    posted = HOUR + timedelta(seconds=7.6)
+    land(
+        lake,
+        record(
+            status_id="42",
+            app="Tusky",
+            created_at=posted,
+            language="",
+            url="https://one.example/@ada/42",
+        ),
+        record(uri="b", status_id="01HX", server="two.example", language="zh-CN"),
+        record(uri="c", status_id="3", created_at=HOUR - timedelta(days=1)),
+    )
+    for hour in (HOUR, HOUR - timedelta(days=1)):
+        build_toots(lake, hour)
+        build_toots_per_server(lake, hour)
+    for table in DAILY_TABLES:
+        build_daily(lake, DAY, table)
+    build_server_coverage(lake, DAY, DAY, list)
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        create_views(
+            connection,
+            table_folders(lake.layout),
+            lambda folder: next((file.path for file in lake.list_files(folder)), None),
+        )
+        yield connection
+
+
+def test_every_table_is_a_view_of_its_name(connection: duckdb.DuckDBPyConnection) -> None:
+    """And so is the article's table, `mastodon_toot`."""
+    names = [name for (name,) in connection.sql("SHOW TABLES").fetchall()]
+    tables = ["toots", "toots_per_server_per_hour", *DAILY_TABLES, "server_coverage"]
+    assert names == sorted([*tables, "language", "mastodon_toot"])
+    for name in names:
+        assert connection.table(name).count("*").fetchone()
+
+
+def test_query_that_names_a_day_reads_only_that_days_files(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    """So its cost does not grow with the history."""
+    plan = connection.sql(f"EXPLAIN ANALYZE SELECT count(*) FROM toots WHERE day = '{DAY}'")
+    assert "Scanning Files: 1/2" in plan.fetchall()[0][1]
+
+
+def test_hourly_view_shows_the_tables_own_hour_column(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    """No folder name hides it."""
+    hours = connection.sql(
+        "SELECT DISTINCT hour FROM toots_per_server_per_hour WHERE day = '2026-11-24'"
+    )
+    assert hours.fetchall() == [(HOUR,)]
+
+
+def test_mastodon_toot_has_the_articles_columns(connection: duckdb.DuckDBPyConnection) -> None:
+    """Exactly those, with their meanings: seconds, how it writes a time, unknown languages."""
+    table = connection.table("mastodon_toot")
+    assert table.columns == ARTICLE
+    by_language = {row[6]: dict(zip(ARTICLE, row, strict=True)) for row in table.fetchall()}
+    toot = by_language["unknown"]
+    assert toot["m_id"] == 42
+    assert toot["created_at"] == int(HOUR.timestamp()) + 7, "whole seconds, not rounded up"
+    assert toot["created_at_str"] == "2026 11 24 15:00:07"
+    assert by_language["zh-CN"]["m_id"] is None, "an id that is not a number"
+
+
+THE_ARTICLES_QUERIES = {
+    """
+    select strftime(created_tz, '%Y/%m/%d %a') as "Created day"
+    , count(*) as "Num toots"
+    , count(distinct(username)) as "Num users"
+    , count(distinct(from_instance)) as "Num urls"
+    , mode(case when bot='False' then username end) as "Most freq non-bot"
+    , mode(case when bot='True' then username end) as "Most freq bot"
+    , mode(base_url) as "Most freq host"
+    from mastodon_toot
+    group by 1
+    order by 1;
+    """: [
+        ("2026/11/23 Mon", 1, 1, 1, "ada", None, "https://one.example"),
+        ("2026/11/24 Tue", 2, 1, 2, "ada", None, "https://one.example"),
+    ],
+    """
+    select strftime(created_tz, '%Y/%m/%d %a') as created_day
+    , date_part('hour', created_tz) as created_hour
+    , count(*) as num
+    from mastodon_toot
+    group by 1,2
+    order by 1,2;
+    """: [("2026/11/23 Mon", 15, 1), ("2026/11/24 Tue", 15, 2)],
+    """
+    select m_id
+    , created_at, ('EPOCH'::TIMESTAMP + INTERVAL (created_at::INT) seconds)::TIMESTAMPTZ
+      as created_tz
+    , app
+    , url
+    , regexp_replace(regexp_replace(url, '^http[s]://', ''), '/.*$', '') as from_instance
+    , base_url
+    , language
+    , favourites
+    , username
+    , bot
+    , tags
+    , characters
+    , mastodon_text
+    FROM mastodon_toot where m_id = 42;
+    """: [
+        (
+            *(42, int(HOUR.timestamp()) + 7, HOUR + timedelta(seconds=7), "Tusky"),
+            *("https://one.example/@ada/42", "one.example", "https://one.example", "unknown"),
+            *(0, "ada", False, 0, 5, "hello"),
+        )
+    ],
+}
+"""As they are in its notebook and text; only the table that the last one reads is ours.
+
+See: https://github.com/saubury/mastodon-stream/blob/main/notebooks/mastodon-analysis.ipynb
+"""
+
+
+@pytest.mark.parametrize("statement", THE_ARTICLES_QUERIES, ids=["days", "hours", "cleanup"])
+def test_the_articles_queries_run_unchanged(
+    connection: duckdb.DuckDBPyConnection, statement: str
+) -> None:
+    """And return what they return there: days, hours of days, its own cleaned-up table."""
+    assert connection.sql(statement).fetchall() == THE_ARTICLES_QUERIES[statement]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        (
+            """
+            select *
+            from mastodon_toot
+            where app is not null
+            and app <> ''
+            and bot='False'
+            ;
+            """,
+            {"Tusky": 1},
+        ),
+        ("select * from mastodon_toot;", {"English": 1}),
+        ("select * from mastodon_toot where language not in ('unknown');", {"English": 1}),
+    ],
+)
+def test_the_articles_figures_can_be_drawn_from_their_queries(
+    connection: duckdb.DuckDBPyConnection, statement: str, expected: dict[str, int]
+) -> None:
+    """It counts apps and languages in pandas."""
+    column = "app" if "app" in statement else "language_name"
+    values = connection.sql(statement).project(column).df()[column]
+    assert values.value_counts().to_dict() == expected
+
+
+def test_view_lists_its_files_when_it_is_queried(
+    connection: duckdb.DuckDBPyConnection, lake: Lake
+) -> None:
+    """A file built since is read; a file that is gone breaks only the view of its table."""
+    later = HOUR + timedelta(hours=1)
+    land(lake, record(uri="d", created_at=later))
+    build_toots(lake, later)
+    assert connection.sql("SELECT count(*) FROM toots").fetchall() == [(4,)]
+    Path(lake.layout.daily("app_usage", DAY)).unlink()
+    assert connection.table("language_usage").fetchall()
+    with pytest.raises(duckdb.IOException, match="app_usage"):
+        connection.table("app_usage").fetchall()
+
+
+def test_empty_lake_has_no_views(lake: Lake) -> None:
+    create_views(lake.connection, table_folders(lake.layout), lambda folder: None)
+    assert lake.connection.sql("SHOW TABLES").fetchall() == []
