@@ -12,8 +12,7 @@ import click
 
 from benchmarks.backfill import landed
 from benchmarks.object_store import an_object_store, put_all
-from mastodon_pipeline.lake.connection import connect_lake
-from mastodon_pipeline.landing.landed import landed_files
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.landed_index import landed_toots
 from mastodon_pipeline.settings import load_settings
 
@@ -32,15 +31,15 @@ def bench(toots: int) -> None:
     with an_object_store():
         settings = load_settings()
         count = put_all(landed(end - DAY, 1, toots))
-        with connect_lake(settings) as lake:
+        with open_lake(settings) as lake:
 
             def open_all() -> int:
-                paths = [file.path for file in landed_files(settings)]
-                lake.execute(EVERY_FILE, {"files": paths}).fetchall()
+                paths = [file.path for file in lake.parquet_files(lake.layout.landed())]
+                lake.connection.execute(EVERY_FILE, {"files": paths}).fetchall()
                 return len(paths)
 
             def observe() -> int:
-                return landed_toots(settings, lake).opened
+                return landed_toots(lake).opened
 
             def timed(call: Callable[[], int]) -> int:
                 began = time.perf_counter()

@@ -29,7 +29,8 @@ import psutil
 
 from benchmarks.generated_records import write_records
 from benchmarks.object_store import an_object_store, put_all
-from mastodon_pipeline.lake.lake import StoredFile, fingerprint, open_lake
+from mastodon_pipeline.lake.files import StoredFile, fingerprint
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.settings import load_settings

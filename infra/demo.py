@@ -23,6 +23,7 @@ from infra.native_stack.__main__ import run_command
 from infra.native_stack.simulated import SIMULATED_MARK, is_simulated
 from infra.simulated_fediverse import ServerHour, SimulatedFediverse
 from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.settings import load_settings
 
@@ -80,7 +81,7 @@ def by_day(toots: dict[ServerHour, int]) -> Counter[ServerHour]:
 def landed() -> bool:
     """Whether every record that Kafka holds is in the Parquet; says so, with the numbers."""
     settings = load_settings()
-    with connect_lake(settings) as lake:
+    with open_lake(settings) as lake:
         found = landing_completeness(settings, lake)
     click.echo(
         f"Kafka's records: {found.checked:,}, of them landed {found.landed:,}, dead letters "

@@ -7,6 +7,7 @@
     │   ├── RegistryUnavailable
     │   ├── ConnectUnavailable
     │   ├── ObjectStoreUnavailable
+    │   │   └── BucketMissing     nothing has created the bucket yet
     │   └── CatalogUnavailable
     ├── SchemaIncompatible        the registry refuses a schema that could not read older records
     ├── TopicMissing              a topic that nothing has created yet
@@ -71,6 +72,10 @@ class ConnectUnavailable(ServiceUnavailable):
 
 class ObjectStoreUnavailable(ServiceUnavailable):
     """The object store does not answer, or refuses the credentials or the bucket."""
+
+
+class BucketMissing(ObjectStoreUnavailable):
+    """The bucket does not exist yet; the message says what creates it."""
 
 
 class CatalogUnavailable(ServiceUnavailable):

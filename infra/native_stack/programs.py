@@ -21,11 +21,10 @@ from infra.native_stack.probes import (
     kafka_serves,
 )
 from infra.native_stack.program import Program
+from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
 
 REPOSITORY = INFRA.parent
 LOG4J = INFRA / "kafka" / "log4j2.properties"
-CONTROL_TOPIC = "control-iceberg"
-"""Where the Iceberg sink's tasks and their coordinator agree on commits."""
 
 # One small collector thread and the quick compiler: start-up and memory count more here than
 # the last tenth of throughput.

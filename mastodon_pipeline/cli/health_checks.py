@@ -157,7 +157,7 @@ def _dagster(settings: Settings) -> str:
 
 
 def _tables(settings: Settings) -> str:
-    table = f"{Layout.of(settings).root}/usage/toots_per_server_per_hour/"
+    table = Layout.of(settings).table("toots_per_server_per_hour")
     try:
         _object_store(settings)  # DuckDB would try for ten seconds
         with connect_lake(settings) as lake:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -17,15 +15,15 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as S3ConnectionError
 
-from mastodon_pipeline.errors import ObjectStoreUnavailable, SettingsError
+from mastodon_pipeline.errors import BucketMissing, ObjectStoreUnavailable, SettingsError
 from mastodon_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-CONNECT_TIMEOUT_S = 3
-READ_TIMEOUT_S = 30
+CONNECT_TIMEOUT_SECONDS = 3.0
+READ_TIMEOUT_SECONDS = 30.0
 
 
 class S3Credentials(NamedTuple):
@@ -40,9 +38,9 @@ class S3Credentials(NamedTuple):
 
 
 def s3_credentials(settings: Settings) -> S3Credentials:
-    """The keys from the settings, else whatever AWS's own chain finds (profile, role, container).
+    """Return the keys from the settings, else from AWS's own chain (profile, role, container).
 
-    Raises SettingsError where there are none.
+    Raises SettingsError if there are none.
     """
     if settings.aws_access_key_id and settings.aws_secret_access_key:
         return S3Credentials(
@@ -50,21 +48,26 @@ def s3_credentials(settings: Settings) -> S3Credentials:
             settings.aws_secret_access_key.get_secret_value(),
             None,
         )
-    found = boto3.Session().get_credentials()
-    if found is None:
+    import boto3  # a quarter of a second, which only those without keys in the settings need
+
+    credentials = boto3.Session().get_credentials()
+    if credentials is None:
         raise SettingsError(
             "no credentials for the object store: `make up` generates MinIO's, or set"
             " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
-    keys = found.get_frozen_credentials()
+    keys = credentials.get_frozen_credentials()
     return S3Credentials(str(keys.access_key), str(keys.secret_key), keys.token)
 
 
 def s3_client(settings: Settings) -> "S3Client":
-    """A client of the object store in the settings, path style; the caller closes it.
+    """Return a client of the object store in the settings, path style; the caller closes it.
 
-    Raises SettingsError where there are no credentials.
+    Raises SettingsError if there are no credentials.
     """
+    import boto3
+    from botocore.config import Config
+
     keys = s3_credentials(settings)
     return boto3.Session().client(
         "s3",
@@ -75,8 +78,8 @@ def s3_client(settings: Settings) -> "S3Client":
         aws_session_token=keys.session_token,
         config=Config(
             s3={"addressing_style": "path"},
-            connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
             retries={"mode": "standard", "total_max_attempts": 3},
         ),
     )
@@ -84,7 +87,7 @@ def s3_client(settings: Settings) -> "S3Client":
 
 @contextmanager
 def object_store_errors(settings: Settings) -> Iterator[None]:
-    """Turns boto3's errors into a ObjectStoreUnavailable that names the fix."""
+    """Turn boto3's errors into ObjectStoreUnavailable or SettingsError, which name the fix."""
     where = f"the object store at {settings.s3_endpoint}"
     try:
         yield
@@ -100,6 +103,11 @@ def object_store_errors(settings: Settings) -> Iterator[None]:
                 f"{where} refuses the credentials: check AWS_ACCESS_KEY_ID and"
                 " AWS_SECRET_ACCESS_KEY (the native stack keeps MinIO's in .data/stack.env)"
             ) from None
+        if code == "NoSuchBucket":
+            raise BucketMissing(
+                f"{where} has no bucket {settings.s3_bucket!r} yet: the job kafka_connect_config"
+                " creates it; or check S3_BUCKET"
+            ) from None
         raise ObjectStoreUnavailable(
             f"{where} refuses {error.operation_name} on bucket {settings.s3_bucket!r} ({code}):"
             " check S3_BUCKET"
@@ -111,9 +119,9 @@ def object_store_errors(settings: Settings) -> Iterator[None]:
 
 
 def ensure_bucket(settings: Settings) -> bool:
-    """Creates the bucket where it is missing, and says whether it had to.
+    """Create the bucket if it is missing; return whether it was.
 
-    Raises ObjectStoreUnavailable where the object store is unreachable or refuses the credentials.
+    Raises ObjectStoreUnavailable if the object store is unreachable or refuses the credentials.
     """
     bucket = settings.s3_bucket
     with object_store_errors(settings), closing(s3_client(settings)) as s3:
@@ -134,5 +142,5 @@ def ensure_bucket(settings: Settings) -> bool:
                     CreateBucketConfiguration={"LocationConstraint": settings.aws_region},  # type: ignore[typeddict-item]
                 )
         except s3.exceptions.BucketAlreadyOwnedByYou:
-            return False  # somebody else created it between the two calls
+            return False  # created by another process between the two calls
     return True

@@ -1,22 +1,24 @@
-"""The lake as the usage stage sees it: DuckDB for the tables, a listing of what files there are.
+"""The lake: where its files are, a listing of them, and DuckDB to read and write them.
 
-Everything the stage does goes through a `Lake`, which says where (a `Layout`) and how. The
-pipeline's is a bucket; a local directory does as well, with the same queries.
+Everything downstream of Kafka works on a `Lake`. The pipeline's is a bucket; a local directory
+does as well, with the same queries.
 """
 
-import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.files import ListFiles, StoredFile, list_objects
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import Settings
@@ -25,48 +27,38 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class StoredFile(NamedTuple):
-    """A file in the lake, as a listing tells it."""
-
-    path: str
-    """With the layout's root in front, as DuckDB reads it."""
-    etag: str
-    """Changes whenever the content does."""
-    modified: datetime
-    """UTC, by the object store's clock."""
-    size: int
-    """Bytes."""
-
-
-class ListFiles(Protocol):
-    """Lists files."""
-
-    def __call__(self, prefix: str, after: str = "") -> Iterable[StoredFile]:
-        """Those whose path starts with a prefix, and comes after a path.
-
-        In the order of the paths, and a page at a time: who stops early pays for no more.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """What building, checking and watching the tables needs."""
+    """What landing, the tables, their checks and maintenance work on."""
 
     layout: Layout
     connection: duckdb.DuckDBPyConnection
     list_files: ListFiles
-    """What is there, in the order of the paths."""
-    write_bytes: Callable[[str, bytes], None]
-    """Puts a PNG at a path, in place of what was there."""
+    write_png: Callable[[str, bytes], None]
+    """Writes a picture to a path, in place of what was there."""
     empty_record: str
     """A Parquet file with the record's columns and no rows, see `record.sql`."""
 
     def parquet_files(self, prefix: str) -> list[StoredFile]:
-        """The Parquet files whose path starts with a prefix."""
+        """List the Parquet files whose path starts with a prefix, in the order of the paths."""
         return [file for file in self.list_files(prefix) if file.path.endswith(".parquet")]
 
+    def by_hour(self, files: Iterable[StoredFile]) -> dict[datetime, list[StoredFile]]:
+        """Group landed files, or receipts, by the start of the hour (UTC) whose folder they are in.
+
+        Files in no hour's folder are left out.
+        """
+        hours: defaultdict[datetime, list[StoredFile]] = defaultdict(list)
+        for file in files:
+            if hour := self.layout.hour_of(file.path):
+                hours[hour].append(file)
+        return dict(hours)
+
     def built_from(self, files: Iterable[str]) -> dict[str, str]:
-        """For each table's file that says so, the fingerprint of the files it was made from."""
+        """Return, by path, the fingerprint of the files that each table's file was made from.
+
+        Files without a fingerprint are left out.
+        """
         paths = list(files)
         if not paths:
             return {}
@@ -77,7 +69,7 @@ class Lake:
 def open_lake(
     settings: Settings, connection: duckdb.DuckDBPyConnection | None = None
 ) -> Iterator[Lake]:
-    """Open the lake in the settings' bucket, over a connection of `connect_lake`'s unless given.
+    """Open the lake in the settings' bucket, over `connection` or else one of `connect_lake`'s.
 
     Raises:
         SettingsError: there are no credentials.
@@ -89,48 +81,24 @@ def open_lake(
             connection = stack.enter_context(closing(connect_lake(settings)))
         empty_record = stack.enter_context(empty_record_file(connection))
         stack.enter_context(object_store_errors(settings))
+        layout = Layout.of(settings)
         yield Lake(
-            Layout.of(settings),
+            layout,
             connection,
-            lambda prefix, after="": _list_objects(s3, settings.s3_bucket, prefix, after),
-            lambda path, content: _put_picture(s3, settings.s3_bucket, path, content),
+            partial(list_objects, s3, settings),
+            partial(_put_png, s3, settings.s3_bucket, layout),
             empty_record,
         )
 
 
 @contextmanager
 def empty_record_file(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
-    """The path of a temporary `record.sql` file."""
+    """Write `record.sql` to a temporary Parquet file, and give its path."""
     with TemporaryDirectory(prefix="mastodon_pipeline_") as directory:
         path = str(Path(directory, "record.parquet"))
         connection.execute(query("lake/record"), {"path": path})
         yield path
 
 
-def fingerprint(files: Iterable[StoredFile]) -> str:
-    """Which files these are, and in which version: 32 hexadecimal digits.
-
-    A table's file carries the fingerprint of its input, so that whoever lists the input later
-    sees whether the table still stands on it.
-    """
-    lines = sorted(f"{file.path}\t{file.etag}" for file in files)
-    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
-
-
-def _list_objects(
-    s3: "S3Client", bucket: str, prefix: str, after: str = ""
-) -> Iterator[StoredFile]:
-    root = f"s3://{bucket}/"
-    pages = s3.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Prefix=prefix.removeprefix(root), StartAfter=after.removeprefix(root)
-    )
-    for page in pages:
-        for found in page.get("Contents", []):
-            yield StoredFile(
-                root + found["Key"], found["ETag"], found["LastModified"], found["Size"]
-            )
-
-
-def _put_picture(s3: "S3Client", bucket: str, path: str, content: bytes) -> None:
-    key = path.removeprefix(f"s3://{bucket}/")
-    s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType="image/png")
+def _put_png(s3: "S3Client", bucket: str, layout: Layout, path: str, content: bytes) -> None:
+    s3.put_object(Bucket=bucket, Key=layout.key(path), Body=content, ContentType="image/png")

@@ -1,13 +1,16 @@
-"""Where each table's files are in the bucket: the layout that other readers may rely on.
+"""Where everything is in the bucket: the layout that other readers may rely on.
 
 | files | path below the bucket |
 |---|---|
-| landed records | `topics/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` (the sink's) |
-| removed records | `removed/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` (their offsets) |
+| landed records | `topics/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` (written by the sink) |
+| removed records | `removed/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` (their coordinates) |
 | `toots` | `toots/day=YYYY-MM-DD/hour=HH/toots.parquet` |
 | `toots_per_server_per_hour` | `usage/toots_per_server_per_hour/day=YYYY-MM-DD/HH.parquet` |
 | `daily_usage` and the other daily tables | `usage/<table>/day=YYYY-MM-DD/<table>.parquet` |
 | charts | `charts/<chart>/day=YYYY-MM-DD.png` |
+
+The pipeline's own: `index/<topic>/landed.parquet`, `removed/<topic>/changed` and
+`removed/maintenance.lock`. The Iceberg table's metadata is below `warehouse/`.
 
 The hourly usage files are not in `hour=HH` folders: engines that read such folder names as
 columns would put the number in place of the table's own `hour`. All days and hours are UTC.
@@ -32,37 +35,60 @@ class Layout:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The layout of the bucket and topic that the settings name."""
+        """Return the layout of the bucket and topic that the settings name."""
         return cls(f"s3://{settings.s3_bucket}", settings.kafka_topic)
+
+    def key(self, path: str) -> str:
+        """Return the object key of a path: the path without the root."""
+        return path.removeprefix(f"{self.root}/")
 
     def landed(self) -> str:
         """The prefix of everything that the sink wrote."""
         return f"{self.root}/topics/{self.topic}/"
 
     def landed_hour(self, hour: datetime) -> str:
-        """The prefix of the records whose `created_at` lies in this hour."""
-        return f"{self.landed()}created_at_hour={hour:%Y-%m-%d-%H}/"
+        """The prefix of the records whose `created_at` is in this hour."""
+        return f"{self.landed()}{_hour_folder(hour)}"
 
-    def hour_of(self, landed_file: str) -> datetime | None:
-        """The start of the hour whose folder a landed file is in; None where it is in none."""
-        folder = landed_file.removeprefix(self.landed()).partition("/")[0]
-        named = _HOUR_FOLDER.fullmatch(folder)
+    def hour_of(self, path: str) -> datetime | None:
+        """Return the start of the hour whose folder a landed file, or a receipt, is in.
+
+        None if it is in no hour's folder.
+        """
+        folder = path.removeprefix(self.landed()).removeprefix(self.removed()).partition("/")[0]
+        match = _HOUR_FOLDER.fullmatch(folder)
         try:
-            return named and datetime.strptime(named[1], "%Y-%m-%d-%H").replace(tzinfo=UTC)
+            return match and datetime.strptime(match[1], "%Y-%m-%d-%H").replace(tzinfo=UTC)
         except ValueError:
             return None  # an hour or a day that no calendar has
 
-    def removed_hour(self, hour: datetime) -> str:
-        """The prefix of what maintenance tells of the hour's landed files that it removed."""
-        return f"{self.root}/removed/{self.topic}/created_at_hour={hour:%Y-%m-%d-%H}/"
+    def landed_index(self) -> str:
+        """The file that remembers which offsets the landed files hold."""
+        return f"{self.root}/index/{self.topic}/landed.parquet"
 
-    def landed_removed(self) -> str:
-        """An empty object, written anew whenever files of hours that may still change went."""
-        return f"{self.root}/removed/{self.topic}/changed"
+    def removed(self) -> str:
+        """The prefix of the receipts for landed files that maintenance removed."""
+        return f"{self.root}/removed/{self.topic}/"
+
+    def removed_hour(self, hour: datetime) -> str:
+        """The prefix of the receipts for the hour's landed files: their Kafka coordinates."""
+        return f"{self.removed()}{_hour_folder(hour)}"
+
+    def removal_marker(self) -> str:
+        """An empty object, written again whenever files of hours that may still change go."""
+        return f"{self.removed()}changed"
+
+    def maintenance_lock(self) -> str:
+        """The object that one maintenance at a time holds, whatever its topic."""
+        return f"{self.root}/removed/maintenance.lock"
+
+    def table(self, name: str) -> str:
+        """The prefix of all files of a table."""
+        return f"{self.root}/{name}/" if name == "toots" else f"{self.root}/usage/{name}/"
 
     def toots_day(self, day: date) -> str:
         """The prefix of a day's `toots`."""
-        return f"{self.root}/toots/day={day:%Y-%m-%d}/"
+        return f"{self.table('toots')}day={day:%Y-%m-%d}/"
 
     def toots(self, hour: datetime) -> str:
         """The file of an hour of `toots`."""
@@ -70,7 +96,7 @@ class Layout:
 
     def toots_per_server_day(self, day: date) -> str:
         """The prefix of a day's `toots_per_server_per_hour`."""
-        return f"{self.root}/usage/toots_per_server_per_hour/day={day:%Y-%m-%d}/"
+        return f"{self.table('toots_per_server_per_hour')}day={day:%Y-%m-%d}/"
 
     def toots_per_server(self, hour: datetime) -> str:
         """The file of an hour of `toots_per_server_per_hour`."""
@@ -78,8 +104,12 @@ class Layout:
 
     def daily(self, table: str, day: date) -> str:
         """The file of a day of a daily table."""
-        return f"{self.root}/usage/{table}/day={day:%Y-%m-%d}/{table}.parquet"
+        return f"{self.table(table)}day={day:%Y-%m-%d}/{table}.parquet"
 
     def chart(self, name: str, day: date) -> str:
         """The picture of a day."""
         return f"{self.root}/charts/{name}/day={day:%Y-%m-%d}.png"
+
+
+def _hour_folder(hour: datetime) -> str:
+    return f"created_at_hour={hour:%Y-%m-%d-%H}/"

@@ -37,8 +37,8 @@ def observe_landed_toots_op(context: dg.OpExecutionContext, lake: LakeResource) 
     try:
         settings = load_settings()
         progress = sink_progress(settings)
-        with lake.get_connection() as connection:
-            landed = landed_toots(settings, connection)
+        with lake.open() as opened:
+            landed = landed_toots(opened)
     except PipelineError as error:
         raise dg.Failure(str(error)) from None
     except duckdb.Error as error:
@@ -72,8 +72,8 @@ landed_toots_observation_schedule = dg.ScheduleDefinition(
 def landed_toots_complete(lake: LakeResource) -> dg.AssetCheckResult:
     """Fails loudly where a record is lost between Kafka and the object store."""
     try:
-        with lake.get_connection() as connection:
-            found = landing_completeness(load_settings(), connection)
+        with lake.open() as opened:
+            found = landing_completeness(load_settings(), opened)
     except PipelineError as error:
         raise dg.Failure(str(error)) from None
     except duckdb.Error as error:

@@ -13,8 +13,7 @@ checked offset must be
 
 from dataclasses import dataclass
 
-import duckdb
-
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.landing.landed_index import index_landed
 from mastodon_pipeline.landing.sink_progress import (
@@ -61,7 +60,7 @@ class Completeness:
         return sum(place.lag for place in self.partitions)
 
 
-def landing_completeness(settings: Settings, lake: duckdb.DuckDBPyConnection) -> Completeness:
+def landing_completeness(settings: Settings, lake: Lake) -> Completeness:
     """Compares the topic's offsets with the landed files; opens those of changed hours alone.
 
     The watermark is read before the files are listed, so a file that comes meanwhile only adds.
@@ -70,8 +69,8 @@ def landing_completeness(settings: Settings, lake: duckdb.DuckDBPyConnection) ->
     """
     partitions = sink_progress(settings)
     bad = sorted(dead_lettered(settings))
-    index_landed(settings, lake)
-    counts = lake.execute(
+    index_landed(lake)
+    counts = lake.connection.execute(
         query("landing/missing_offsets"),
         {
             "partitions": [place.partition for place in partitions],

@@ -9,6 +9,7 @@ the worker's own process, so Connect's REST API has no secret to give back.
 import json
 from string import Template
 
+from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.schemas import connector_template
 from mastodon_pipeline.settings import Settings
 
@@ -20,18 +21,9 @@ class _Placeholders(Template):
     delimiter = "@"
 
 
-def raw_folder(settings: Settings) -> str:
-    """The prefix in the bucket below which the sink's hour folders lie."""
-    return f"topics/{settings.kafka_topic}"
-
-
-def removed_folder(settings: Settings) -> str:
-    """The prefix in the bucket below which stand the Kafka coordinates of removed records."""
-    return f"removed/{settings.kafka_topic}"
-
-
 def connector_config(settings: Settings) -> dict[str, str]:
     """Return the configuration of the sink that the settings choose."""
+    layout = Layout.of(settings)
     values = {
         "tasks": str(settings.sink_tasks),
         "topic": settings.kafka_topic,
@@ -41,7 +33,7 @@ def connector_config(settings: Settings) -> dict[str, str]:
         "catalog_uri": settings.iceberg_catalog_uri,
         "table": settings.iceberg_table,
         "bucket": settings.s3_bucket,
-        "folder": raw_folder(settings),
+        "folder": layout.key(layout.landed()).rstrip("/"),
         "region": settings.aws_region,
         "s3_endpoint": settings.connect_s3_endpoint or settings.s3_endpoint,
     }

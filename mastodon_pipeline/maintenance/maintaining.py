@@ -24,7 +24,6 @@ What could lose toots here, and what protects them:
 See: https://iceberg.apache.org/docs/latest/maintenance/
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from typing import TYPE_CHECKING
 
 from mastodon_pipeline.errors import ObjectStoreUnavailable
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
-from mastodon_pipeline.lake.lake import Lake, StoredFile, open_lake
+from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.landing.iceberg import (
     commit,
     drop_files,
@@ -93,10 +92,12 @@ def maintain(
         s3 = stack.enter_context(closing(s3_client(settings)))
         stack.enter_context(object_store_errors(settings))
         stack.enter_context(_table_errors(settings))
-        lock = None if dry_run else stack.enter_context(hold_lock(s3, settings.s3_bucket))
+        lock = None if dry_run else stack.enter_context(hold_lock(s3, settings))
         lake = stack.enter_context(open_lake(settings))
-        remover = BucketRemover(s3, settings.s3_bucket, lock, say)
-        landed = _landed_by_hour(lake)  # before the table is read: see above
+        remover = BucketRemover(s3, settings, lock, say)
+        landed = lake.by_hour(
+            lake.parquet_files(lake.layout.landed())
+        )  # before the table is read: see above
         table = open_table(settings) if settings.sink == "iceberg" else None
         if table is None and settings.sink == "iceberg":
             report.faults.append(f"the sink has not made its table {settings.iceberg_table} yet")
@@ -140,14 +141,6 @@ def _table_errors(settings: Settings) -> Iterator[None]:
             f"files of the Iceberg table {settings.iceberg_table} cannot be read or written at"
             f" {settings.s3_endpoint}: {str(error).splitlines()[0]}"
         ) from None
-
-
-def _landed_by_hour(lake: Lake) -> dict[datetime, list[StoredFile]]:
-    landed: defaultdict[datetime, list[StoredFile]] = defaultdict(list)
-    for file in lake.parquet_files(lake.layout.landed()):
-        if hour := lake.layout.hour_of(file.path):
-            landed[hour].append(file)
-    return dict(landed)
 
 
 def _past_retention(

@@ -5,66 +5,74 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from mastodon_pipeline.errors import MaintenanceError
-from mastodon_pipeline.lake.lake import StoredFile
+from mastodon_pipeline.lake.files import StoredFile
+from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.maintenance.lock import Lock
+from mastodon_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-AT_ONCE = 1000
-"""S3 takes as many keys in one request."""
-SAID_EVERY_S = 3.0
+KEYS_PER_REQUEST = 1000
+"""The most keys that S3 deletes in one request."""
+PROGRESS_EVERY_SECONDS = 3.0
 
 
 class Remover(Protocol):
-    """Removes files, and says how far it all is."""
+    """Removes files, and reports progress."""
 
-    def progress(self, doing: str) -> None:
-        """Says what is being done, every few seconds."""
+    def progress(self, activity: str) -> None:
+        """Report the current activity; most calls report nothing."""
 
     def remove(self, files: Sequence[StoredFile]) -> None:
-        """Removes files for ever; repeating it is harmless."""
+        """Remove files permanently; repeating it is harmless."""
 
-    def note(self, path: str) -> None:
-        """Puts an empty file at a path, or anew: its time of writing tells that it changed."""
+    def touch(self, path: str) -> None:
+        """Write an empty file, so that its modification time shows that something changed."""
 
 
 class BucketRemover:
-    """Removes objects while the maintenance's lock is held, and keeps that."""
+    """Removes objects while the maintenance's lock is held, which it renews."""
 
     def __init__(
-        self, s3: "S3Client", bucket: str, lock: Lock | None, say: Callable[[str], object]
+        self, s3: "S3Client", settings: Settings, lock: Lock | None, log: Callable[[str], object]
     ) -> None:
-        self._s3, self._bucket, self._lock, self._say = s3, bucket, lock, say
-        self._said = monotonic()
+        self._s3, self._lock, self._log = s3, lock, log
+        self._bucket, self._layout = settings.s3_bucket, Layout.of(settings)
+        self._reported_at = monotonic()
 
-    def progress(self, doing: str) -> None:
-        """Says what is being done. Raises MaintenanceError where the lock was lost."""
+    def progress(self, activity: str) -> None:
+        """Renew the lock, and log the activity every few seconds.
+
+        Raises MaintenanceError if the lock was lost.
+        """
         if self._lock is not None:
             self._lock.renew()
-        if monotonic() >= self._said + SAID_EVERY_S:
-            self._said = monotonic()
-            self._say(doing)
+        if monotonic() >= self._reported_at + PROGRESS_EVERY_SECONDS:
+            self._reported_at = monotonic()
+            self._log(activity)
 
     def remove(self, files: Sequence[StoredFile]) -> None:
-        """Removes objects for ever.
+        """Remove objects permanently; repeating it is harmless.
 
-        Raises MaintenanceError where one cannot be removed; repeating it is harmless.
+        Raises MaintenanceError if one cannot be removed, or the lock was lost.
         """
-        root = f"s3://{self._bucket}/"
-        for start in range(0, len(files), AT_ONCE):
+        for start in range(0, len(files), KEYS_PER_REQUEST):
             self.progress(f"removing files: {start:,} of {len(files):,}")
-            keys = [file.path.removeprefix(root) for file in files[start : start + AT_ONCE]]
+            batch = files[start : start + KEYS_PER_REQUEST]
             answer = self._s3.delete_objects(
                 Bucket=self._bucket,
-                Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+                Delete={
+                    "Objects": [{"Key": self._layout.key(file.path)} for file in batch],
+                    "Quiet": True,
+                },
             )
             for error in answer.get("Errors", []):
                 raise MaintenanceError(
                     f"the object store does not remove {error.get('Key')}: {error.get('Message')}"
                 )
 
-    def note(self, path: str) -> None:
-        """Puts an empty object at a path."""
-        self._s3.put_object(Bucket=self._bucket, Key=path.removeprefix(f"s3://{self._bucket}/"))
+    def touch(self, path: str) -> None:
+        """Write an empty object."""
+        self._s3.put_object(Bucket=self._bucket, Key=self._layout.key(path))

@@ -6,7 +6,8 @@ from datetime import date, datetime
 
 import duckdb
 
-from mastodon_pipeline.lake.lake import Lake, StoredFile, fingerprint
+from mastodon_pipeline.lake.files import StoredFile, fingerprint
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.maintenance.objects import Remover
 from mastodon_pipeline.maintenance.report import Report
@@ -103,7 +104,7 @@ def remove_data_orphans(
             removed = True
     if removed:
         # The hours' tables stand on files that are gone: whoever watches them has to look anew.
-        remover.note(lake.layout.landed_removed())
+        remover.touch(lake.layout.removal_marker())
 
 
 def _write_receipt(lake: Lake, hour: datetime, files: Sequence[StoredFile]) -> None:

@@ -7,7 +7,8 @@ from uuid import uuid4
 import duckdb
 
 from mastodon_pipeline.errors import RecordsGone
-from mastodon_pipeline.lake.lake import Lake, StoredFile, fingerprint
+from mastodon_pipeline.lake.files import StoredFile, fingerprint
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.checks.tables import hours_equal_recount
 from mastodon_pipeline.usage.inputs.removed_hours import hour_records

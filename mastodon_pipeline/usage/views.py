@@ -17,6 +17,7 @@ import duckdb
 
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.files import list_objects
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import Settings, load_settings
@@ -49,9 +50,9 @@ def connect_views(settings: Settings | None = None) -> duckdb.DuckDBPyConnection
     with closing(s3_client(settings)) as s3, object_store_errors(settings):
 
         def first_file(folder: str) -> str | None:
-            prefix = folder.removeprefix(f"{layout.root}/")
-            found = s3.list_objects_v2(Bucket=settings.s3_bucket, Prefix=prefix, MaxKeys=1)
-            return next((f"{layout.root}/{one['Key']}" for one in found.get("Contents", [])), None)
+            return next(
+                (file.path for file in list_objects(s3, settings, folder, page_size=1)), None
+            )
 
         connection = connect_lake(settings)
         try:
@@ -65,10 +66,7 @@ def connect_views(settings: Settings | None = None) -> duckdb.DuckDBPyConnection
 def table_folders(layout: Layout) -> dict[str, str]:
     """Every table, and the prefix below which its files are."""
     usage = ("toots_per_server_per_hour", *DAILY_TABLES, coverage.TABLE)
-    return {
-        "toots": f"{layout.root}/toots/",
-        **{table: f"{layout.root}/usage/{table}/" for table in usage},
-    }
+    return {table: layout.table(table) for table in ("toots", *usage)}
 
 
 def create_views(

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
 from infra.native_stack.fetch import INFRA
-from infra.native_stack.programs import CONTROL_TOPIC
+from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
 
 COMPOSE = INFRA / "docker-compose.yml"
 DOCKERFILE = INFRA / "connect" / "Dockerfile"

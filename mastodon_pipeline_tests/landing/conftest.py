@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import dagster as dg
-import duckdb
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.listening.topic.topics import ensure_topics
@@ -135,7 +134,7 @@ def landed(sink: Settings) -> int:
 
 
 @pytest.fixture
-def lake(sink: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB over that bucket."""
-    with connect_lake(sink) as connection:
-        yield connection
+def lake(sink: Settings) -> Iterator[Lake]:
+    """The lake that the sink writes to."""
+    with open_lake(sink) as lake:
+        yield lake

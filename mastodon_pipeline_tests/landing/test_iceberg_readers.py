@@ -5,8 +5,8 @@ from importlib.resources import files
 import duckdb
 import pytest
 
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.landing.iceberg import open_table
-from mastodon_pipeline.landing.landed import landed_files
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.support.sinking import caught_up
 
@@ -20,15 +20,15 @@ BY_HOUR = """
 """
 
 
-def load_iceberg(lake: duckdb.DuckDBPyConnection) -> None:
+def load_iceberg(lake: Lake) -> None:
     """DuckDB's own signed extensions, from their wheels: INSTALL would need its host."""
     for name in ("avro", "iceberg"):
         path = f"extensions/v{duckdb.__version__}/{name}.duckdb_extension"
-        lake.execute(f"LOAD '{files(f'duckdb_extension_{name}').joinpath(path)}'")
+        lake.connection.execute(f"LOAD '{files(f'duckdb_extension_{name}').joinpath(path)}'")
 
 
 def test_pyiceberg_and_duckdbs_iceberg_count_what_we_count(
-    sink: Settings, landed: int, lake: duckdb.DuckDBPyConnection
+    sink: Settings, landed: int, lake: Lake
 ) -> None:
     """Through the catalog, through its newest metadata file, and by the files themselves.
 
@@ -38,14 +38,14 @@ def test_pyiceberg_and_duckdbs_iceberg_count_what_we_count(
     table = open_table(sink)
     assert table is not None
     load_iceberg(lake)
-    iceberg = lake.execute(
+    iceberg = lake.connection.execute(
         BY_HOUR.format(records="iceberg_scan($metadata)"), {"metadata": table.metadata_location}
     ).fetchall()
-    ours = lake.execute(
+    ours = lake.connection.execute(
         BY_HOUR.format(
             records="(SELECT DISTINCT _partition, _offset, created_at FROM read_parquet($files))"
         ),
-        {"files": [file.path for file in landed_files(sink)]},
+        {"files": [file.path for file in lake.parquet_files(lake.layout.landed())]},
     ).fetchall()
     assert iceberg == ours
     assert table.scan().count() == sum(records for _, records in ours) >= landed

@@ -4,14 +4,13 @@ from contextlib import closing
 from datetime import timedelta
 
 import dagster as dg
-import duckdb
 import pytest
 
 from mastodon_pipeline.lake.bucket import s3_client
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.landing.assets import observe_landed_toots
 from mastodon_pipeline.landing.completeness import landing_completeness
-from mastodon_pipeline.landing.landed import landed_files
 from mastodon_pipeline.landing.landed_index import landed_toots
 from mastodon_pipeline.listening.topic.schema import toot_schema
 from mastodon_pipeline.settings import Settings
@@ -22,30 +21,31 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment
 
 
 def test_files_land_in_the_hours_in_which_their_toots_were_posted(
-    sink: Settings, landed: int, lake: duckdb.DuckDBPyConnection
+    sink: Settings, landed: int, lake: Lake
 ) -> None:
     """`created_at_hour=YYYY-MM-DD-HH` stands directly below the topic's folder."""
-    hours = {
+    folders = {
         f"s3://landing-bucket/topics/landing-topic/created_at_hour={hour:%Y-%m-%d-%H}": hour
         for hour in (FIRST + timedelta(hours=number) for number in range(HOURS))
     }
-    files = landed_files(sink)
-    assert {file.path.rpartition("/")[0] for file in files} == set(hours)
-    for file in files:
-        assert file.hour == hours[file.path.rpartition("/")[0]]
-        found = lake.execute(
-            "SELECT DISTINCT date_trunc('hour', created_at) FROM read_parquet(?)", [file.path]
-        ).fetchall()
-        assert found == [(file.hour,)]
+    landed_files = lake.parquet_files(lake.layout.landed())
+    assert {file.path.rpartition("/")[0] for file in landed_files} == set(folders)
+    for hour, files in lake.by_hour(landed_files).items():
+        for file in files:
+            assert folders[file.path.rpartition("/")[0]] == hour
+            posted_in = lake.connection.execute(
+                "SELECT DISTINCT date_trunc('hour', created_at) FROM read_parquet(?)", [file.path]
+            ).fetchall()
+            assert posted_in == [(hour,)]
 
 
 def test_every_field_is_a_column_and_the_kafka_coordinates_too(
-    sink: Settings, landed: int, lake: duckdb.DuckDBPyConnection
+    sink: Settings, landed: int, lake: Lake
 ) -> None:
     """One column an Avro field, plus `_partition`, `_offset`, `_ts`; zstd."""
-    paths = [file.path for file in landed_files(sink)]
+    paths = [file.path for file in lake.parquet_files(lake.layout.landed())]
     columns = dict(
-        lake.execute(
+        lake.connection.execute(
             "SELECT column_name, column_type FROM (DESCRIBE FROM read_parquet($files,"
             " hive_partitioning := false))",
             {"files": paths},
@@ -55,16 +55,16 @@ def test_every_field_is_a_column_and_the_kafka_coordinates_too(
     assert list(columns) == [*fields, "_offset", "_partition", "_ts"]
     assert columns["created_at"].startswith("TIMESTAMP")
     assert columns["tag_names"] == "VARCHAR[]"
-    codecs = lake.execute(
+    codecs = lake.connection.execute(
         "SELECT DISTINCT compression FROM parquet_metadata($files)", {"files": paths}
     ).fetchall()
     assert codecs == [("ZSTD",)]
 
 
-def test_nothing_is_missing(sink: Settings, landed: int, lake: duckdb.DuckDBPyConnection) -> None:
+def test_nothing_is_missing(sink: Settings, landed: int, lake: Lake) -> None:
     """Every toot is there, and the check agrees; the tombstone is told from a lost record."""
-    paths = [file.path for file in landed_files(sink)]
-    uris = lake.execute(
+    paths = [file.path for file in lake.parquet_files(lake.layout.landed())]
+    uris = lake.connection.execute(
         "SELECT count(DISTINCT uri) FROM read_parquet($files)", {"files": paths}
     ).fetchone()
     assert uris == (landed,)
@@ -74,12 +74,10 @@ def test_nothing_is_missing(sink: Settings, landed: int, lake: duckdb.DuckDBPyCo
     assert found.cannot_land >= 1
 
 
-def test_the_observation_tells_what_has_landed(
-    sink: Settings, landed: int, lake: duckdb.DuckDBPyConnection
-) -> None:
+def test_the_observation_tells_what_has_landed(sink: Settings, landed: int, lake: Lake) -> None:
     """Files, rows, bytes, hours, the newest toot and the lag stand at the asset."""
     caught_up(sink)
-    counted = landed_toots(sink, lake)
+    counted = landed_toots(lake)
     with dg.DagsterInstance.ephemeral() as instance:
         observe_landed_toots.execute_in_process(
             instance=instance, resources={"lake": LakeResource()}
@@ -98,20 +96,22 @@ def test_the_observation_tells_what_has_landed(
 
 
 def test_files_that_were_counted_are_not_opened_again(
-    sink: Settings, landed: int, lake: duckdb.DuckDBPyConnection
+    sink: Settings, landed: int, lake: Lake
 ) -> None:
     """Only those of hours that got a file since; without the index, all of them."""
     caught_up(sink)
-    before = landed_toots(sink, lake)
-    assert landed_toots(sink, lake).opened == 0
+    before = landed_toots(lake)
+    assert landed_toots(lake).opened == 0
     produce(sink, toots(1, FIRST, HOURS))
     caught_up(sink)
-    eventually(lambda: len(landed_files(sink)) > before.files, "the file is there")
-    after = landed_toots(sink, lake)
-    first_hour = [file for file in landed_files(sink) if file.hour == FIRST]
+    eventually(
+        lambda: len(lake.parquet_files(lake.layout.landed())) > before.files, "the file is there"
+    )
+    after = landed_toots(lake)
+    first_hour = lake.parquet_files(lake.layout.landed_hour(FIRST))
     assert after.opened == len(first_hour) < after.files
     assert after.rows == before.rows + 1
     with closing(s3_client(sink)) as s3:
-        s3.delete_object(Bucket=sink.s3_bucket, Key=f"index/{sink.kafka_topic}/landed.parquet")
-    again = landed_toots(sink, lake)
+        s3.delete_object(Bucket=sink.s3_bucket, Key=lake.layout.key(lake.layout.landed_index()))
+    again = landed_toots(lake)
     assert (again.opened, again.rows) == (after.files, after.rows)

@@ -3,16 +3,15 @@
 from contextlib import closing
 
 import dagster as dg
-import duckdb
 import pytest
 
 from mastodon_pipeline.lake.bucket import s3_client
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.landing.assets import landed_toots_check
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.health import SinkState, Watermark, connector_health
 from mastodon_pipeline.landing.jobs import kafka_connect_config
-from mastodon_pipeline.landing.landed import landed_files
 from mastodon_pipeline.landing.sensors import connector_supervisor
 from mastodon_pipeline.landing.sink_progress import dead_lettered, sink_progress
 from mastodon_pipeline.settings import Settings
@@ -23,7 +22,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment
 
 
 def test_a_bad_record_is_dead_lettered_and_the_sink_goes_on(
-    sink: Settings, landed: int, lake: duckdb.DuckDBPyConnection
+    sink: Settings, landed: int, lake: Lake
 ) -> None:
     """It is in the dead-letter topic by its offset, and the check counts it as accounted for.
 
@@ -62,7 +61,7 @@ def test_records_that_wait_too_long_are_a_standstill(sink: Settings, landed: int
 
 
 def test_a_deleted_connector_is_made_again_and_goes_on_where_it_was(
-    sink: Settings, landed: int, lake: duckdb.DuckDBPyConnection
+    sink: Settings, landed: int, lake: Lake
 ) -> None:
     """The supervisor asks for the job, the job repairs, and nothing is missing."""
     with ConnectRest(sink.kafka_connect_url) as connect:
@@ -86,26 +85,24 @@ def test_a_deleted_connector_is_made_again_and_goes_on_where_it_was(
     assert landing_completeness(sink, lake).complete
 
 
-def test_a_planted_hole_is_found(
-    sink: Settings, landed: int, lake: duckdb.DuckDBPyConnection
-) -> None:
+def test_a_planted_hole_is_found(sink: Settings, landed: int, lake: Lake) -> None:
     """An hour that vanishes from the bucket is missed record by record, in Dagster's check too.
 
     The whole hour, since the sink may have written a record twice.
     """
     caught_up(sink)
     bucket = sink.s3_bucket
-    files = landed_files(sink)
-    paths = [file.path for file in files if file.hour == files[0].hour]
+    landed_files = lake.by_hour(lake.parquet_files(lake.layout.landed()))
+    paths = [file.path for file in next(iter(landed_files.values()))]
     gone = set(
-        lake.execute(
+        lake.connection.execute(
             "SELECT _partition, _offset FROM read_parquet($files)", {"files": paths}
         ).fetchall()
     )
     with closing(s3_client(sink)) as s3:
         contents = {
             key: s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-            for key in (path.removeprefix(f"s3://{bucket}/") for path in paths)
+            for key in map(lake.layout.key, paths)
         }
         try:
             for key in contents:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mastodon_pipeline.lake.lake import Lake, StoredFile
+from mastodon_pipeline.lake.files import StoredFile
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.maintenance.raw_hours import maintain_raw_hours
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.usage.tables.building import build_toots, build_toots_per_server
@@ -21,10 +22,10 @@ class DirectoryRemover:
     def __init__(self, interrupt_after: int = 1000) -> None:
         self.left = interrupt_after
 
-    def progress(self, doing: str) -> None:
+    def progress(self, activity: str) -> None:
         """Nobody is watching."""
 
-    def note(self, path: str) -> None:
+    def touch(self, path: str) -> None:
         """Nobody is watching."""
 
     def remove(self, files: Sequence[StoredFile]) -> None:

@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.iceberg import open_table
@@ -34,7 +33,7 @@ def kept(sunk: KeptLake) -> KeptLake:
 
 def complete(kept: KeptLake) -> bool:
     """Whether Kafka's records are all accounted for, as the check in Dagster sees it."""
-    with connect_lake(kept.settings) as lake:
+    with open_lake(kept.settings) as lake:
         found = landing_completeness(kept.settings, lake)
     assert found.checked >= kept.produced
     return found.complete

@@ -9,7 +9,8 @@ from typing import Any
 
 import duckdb
 
-from mastodon_pipeline.lake.lake import Lake, StoredFile, empty_record_file
+from mastodon_pipeline.lake.files import StoredFile
+from mastodon_pipeline.lake.lake import Lake, empty_record_file
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.resource import LakeResource
 
@@ -133,7 +134,7 @@ def local_lake(root: Path) -> Iterator[Lake]:
                 Layout(str(root), "mastodon-topic"),
                 connection,
                 _files,
-                _write_bytes,
+                _write_png,
                 empty_record,
             )
 
@@ -165,6 +166,6 @@ def _files(prefix: str, after: str = "") -> list[StoredFile]:
     ]
 
 
-def _write_bytes(path: str, content: bytes) -> None:
+def _write_png(path: str, content: bytes) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(content)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from mastodon_pipeline.errors import TableError
-from mastodon_pipeline.lake.lake import Lake, StoredFile
+from mastodon_pipeline.lake.files import StoredFile
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.usage.charts import daily as daily_charts
 from mastodon_pipeline.usage.charts import hourly as charts

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mastodon_pipeline.lake.lake import Lake, StoredFile, fingerprint
+from mastodon_pipeline.lake.files import StoredFile, fingerprint
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.charts.drawing import texts_in, with_texts
 from mastodon_pipeline.usage.checks.tables import Finding
@@ -47,7 +48,7 @@ def draw_chart(lake: Lake, chart: Chart, day: date) -> tuple[str, bytes, int]:
     rows = chart.rows(lake, day)
     png = with_texts(chart.draw(rows, day), {"drawn_from": drawn_from, "drawn": _digest(rows)})
     path = lake.layout.chart(chart.name, day)
-    lake.write_bytes(path, png)
+    lake.write_png(path, png)
     return path, png, int(rows["toots"].sum())
 
 

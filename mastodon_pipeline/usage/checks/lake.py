@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from mastodon_pipeline.lake.lake import Lake, StoredFile, fingerprint
+from mastodon_pipeline.lake.files import StoredFile, fingerprint
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.checks.tables import Finding
 from mastodon_pipeline.usage.tables.building import DAILY_TABLES

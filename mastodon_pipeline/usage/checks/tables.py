@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from mastodon_pipeline.lake.lake import Lake, fingerprint
+from mastodon_pipeline.lake.files import fingerprint
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.inputs.clock_skew import told_before
 from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_records

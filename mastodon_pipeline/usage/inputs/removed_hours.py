@@ -28,7 +28,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from mastodon_pipeline.errors import RecordsGone
-from mastodon_pipeline.lake.lake import Lake, StoredFile
+from mastodon_pipeline.lake.files import StoredFile
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 
 

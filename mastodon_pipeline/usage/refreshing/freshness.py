@@ -19,7 +19,8 @@ from time import monotonic
 
 import msgspec
 
-from mastodon_pipeline.lake.lake import Lake, StoredFile, fingerprint
+from mastodon_pipeline.lake.files import StoredFile, fingerprint
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.tables.building import DAILY_TABLES
 
 HOUR = timedelta(hours=1)
@@ -94,7 +95,7 @@ def look(
         for file in lake.parquet_files(lake.layout.landed_hour(hour))
     ]
     removed = max(
-        (f.modified for f in lake.list_files(lake.layout.landed_removed())), default=NEVER
+        (f.modified for f in lake.list_files(lake.layout.removal_marker())), default=NEVER
     )
     if removed != cursor.removed:
         # An hour that lost a file is stale, and no newer file says so.

@@ -13,7 +13,8 @@ from datetime import date, datetime
 from pathlib import Path
 
 from mastodon_pipeline.errors import RecordsGone, TableError
-from mastodon_pipeline.lake.lake import Lake, fingerprint
+from mastodon_pipeline.lake.files import fingerprint
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.inputs.clock_skew import told_before

@@ -129,8 +129,8 @@ def test_a_removed_file_makes_its_hour_stale_behind_the_horizon(lake: Lake) -> N
     cursor = look(lake, Cursor(), NOW, FIRST_DAY).cursor
     Path(f"{lake.layout.landed_hour(LATE)}again.parquet").unlink()
     assert look(lake, cursor, SOON, FIRST_DAY).stale_hours == ()
-    Path(lake.layout.landed_removed()).parent.mkdir(parents=True)
-    Path(lake.layout.landed_removed()).touch()
+    Path(lake.layout.removal_marker()).parent.mkdir(parents=True)
+    Path(lake.layout.removal_marker()).touch()
     found = look(lake, cursor, SOON, FIRST_DAY)
     assert found.stale_hours == (LATE,)
     refresh(lake, LATE)

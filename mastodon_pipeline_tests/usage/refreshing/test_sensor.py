@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from mastodon_pipeline.lake.lake import Lake, StoredFile
+from mastodon_pipeline.lake.files import StoredFile
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.partitions import HOUR_KEY
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, Freshness
