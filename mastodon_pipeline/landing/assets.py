@@ -5,15 +5,14 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from mastodon_pipeline.asset_keys import LANDED_ASSET, TOPIC_ASSET
 from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.landing.completeness import Completeness, landing_completeness
 from mastodon_pipeline.landing.landed_index import LandedToots, landed_toots
 from mastodon_pipeline.landing.sink_progress import PartitionProgress, sink_progress
-from mastodon_pipeline.listening.supervising.topic_asset import TOPIC_ASSET
 from mastodon_pipeline.settings import load_settings
 
-LANDED_ASSET = dg.AssetKey("landed_toots")
 _SHOWN = 20
 
 landed_toots_spec = dg.AssetSpec(

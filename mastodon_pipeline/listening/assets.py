@@ -1,8 +1,8 @@
-"""The listening stage's assets: they live outside Dagster, and are observed.
+"""The listening stage's assets: they exist outside of Dagster, which observes them.
 
-`mastodon_topic` is observed by the schedule below every ten minutes (what the broker holds), and
-by each listener run every 15 minutes or where something changed (`listener_observation`). Both
-then evaluate its check `wanted_servers_are_heard`.
+`mastodon_topic` is observed by the schedule below every ten minutes (what the broker holds), and by
+each listener run at least every 15 minutes (`supervising.observations`). Both then evaluate its
+check `all_servers_reporting`.
 """
 
 from collections.abc import Mapping
@@ -10,25 +10,23 @@ from typing import Any
 
 import dagster as dg
 
+from mastodon_pipeline.asset_keys import SERVERS_ASSET, TOPIC_ASSET
 from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.listening.supervising.checks import report_evaluation
-from mastodon_pipeline.listening.supervising.topic_asset import TOPIC_ASSET
-from mastodon_pipeline.listening.topic.observation import (
-    TopicObservation,
-    observe_topic,
-)
+from mastodon_pipeline.listening.topic.observation import TopicObservation, observe_topic
 from mastodon_pipeline.settings import load_settings
 
 _OWNER = "team:mastodon-pipeline"
 
 mastodon_servers = dg.AssetSpec(
-    "mastodon_servers",
+    SERVERS_ASSET,
     group_name="ingestion",
     kinds={"mastodon"},
     owners=[_OWNER],
     description=(
-        "The Mastodon servers that are listened to (MASTODON_SERVERS, MASTODON_SERVERS_FILE): "
-        "their public top-level posts, as their streams and public timelines show them."
+        "The Mastodon servers that are listened to (settings MASTODON_SERVERS and "
+        "MASTODON_SERVERS_FILE): their public top-level posts, from their streaming APIs and "
+        "public timelines."
     ),
 )
 mastodon_topic = dg.AssetSpec(
@@ -38,36 +36,44 @@ mastodon_topic = dg.AssetSpec(
     kinds={"kafka"},
     owners=[_OWNER],
     description=(
-        "The Kafka topic with one Avro record for each new, edited or deleted toot. Observed: the "
-        "broker's end offsets, rate and newest record; the listeners' state, server by server."
+        "The Kafka topic with one Avro record for each new, edited or deleted toot. Its "
+        "observations show the broker's end offsets, rate and newest record, and each listener "
+        "run's servers: state, rate, lag, gaps."
     ),
 )
 
 
 @dg.op(
     ins={"after": dg.In(dg.Nothing)},
-    description="Asks the broker what the topic holds, and notes it at the asset.",
+    description=(
+        "Asks the broker for the topic's end offsets and newest record, and records them as an "
+        "observation of mastodon_topic. Fails if Kafka does not answer: `mastodon-pipeline doctor` "
+        "says why."
+    ),
 )
 def observe_mastodon_topic_op(context: dg.OpExecutionContext) -> None:
-    """One observation of `mastodon_topic`."""
+    """Observe `mastodon_topic` once."""
     try:
-        now = observe_topic(load_settings())
+        observation = observe_topic(load_settings())
     except PipelineError as error:
         raise dg.Failure(str(error)) from None
     context.log_event(
         dg.AssetObservation(
             TOPIC_ASSET,
-            description="as the broker has it",
-            metadata=_metadata(now, _previous(context.instance)),
+            description="reported by the broker",
+            metadata=_metadata(observation, _previous(context.instance)),
         )
     )
 
 
 @dg.op(
-    description="Judges, from what the listeners reported, whether every wanted server is heard.",
+    description=(
+        "Evaluates the check all_servers_reporting from the listener runs' reports. Fails only if "
+        "the settings are wrong; the check itself may be red while this succeeds."
+    ),
 )
-def judge_wanted_servers_op(context: dg.OpExecutionContext) -> None:
-    """Evaluates `wanted_servers_are_heard`, also where no listener runs to do it."""
+def check_servers_op(context: dg.OpExecutionContext) -> None:
+    """Evaluate `all_servers_reporting`, also when no listener runs to do it."""
     try:
         report_evaluation(context.instance)
     except PipelineError as error:
@@ -76,11 +82,14 @@ def judge_wanted_servers_op(context: dg.OpExecutionContext) -> None:
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    description="Observes the asset mastodon_topic, and checks its wanted servers.",
+    description=(
+        "Evaluates the check all_servers_reporting, then observes mastodon_topic in the broker. If "
+        "it fails, the message names the setting to correct or the service that does not answer."
+    ),
 )
 def observe_mastodon_topic() -> None:
-    """Two ops: the check needs no broker, so it comes first."""
-    observe_mastodon_topic_op(after=judge_wanted_servers_op())
+    """Run two ops; the check comes first, because it needs no broker."""
+    observe_mastodon_topic_op(after=check_servers_op())
 
 
 mastodon_topic_observation_schedule = dg.ScheduleDefinition(
@@ -88,28 +97,33 @@ mastodon_topic_observation_schedule = dg.ScheduleDefinition(
     job=observe_mastodon_topic,
     cron_schedule="*/10 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Observes the topic every ten minutes.",
+    description="Observes mastodon_topic and checks the servers every ten minutes.",
 )
 
 
-def _metadata(now: TopicObservation, previous: tuple[float, int] | None) -> Mapping[str, Any]:
+def _metadata(
+    observation: TopicObservation, previous: tuple[float, int] | None
+) -> Mapping[str, Any]:
     metadata: dict[str, Any] = {
-        "end_offset": now.end_offset,
-        "end_offsets": {str(number): offset for number, offset in now.end_offsets.items()},
-        "dagster/row_count": now.records,
-        "observed_at": dg.MetadataValue.timestamp(now.observed_at),
+        "end_offset": observation.end_offset,
+        "end_offsets": {str(number): end for number, end in observation.end_offsets.items()},
+        "dagster/row_count": observation.records,
+        "observed_at": dg.MetadataValue.timestamp(observation.observed_at),
     }
-    if now.newest_record_at:
-        metadata["newest_record_at"] = dg.MetadataValue.timestamp(now.newest_record_at / 1000)
-    if previous is not None and now.observed_at > previous[0]:
-        since, end_offset = previous
-        per_minute = (now.end_offset - end_offset) / (now.observed_at - since) * 60
-        metadata["records_per_minute"] = round(per_minute, 2)
+    if observation.newest_record_at:
+        newest = dg.MetadataValue.timestamp(observation.newest_record_at / 1000)
+        metadata["newest_record_at"] = newest
+    if previous is not None and observation.observed_at > previous[0]:
+        observed_at, end_offset = previous
+        minutes = (observation.observed_at - observed_at) / 60
+        records_per_minute = (observation.end_offset - end_offset) / minutes
+        metadata["records_per_minute"] = round(records_per_minute, 2)
     return metadata
 
 
 def _previous(instance: dg.DagsterInstance) -> tuple[float, int] | None:
-    # The listeners' observations lie in between.
+    """Return the time (seconds since 1970) and end offset of the broker's last observation."""
+    # The listener runs' observations lie in between.
     for record in instance.fetch_observations(TOPIC_ASSET, limit=100).records:
         observation = record.asset_observation
         if observation and "end_offset" in observation.metadata:

@@ -1,4 +1,4 @@
-"""What the listening stage offers to Dagster."""
+"""What the listening stage contributes to Dagster."""
 
 import dagster as dg
 
@@ -10,11 +10,11 @@ from mastodon_pipeline.listening.assets import (
 )
 from mastodon_pipeline.listening.jobs import mastodon_listener
 from mastodon_pipeline.listening.sensors import listener_supervisor
-from mastodon_pipeline.listening.supervising.checks import wanted_servers_are_heard
+from mastodon_pipeline.listening.supervising.checks import all_servers_reporting
 
 definitions = dg.Definitions(
     assets=[mastodon_servers, mastodon_topic],
-    asset_checks=[wanted_servers_are_heard],
+    asset_checks=[all_servers_reporting],
     jobs=[mastodon_listener, observe_mastodon_topic],
     schedules=[mastodon_topic_observation_schedule],
     sensors=[listener_supervisor],

@@ -1,7 +1,7 @@
-"""The job `mastodon_listener`: a run listens for as long as it is wanted.
+"""The job `mastodon_listener`: one run of it listens for as long as it is wanted.
 
-It runs in one process (a multiprocess run that is killed leaves its step behind, still
-producing). Terminate interrupts the main thread; what was read is flushed before the run ends.
+It runs in a single process, because a multiprocess run that is killed leaves its step behind, still
+producing. Terminate interrupts the main thread; what was read is flushed before the run ends.
 """
 
 import logging
@@ -10,27 +10,32 @@ import sys
 import dagster as dg
 
 from mastodon_pipeline.errors import PipelineError, SettingsError
-from mastodon_pipeline.listening.supervising.run import (
-    SupervisedRun,
-    await_predecessor,
-    first_assignment,
-)
 from mastodon_pipeline.listening.supervising.runs import (
     DEFAULT_GROUP,
     GROUP_TAG,
     JOB_NAME,
-    beat,
+    send_heartbeat,
     successor,
+)
+from mastodon_pipeline.listening.supervising.supervised_run import (
+    SupervisedRun,
+    await_predecessor,
+    first_assignment,
 )
 from mastodon_pipeline.listening.topic.kafka_listener import kafka_listener
 from mastodon_pipeline.settings import load_settings
 
 
-@dg.op(description="Follows the group's servers into Kafka until it is stopped.")
+@dg.op(
+    description=(
+        "Follows the group's servers into Kafka until it is stopped. If it fails, the message "
+        "names what to correct; the sensor listener_supervisor starts the next run."
+    ),
+)
 def listen_to_servers(context: dg.OpExecutionContext) -> None:
-    """Builds a listener from the settings and keeps it beating, fenced and observed.
+    """Build a listener from the settings, run it, and keep it supervised.
 
-    Which servers: those that `listener_supervisor` assigned to the group in the run's tag
+    It follows the servers that `listener_supervisor` assigned to the group in the run's tag
     `mastodon/listener_group`. Their tokens come from this process' environment, or from `.env`.
     """
     _log_to_compute_log()
@@ -38,14 +43,14 @@ def listen_to_servers(context: dg.OpExecutionContext) -> None:
     group = context.run.tags.get(GROUP_TAG, DEFAULT_GROUP)
     if (older := await_predecessor(instance, group, run_id)) is not None:
         raise dg.Failure(
-            f"run {older[:8]} of {group} listens and does not end: terminate it",
+            f"run {older[:8]} of {group} is still listening and does not end: terminate it",
             allow_retries=False,
         )
     if (newer := successor(instance, group, run_id)) is not None:
         context.log.warning(f"not listening: run {newer[:8]} has started meanwhile")
         return
-    # Opening Kafka takes its time, and the supervisor counts the seconds.
-    beat(instance, group, run_id)
+    # Before Kafka is opened, which takes time that the supervisor would count as silence.
+    send_heartbeat(instance, group, run_id)
     try:
         settings = load_settings()
         assignment = first_assignment(instance, group, settings)
@@ -58,13 +63,13 @@ def listen_to_servers(context: dg.OpExecutionContext) -> None:
     context.log.info(f"{group} listens to {len(assignment.servers)} servers: {names}")
     supervised = SupervisedRun(instance, group, run_id, assignment, listener)
     try:
-        listener.run(supervised.beat)
+        listener.run(supervised.run_due_tasks)
     finally:
         supervised.print_statistics()
     if supervised.stop_reason is not None:
         context.log.warning(f"stopped: {supervised.stop_reason}")
-    if supervised.disowned:
-        # Ending well would turn the run, which was marked failed, into a success.
+    if supervised.marked_as_ended:
+        # Ending well would turn the run, which was marked as failed, into a success.
         raise dg.Failure("this run was marked as ended while it still listened; it has stopped")
 
 
@@ -74,17 +79,19 @@ def listen_to_servers(context: dg.OpExecutionContext) -> None:
     tags={GROUP_TAG: DEFAULT_GROUP},
     description=(
         "Listens to a group of Mastodon servers and writes their toots to Kafka, for as long as "
-        "it runs. The sensor listener_supervisor starts a run for each group and restarts it; "
-        "Terminate means stay down. The tag mastodon/listener_group says which group it is."
+        "it runs. The sensor listener_supervisor starts one run per group, and the next one if a "
+        "run fails: a failed run needs no action unless it fails again and again, then read its "
+        "last error. Terminate means stay down; to listen again, launch this job with the tag "
+        "mastodon/listener_group of the group."
     ),
 )
 def mastodon_listener() -> None:
-    """One op: listening."""
+    """Run one op, which listens."""
     listen_to_servers()
 
 
-def _no_servers(group: str, others: bool) -> str:
-    if others:
+def _no_servers(group: str, configured: bool) -> str:
+    if configured:
         return f"{group} has no servers: there are fewer groups, or fewer servers than groups"
     return "no servers to listen to: set MASTODON_SERVERS"
 

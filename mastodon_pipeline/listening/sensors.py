@@ -1,4 +1,4 @@
-"""`listener_supervisor`: keeps the running listeners equal to the configured ones."""
+"""`listener_supervisor`: keeps the set of running listeners equal to the configured one."""
 
 import time
 
@@ -12,33 +12,43 @@ from mastodon_pipeline.listening.supervising.groups import (
     hand_over,
     spread,
 )
-from mastodon_pipeline.listening.supervising.rules import Decision, SeenRun, decide, living
+from mastodon_pipeline.listening.supervising.rules import (
+    Decision,
+    ListenerRun,
+    decide,
+    live_runs,
+)
 from mastodon_pipeline.listening.supervising.runs import (
     GROUP_TAG,
-    assign,
-    assignments_of,
     groups_with_runs,
-    seen_runs,
+    listener_runs,
+    load_assignments,
+    save_assignment,
 )
 from mastodon_pipeline.settings import Settings, load_settings
+
+TICK_SECONDS = 5
+"""After a kill -9, a run is back within the 20 s of a stale heartbeat, one tick, and the 7 s that
+Dagster takes to start a run."""
 
 
 @dg.sensor(
     job=mastodon_listener,
-    # After kill -9, a look each 5 s, and the 7 s that Dagster takes to start a run.
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=TICK_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "One run for each listener group: starts it where none runs, replaces one that failed or "
-        "lost its heartbeat, and hands changed servers to the running ones. After a Terminate the "
-        "group stays down until its run is executed again or this sensor is switched off and on."
+        "Keeps one run of mastodon_listener for each listener group: starts it if none runs, "
+        "replaces it if it failed or its heartbeat stopped, and passes changes of the configured "
+        "servers to it. After a Terminate the group stays down until its run is re-executed or "
+        "this sensor is switched off and on. Each tick says what was wanted, seen and done for "
+        "each group; if the settings are wrong, it names the setting and running listeners go on."
     ),
 )
 def listener_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Sees, decides (`supervision.decide`) and acts on Dagster's storage alone; never on Kafka.
+    """Observe, decide (`rules.decide`) and act on Dagster's storage alone, never on Kafka.
 
-    Each tick says of each group what was wanted, seen and done: where it starts nothing as the
-    reason for skipping, else in the tick's log.
+    Each tick says for each group what was wanted, seen and done: as the reason for skipping if no
+    run is started, else in the tick's log.
     """
     try:
         settings = load_settings()
@@ -48,7 +58,7 @@ def listener_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     if not settings.servers():
         lines.append("wanted: no servers. Set MASTODON_SERVERS, or MASTODON_SERVERS_FILE")
     if not requests:
-        # Nothing in the log: Dagster keeps a file for each tick that logs, for ever.
+        # Not in the log: Dagster keeps a file for each tick that logs, forever.
         return dg.SkipReason(" | ".join(lines))
     for line in lines:
         context.log.info(line)
@@ -58,43 +68,46 @@ def listener_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult 
 def supervise(
     instance: dg.DagsterInstance, settings: Settings, sensor_started_at: float | None
 ) -> tuple[list[dg.RunRequest], list[str]]:
-    """Makes the groups' runs equal to what is wanted, as far as one step can; and says why.
+    """Take one step towards the wanted runs and assignments.
 
-    The runs to start, and a line for each group. Raises SettingsError.
+    Return the runs to start, and a line for each group that says what was wanted, seen and done.
+    Raises SettingsError if the servers cannot be read.
     """
     now = time.time()
     wanted = spread(settings.servers(), settings.listener_groups)
-    # Lowered counts leave groups behind: those with a run are seen to until it has ended.
+    # If their number was lowered, former groups with a run are supervised until it has ended.
     names = group_names(settings.listener_groups)
     groups = [*names, *sorted(groups_with_runs(instance) - set(names))]
-    runs = {group: seen_runs(instance, group) for group in groups}
-    noted = assignments_of(instance, groups)
-    before = {group: noted[group] or Assignment() for group in groups}
-    after = hand_over(wanted, before, _following(runs, now), now)
+    runs = {group: listener_runs(instance, group) for group in groups}
+    saved = load_assignments(instance, groups)
+    before = {group: saved[group] or Assignment() for group in groups}
+    after = hand_over(wanted, before, _acknowledged(runs, now), now)
     requests, lines = [], []
     for group in groups:
         if after[group] != before[group]:
-            assign(instance, group, after[group])
+            save_assignment(instance, group, after[group])
         servers = len(after[group].servers)
         decision = decide(runs[group], now, sensor_started_at, servers)
-        _mark(instance, decision)
+        _mark_lost_runs(instance, decision)
         withheld = len(wanted.get(group, ())) - servers
-        lines.append(f"wanted: {group}, {_servers(servers, withheld)}. {decision.explanation}")
+        lines.append(f"wanted: {group}, {_count(servers, withheld)}. {decision.explanation}")
         if decision.start:
-            # Dagster skips a used run key for ever, so it holds the time.
+            # With the time, because Dagster skips a run key that was ever used.
             key = f"{group}-{now:.3f}"
             requests.append(dg.RunRequest(run_key=key, tags={GROUP_TAG: group}))
     return requests, lines
 
 
-def _following(runs: dict[str, list[SeenRun]], now: float) -> dict[str, int | None]:
-    """The groups with a live run, and what version of their assignment it says it follows."""
+def _acknowledged(runs: dict[str, list[ListenerRun]], now: float) -> dict[str, int | None]:
+    """Return the groups with a live run, and the assignment version that it says it follows."""
     return {
-        group: alive[0].follows for group, those in runs.items() if (alive := living(those, now))
+        group: live[0].assignment_version
+        for group, group_runs in runs.items()
+        if (live := live_runs(group_runs, now))
     }
 
 
-def _mark(instance: dg.DagsterInstance, decision: Decision) -> None:
+def _mark_lost_runs(instance: dg.DagsterInstance, decision: Decision) -> None:
     for run_id, reason in decision.failed:
         if (run := instance.get_run_by_id(run_id)) is not None:
             instance.report_run_failed(run, f"listener_supervisor: {reason}")
@@ -103,6 +116,6 @@ def _mark(instance: dg.DagsterInstance, decision: Decision) -> None:
             instance.report_run_canceled(run, f"listener_supervisor: {reason}")
 
 
-def _servers(count: int, withheld: int) -> str:
-    later = f", and {withheld} more once their former group has let go of them" if withheld else ""
-    return f"{count} servers{later}"
+def _count(servers: int, withheld: int) -> str:
+    later = f", and {withheld} more once their former group has released them" if withheld else ""
+    return f"{servers} servers{later}"

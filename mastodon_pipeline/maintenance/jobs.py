@@ -6,8 +6,8 @@ import dagster as dg
 import duckdb
 from pydantic import Field
 
+from mastodon_pipeline.asset_keys import LANDED_ASSET
 from mastodon_pipeline.errors import PipelineError
-from mastodon_pipeline.landing.assets import LANDED_ASSET
 from mastodon_pipeline.maintenance.maintaining import maintain
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import load_settings

@@ -30,7 +30,11 @@ from infra.simulator.fediverse import Options
 from infra.simulator.simulator import Simulator
 from infra.simulator.truth import TrueToot
 from mastodon_pipeline.lake.connection import connect_lake
-from mastodon_pipeline.listening.supervising.runs import DEFAULT_GROUP, heartbeat_of, seen_runs
+from mastodon_pipeline.listening.supervising.runs import (
+    DEFAULT_GROUP,
+    last_heartbeat,
+    listener_runs,
+)
 from mastodon_pipeline.listening.topic.schema import decode
 from mastodon_pipeline.listening.topic.topics import ensure_topics
 from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
@@ -156,11 +160,13 @@ class Scene:
 
     def listeners(self) -> list[str]:
         """The ids of the listener runs that have started and not ended, as Dagster has them."""
-        return [r.run_id for r in seen_runs(self.instance, DEFAULT_GROUP) if r.state == "started"]
+        return [
+            r.run_id for r in listener_runs(self.instance, DEFAULT_GROUP) if r.state == "started"
+        ]
 
     def listener_process(self) -> psutil.Process:
         """The process of the run that beat last."""
-        process = psutil.Process(heartbeat_of(self.instance, DEFAULT_GROUP).pid)
+        process = psutil.Process(last_heartbeat(self.instance, DEFAULT_GROUP).pid)
         assert str(self.stack.data) in str(process.environ().values())
         return process
 
@@ -196,7 +202,7 @@ class Scene:
         """Waits until another run than this one listens and says so by its heartbeat."""
 
         def another() -> bool:
-            run_id = heartbeat_of(self.instance, DEFAULT_GROUP).run_id
+            run_id = last_heartbeat(self.instance, DEFAULT_GROUP).run_id
             return run_id not in ("", before) and run_id in self.listeners()
 
         self.wait(another, "another run", WITHIN_SECONDS)

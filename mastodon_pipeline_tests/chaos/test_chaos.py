@@ -13,8 +13,12 @@ import pytest
 from infra.simulator.status import iso
 from mastodon_pipeline.landing.sink_progress import sink_progress
 from mastodon_pipeline.listening.supervising.groups import ALL_GROUPS, spread
-from mastodon_pipeline.listening.supervising.rules import STALE_SECONDS
-from mastodon_pipeline.listening.supervising.runs import DEFAULT_GROUP, assignments_of, seen_runs
+from mastodon_pipeline.listening.supervising.rules import STALE_HEARTBEAT_SECONDS
+from mastodon_pipeline.listening.supervising.runs import (
+    DEFAULT_GROUP,
+    listener_runs,
+    load_assignments,
+)
 from mastodon_pipeline.settings import Server, load_settings
 from mastodon_pipeline_tests.chaos.scene import Scene
 
@@ -85,7 +89,7 @@ def test_a_hung_run_is_replaced_and_stops_when_it_wakes_up(scene: Scene) -> None
         scene.measure(
             "SIGSTOP of the run",
             scene.heard_again(stopped_at),
-            f"the stale limit is {STALE_SECONDS:g} s",
+            f"the stale limit is {STALE_HEARTBEAT_SECONDS:g} s",
         )
         successor = scene.listener()
         doubled = scene.doubled()
@@ -200,21 +204,21 @@ def test_every_toot_is_in_the_tables_once(scene: Scene) -> None:
 
 
 def _state(scene: Scene, run_id: str) -> str:
-    return next(r.state for r in seen_runs(scene.instance, DEFAULT_GROUP) if r.run_id == run_id)
+    return next(r.state for r in listener_runs(scene.instance, DEFAULT_GROUP) if r.run_id == run_id)
 
 
 def _settled(scene: Scene, wanted: dict[str, tuple[Server, ...]]) -> bool:
     """Whether each group's run follows the wanted servers, and no other group has a run."""
-    noted = assignments_of(scene.instance, ALL_GROUPS)
+    noted = load_assignments(scene.instance, ALL_GROUPS)
     for group in ALL_GROUPS:
         servers, assignment = wanted.get(group, ()), noted[group]
-        running = [run for run in seen_runs(scene.instance, group) if run.active]
+        running = [run for run in listener_runs(scene.instance, group) if run.active]
         if not servers and running:
             return False
         if servers and (
             assignment is None
             or assignment.servers != servers
-            or not any(run.follows == assignment.version for run in running)
+            or not any(run.assignment_version == assignment.version for run in running)
         ):
             return False
     return True

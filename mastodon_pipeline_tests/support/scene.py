@@ -59,8 +59,8 @@ class Scene:
 
     def of(self, server: int | str = 0) -> ServerStatistics:
         """What the listener says of a server."""
-        name = self.simulator.server(server).base_url.split("://")[1]
-        return next(s for s in self.listener.statistics if s.server == name)
+        base_url = self.simulator.server(server).base_url
+        return next(s for s in self.listener.statistics if s.server.base_url == base_url)
 
     def wait_for(
         self, state: str, *reasons: str, server: int | str = 0, seconds: float = 10
@@ -88,8 +88,8 @@ class Scene:
         """
         deadline = time.monotonic() + seconds
         while missing := set(uris) - recorded(self.sink):
-            told = [statistics.line() for statistics in self.listener.statistics]
-            assert time.monotonic() < deadline, f"{len(missing)} of {len(uris)} missing; {told}"
+            lines = [statistics.snapshot().line() for statistics in self.listener.statistics]
+            assert time.monotonic() < deadline, f"{len(missing)} of {len(uris)} missing; {lines}"
             time.sleep(0.02)
 
     def hears(self, server: int | str = 0, seconds: float = 10) -> str:

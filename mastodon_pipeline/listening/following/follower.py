@@ -85,7 +85,7 @@ class ServerFollower:
     ) -> None:
         self.server = server
         self.position = position
-        self.statistics = ServerStatistics(server.name, server.feed)
+        self.statistics = ServerStatistics(server)
         self.statistics.unfilled_gaps = kept.unfilled_gaps
         self._shared = shared
         self.kept = kept

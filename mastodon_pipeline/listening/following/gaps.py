@@ -95,7 +95,7 @@ class GapFilling:
             except Unreachable:
                 pass
             except Exception:
-                _log.exception("%s: filling a gap failed", self._statistics.server)
+                _log.exception("%s: filling a gap failed", self._statistics.server.name)
             await asyncio.sleep(backoff.next_wait())
 
     async def _read_on(self, gap: Gap, reader: TimelineReader) -> bool:
@@ -128,7 +128,7 @@ class GapFilling:
         )
         self._statistics.add_unfilled_gap(unfilled)
         _log.warning(
-            "%s: the gap after %s cannot be filled: %s", self._statistics.server, after, reason
+            "%s: the gap after %s cannot be filled: %s", self._statistics.server.name, after, reason
         )
 
 

@@ -1,4 +1,4 @@
-"""What is to be known of one server at a glance."""
+"""One server's live counters, and the frozen snapshot of them that reports, tables and logs use."""
 
 import time
 from collections import deque
@@ -6,14 +6,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from mastodon_pipeline.settings import Feed
+import msgspec
+
+from mastodon_pipeline.settings import Server
 
 State = Literal["connecting", "streaming", "websocket", "polling", "waiting", "parked", "stopped"]
 """`streaming` is over server-sent events, `websocket` the same over a WebSocket."""
-RATE_SECONDS = 300
-"""`toots_per_minute` is the mean over so many seconds, or since the listener began."""
-UNFILLED_GAPS_KEPT = 20
-_BUCKET_SECONDS = 10
+LISTENING_STATES = ("streaming", "websocket", "polling")
+RATE_WINDOW_SECONDS = 300.0
+"""`toots_per_minute` is the mean over this time, or since the listener began if that is less."""
+MAX_UNFILLED_GAPS = 20
+"""The latest unfilled gaps that are saved with a feed's position."""
+SNAPSHOT_GAPS = 5
+"""The latest unfilled gaps in a snapshot: a thousand servers' snapshots are one stored value."""
+_BUCKET_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,31 +27,67 @@ class UnfilledGap:
     """A stretch of a feed that was neither streamed nor could be read from the timeline."""
 
     after_id: str
-    """The newest id that was read before it; '' where there was none."""
+    """The newest id that was read before it; '' if there was none."""
     before_id: str
-    """The oldest id that was read after it; '' where it was given up before one came."""
+    """The oldest id that was read after it; '' if it was given up before one came."""
     from_ms: int | None
-    """When it begins, UTC milliseconds, as the ids or our clock tell; None where neither does."""
+    """Its start, UTC milliseconds, by the ids or else our clock; None if neither has a time."""
     to_ms: int | None
     reason: str
     found_at_ms: int
     """When it was given up, UTC milliseconds."""
 
 
+class ServerSnapshot(msgspec.Struct, frozen=True):
+    """A server's figures at one moment, counted since its listener began."""
+
+    server: Server
+    state: State
+    reason: str
+    """Why it is parked, waiting or polled; may contain words of the server's."""
+    toots: int
+    deletes: int
+    toots_per_minute: float
+    lag_seconds: float | None
+    newest_post_at_ms: int | None
+    dead_letters: int
+    reconnects: int
+    open_gaps: int
+    gaps_filled: int
+    gaps_lost: int
+    unfilled_gaps: tuple[UnfilledGap, ...]
+    """The latest of them, at most five, including those of earlier listeners."""
+
+    @property
+    def listening(self) -> bool:
+        """Whether its feed is being streamed or polled."""
+        return self.state in LISTENING_STATES
+
+    def line(self) -> str:
+        """Return one line for a log or a terminal."""
+        newest = format_utc(self.newest_post_at_ms, "none yet")
+        reason = f" ({self.reason})" if self.reason else ""
+        return (
+            f"{self.server.name} {self.server.feed}: {self.state}{reason}; {self.toots} toots "
+            f"({self.toots_per_minute:.1f}/min), newest post (UTC) {newest}; "
+            f"{self.deletes} deletes, {self.dead_letters} dead letters, "
+            f"{self.reconnects} reconnects, {self.gaps_filled} gaps filled, {self.gaps_lost} lost"
+        )
+
+
 @dataclass(slots=True)
 class ServerStatistics:
-    """One server's state and counts since its listener began.
+    """One server's state and counters since its listener began.
 
-    Written by the listener's event loop alone; may be read from any thread.
+    Only the listener's event loop writes them; any thread may read them.
     """
 
-    server: str
-    feed: Feed
+    server: Server
     state: State = "connecting"
     reason: str = ""
-    """Why it is parked, waiting, or polled."""
+    """Why it is parked, waiting or polled."""
     toots: int = 0
-    """New and edited toots taken."""
+    """New and edited toots recorded."""
     deletes: int = 0
     dead_letters: int = 0
     connects: int = 0
@@ -55,33 +97,33 @@ class ServerStatistics:
     gaps_lost: int = 0
     """Gaps that could not be filled since the listener began."""
     unfilled_gaps: tuple[UnfilledGap, ...] = ()
-    """The latest such gaps, at most 20, those of earlier listeners included."""
+    """The latest such gaps, at most 20, including those of earlier listeners."""
     last_toot_created_at: int = 0
-    """UTC milliseconds; the latest post time seen."""
+    """UTC milliseconds; the latest post time."""
     last_activity_at: float = field(default_factory=time.monotonic)
     """Monotonic seconds; the last toot or heartbeat."""
     last_toot_at: float = field(default_factory=time.monotonic)
-    """Monotonic seconds; when the last toot came (or the listener began)."""
+    """Monotonic seconds; when the last toot came, or the listener began."""
     lag_seconds: float | None = None
-    """How long after its post time the last streamed or polled toot was taken; None before one.
+    """The time from post to arrival of the last streamed or polled toot; None before one.
 
     Toots that fill a gap do not count: they are late because we were away.
     """
-    _began: float = field(default_factory=time.monotonic)
+    _began_at: float = field(default_factory=time.monotonic)
     _bucket: int = 0
     _buckets: deque[tuple[int, int]] = field(
-        default_factory=lambda: deque(maxlen=RATE_SECONDS // _BUCKET_SECONDS)
+        default_factory=lambda: deque(maxlen=int(RATE_WINDOW_SECONDS / _BUCKET_SECONDS))
     )
     """Closed buckets of ten seconds: (number of the bucket, toots)."""
     _in_bucket: int = 0
 
     def set_state(self, state: State, reason: str = "") -> None:
-        """Sets the state and why."""
+        """Set the state, and the reason for it."""
         self.state = state
         self.reason = reason
 
     def count_toot(self, created_at: int, lag_ms: int | None = None) -> None:
-        """Counts a toot with its post time, UTC milliseconds, and how late it came."""
+        """Count a toot with its post time, UTC milliseconds, and how late it came."""
         now = time.monotonic()
         self.toots += 1
         if created_at > self.last_toot_created_at:
@@ -89,7 +131,7 @@ class ServerStatistics:
         self.last_activity_at = self.last_toot_at = now
         if lag_ms is not None:
             self.lag_seconds = max(0, lag_ms) / 1000
-        bucket = int(now) // _BUCKET_SECONDS
+        bucket = int(now // _BUCKET_SECONDS)
         if bucket != self._bucket:
             if self._in_bucket:
                 self._buckets.append((self._bucket, self._in_bucket))
@@ -97,45 +139,51 @@ class ServerStatistics:
         self._in_bucket += 1
 
     def note_activity(self) -> None:
-        """The server has shown that it is there."""
+        """Note that the server has shown that it is there."""
         self.last_activity_at = time.monotonic()
 
     def add_unfilled_gap(self, gap: UnfilledGap) -> None:
-        """A gap was given up."""
+        """Count a gap that was given up."""
         self.gaps_lost += 1
-        self.unfilled_gaps = (*self.unfilled_gaps, gap)[-UNFILLED_GAPS_KEPT:]
+        self.unfilled_gaps = (*self.unfilled_gaps, gap)[-MAX_UNFILLED_GAPS:]
 
     @property
     def toots_per_minute(self) -> float:
-        """The mean over the last five minutes, or since the listener began where that is less."""
+        """The mean over the last five minutes, or since the listener began if that is less."""
         now = time.monotonic()
-        oldest = (int(now) - RATE_SECONDS) // _BUCKET_SECONDS
-        # A copy first: the event loop may append meanwhile.
-        counted = [*self._buckets.copy(), (self._bucket, self._in_bucket)]
-        toots = sum(count for bucket, count in counted if bucket > oldest)
-        return 60 * toots / min(max(now - self._began, 1.0), RATE_SECONDS)
-
-    @property
-    def gap_reason(self) -> str:
-        """Why the last unfilled gap could not be filled; '' where there is none."""
-        return self.unfilled_gaps[-1].reason if self.unfilled_gaps else ""
+        oldest = int((now - RATE_WINDOW_SECONDS) // _BUCKET_SECONDS)
+        # A copy, because the event loop may append meanwhile.
+        buckets = [*self._buckets.copy(), (self._bucket, self._in_bucket)]
+        toots = sum(count for bucket, count in buckets if bucket > oldest)
+        return 60 * toots / min(max(now - self._began_at, 1.0), RATE_WINDOW_SECONDS)
 
     @property
     def reconnects(self) -> int:
         """How often the stream was opened again."""
         return max(0, self.connects - 1)
 
-    def line(self) -> str:
-        """One line for a log or a terminal."""
-        newest = (
-            datetime.fromtimestamp(self.last_toot_created_at / 1000, UTC).strftime("%F %T UTC")
-            if self.last_toot_created_at
-            else "none yet"
+    def snapshot(self) -> ServerSnapshot:
+        """Return the figures as they are now."""
+        return ServerSnapshot(
+            server=self.server,
+            state=self.state,
+            reason=self.reason,
+            toots=self.toots,
+            deletes=self.deletes,
+            toots_per_minute=round(self.toots_per_minute, 2),
+            lag_seconds=None if self.lag_seconds is None else round(self.lag_seconds, 1),
+            newest_post_at_ms=self.last_toot_created_at or None,
+            dead_letters=self.dead_letters,
+            reconnects=self.reconnects,
+            open_gaps=self.open_gaps,
+            gaps_filled=self.gaps_filled,
+            gaps_lost=self.gaps_lost,
+            unfilled_gaps=self.unfilled_gaps[-SNAPSHOT_GAPS:],
         )
-        why = f" ({self.reason})" if self.reason else ""
-        return (
-            f"{self.server} {self.feed}: {self.state}{why}; {self.toots} toots "
-            f"({self.toots_per_minute:.1f}/min), newest {newest}; "
-            f"{self.deletes} deletes, {self.dead_letters} dead letters, "
-            f"{self.reconnects} reconnects, {self.gaps_filled} gaps filled, {self.gaps_lost} lost"
-        )
+
+
+def format_utc(milliseconds: int | None, unknown: str = "unknown") -> str:
+    """Return a time in UTC milliseconds as `YYYY-MM-DD HH:MM:SS`, or `unknown` for None."""
+    if milliseconds is None:
+        return unknown
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%F %T}"

@@ -1,9 +1,9 @@
-"""The check `wanted_servers_are_heard`: is every configured server listened to, and does it speak?
+"""The check `all_servers_reporting`: is every configured server followed, and does it post?
 
-It fails (ERROR) where a wanted server is silent for longer than its own rhythm explains (the rule
-is `rhythm`'s), or where no listener follows it; and warns where a server is parked, or has said
-nothing for a day and too little is known of it. A server that was configured, or whose group
-changed, within the last two minutes is not judged yet. Servers that are not wanted are ignored.
+It fails (ERROR) if a configured server is silent for longer than its own rhythm explains (the rule
+is in `rhythm`), or if no listener follows it; it warns if a server is parked, or has been silent
+for a day while too little is known of it. A server is not judged within two minutes of a change of
+the configuration or of the groups. Servers that are not configured are ignored.
 """
 
 import time
@@ -13,89 +13,92 @@ from typing import Literal
 
 import dagster as dg
 
+from mastodon_pipeline.asset_keys import TOPIC_ASSET
+from mastodon_pipeline.listening.following.position_store import feed_key
 from mastodon_pipeline.listening.supervising.groups import ALL_GROUPS
-from mastodon_pipeline.listening.supervising.observations import in_figures, servers_markdown
 from mastodon_pipeline.listening.supervising.reports import (
     GroupReport,
     ServerReport,
-    duration,
-    read_reports,
-    server_key,
+    format_duration,
+    latest_by_feed,
+    load_reports,
 )
-from mastodon_pipeline.listening.supervising.runs import assignments_of
-from mastodon_pipeline.listening.supervising.topic_asset import TOPIC_ASSET
+from mastodon_pipeline.listening.supervising.runs import load_assignments
+from mastodon_pipeline.listening.supervising.server_table import servers_metadata
 from mastodon_pipeline.settings import Server, load_settings
 
-CHECK_NAME = "wanted_servers_are_heard"
-FRESH_SECONDS = 120.0
+CHECK_NAME = "all_servers_reporting"
+FRESH_REPORT_SECONDS = 120.0
 """Reports are written every 30 s, and a dead listener is back within 60 s."""
-_NAMED = 10
+MAX_SERVERS_NAMED = 10
 
-Level = Literal["heard", "warning", "error", "too soon to say"]
+Level = Literal["ok", "warning", "error", "pending"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One wanted server, judged."""
+    """The judgement of one configured server."""
 
     server: Server
     level: Level
-    why: str = ""
+    problem: str = ""
     report: ServerReport | None = None
 
 
 def judge(
-    wanted: Sequence[Server], reports: Sequence[GroupReport], changed_at: float, now: float
+    servers: Sequence[Server], reports: Sequence[GroupReport], changed_at: float, now: float
 ) -> list[Verdict]:
-    """A verdict for each wanted server, in the order given.
+    """Return a verdict for each configured server, in the order given.
 
-    `changed_at`: when any group's servers changed last; as `now` seconds since 1970, UTC.
+    `reports`: oldest first. `changed_at`: when the servers of any group changed last. Times in
+    seconds since 1970, UTC.
     """
-    latest: dict[str, tuple[float, ServerReport]] = {}
-    for group in sorted(reports, key=lambda group: group.written_at):
-        for report in group.servers:
-            latest[server_key(report.server, report.feed)] = group.written_at, report
-    settled = now - changed_at > FRESH_SECONDS
+    latest = latest_by_feed(reports)
+    settled = now - changed_at > FRESH_REPORT_SECONDS
     return [
-        _judged(server, latest.get(server_key(server.name, server.feed)), settled, now)
-        for server in wanted
+        _judge_server(server, latest.get(feed_key(server.base_url, server.feed)), settled, now)
+        for server in servers
     ]
 
 
 def evaluate(instance: dg.DagsterInstance) -> dg.AssetCheckResult:
-    """The check's result at this moment. Raises SettingsError."""
+    """Return the check's result at this moment. Raises SettingsError if the settings are wrong."""
     now = time.time()
-    noted = assignments_of(instance, ALL_GROUPS).values()
-    changed_at = max((one.changed_at for one in noted if one is not None), default=0.0)
-    wanted = load_settings().servers()
-    return check_result(judge(wanted, read_reports(instance, ALL_GROUPS), changed_at, now), now)
+    assignments = load_assignments(instance, ALL_GROUPS).values()
+    changed_at = max((a.changed_at for a in assignments if a is not None), default=0.0)
+    servers = load_settings().servers()
+    return check_result(judge(servers, load_reports(instance, ALL_GROUPS), changed_at, now), now)
 
 
 def check_result(verdicts: Sequence[Verdict], now: float) -> dg.AssetCheckResult:
-    """What Dagster shows: whose trouble it is, and all servers, the worst first."""
+    """Return what Dagster shows: which servers have a problem, and all servers, worst first."""
     errors = [verdict for verdict in verdicts if verdict.level == "error"]
     warnings = [verdict for verdict in verdicts if verdict.level == "warning"]
-    heard = [verdict.report for verdict in verdicts if verdict.report is not None]
-    troubled = [*errors, *warnings]
-    told = f"{len(troubled)} of {len(verdicts)} wanted servers: {_named(troubled)}"
+    reports = [verdict.report for verdict in verdicts if verdict.report is not None]
+    problems = [*errors, *warnings]
+    description = f"all {len(verdicts)} configured servers are reporting"
+    if problems:
+        description = f"{len(problems)} of {len(verdicts)} configured servers: {_named(problems)}"
     return dg.AssetCheckResult(
         asset_key=TOPIC_ASSET,
         check_name=CHECK_NAME,
-        passed=not troubled,
-        severity=dg.AssetCheckSeverity.WARN if not errors else dg.AssetCheckSeverity.ERROR,
-        description=told if troubled else f"all {len(verdicts)} wanted servers are heard",
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.ERROR if errors else dg.AssetCheckSeverity.WARN,
+        description=description,
         metadata={
+            "configured": len(verdicts),
             "silent_or_not_followed": len(errors),
             "warnings": len(warnings),
-            "wanted": len(verdicts),
-            "states": in_figures(heard),
-            "servers": dg.MetadataValue.md(servers_markdown(heard, now)),
+            **servers_metadata(reports, now),
         },
     )
 
 
 def report_evaluation(instance: dg.DagsterInstance) -> None:
-    """Evaluates the check beside an observation, and notes the result at the asset."""
+    """Evaluate the check outside of its own job, and record the result.
+
+    Raises SettingsError if the settings are wrong.
+    """
     result = evaluate(instance)
     instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(
@@ -113,35 +116,39 @@ def report_evaluation(instance: dg.DagsterInstance) -> None:
     asset=TOPIC_ASSET,
     name=CHECK_NAME,
     description=(
-        "Every wanted server is followed, and none is silent for longer than its own rhythm "
-        "explains: twice its longest pause of the past seven days, ten minutes at least. A parked "
-        "server is a warning."
+        "Every configured server is followed by a listener, and none has been silent for longer "
+        "than twice its longest pause of the past seven days (at least ten minutes). A parked "
+        "server is a warning; so is a new server that has been silent for a day.\n\n"
+        "If it fails: the table `servers` in the metadata has each server's problem and reason. "
+        "Run `mastodon-pipeline servers` to ask the servers again. If no listener follows a "
+        "server, the last tick of the sensor `listener_supervisor` says why."
     ),
 )
-def wanted_servers_are_heard(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Judges what the listeners reported."""
+def all_servers_reporting(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Judge the configured servers by what the listener runs reported."""
     return evaluate(context.instance)
 
 
-def _judged(
-    server: Server, found: tuple[float, ServerReport] | None, settled: bool, now: float
+def _judge_server(
+    server: Server, latest: tuple[float, ServerReport] | None, settled: bool, now: float
 ) -> Verdict:
-    written_at, report = found or (None, None)
-    if written_at is None or now - written_at > FRESH_SECONDS:
+    if latest is None or now - latest[0] > FRESH_REPORT_SECONDS:
+        report = latest[1] if latest else None
         if not settled:
-            return Verdict(server, "too soon to say", "its group has just changed", report)
-        ago = "ever" if written_at is None else f"for {duration(now - written_at)}"
-        return Verdict(server, "error", f"no listener has followed it {ago}", report)
-    assert report is not None
-    trouble = report.trouble(now)
-    if not trouble:
-        return Verdict(server, "heard", report=report)
-    parked = report.state in ("parked", "stopped")
-    known = report.rhythm.known
-    return Verdict(server, "warning" if parked or not known else "error", trouble, report)
+            return Verdict(server, "pending", "its group has just changed", report)
+        if latest is None:
+            return Verdict(server, "error", "no listener has ever followed it")
+        not_followed = f"no listener has followed it for {format_duration(now - latest[0])}"
+        return Verdict(server, "error", not_followed, report)
+    report = latest[1]
+    problem = report.problem(now)
+    if not problem:
+        return Verdict(server, "ok", report=report)
+    warning = report.parked or not report.rhythm.known
+    return Verdict(server, "warning" if warning else "error", problem, report)
 
 
 def _named(verdicts: Sequence[Verdict]) -> str:
-    named = "; ".join(f"{one.server.name}: {one.why}" for one in verdicts[:_NAMED])
-    more = len(verdicts) - _NAMED
+    named = "; ".join(f"{v.server.name}: {v.problem}" for v in verdicts[:MAX_SERVERS_NAMED])
+    more = len(verdicts) - MAX_SERVERS_NAMED
     return f"{named}; and {more} more" if more > 0 else named

@@ -1,66 +1,64 @@
-"""What should be done about the listener runs: a decision from what is wanted and what is seen.
+"""Decide what to do about a group's listener runs, from what is wanted and what is observed.
 
-Pure of Dagster and of time, so that every rule is a line of a test:
+Independent of Dagster and of the clock, so that a test needs one line for each rule:
 
-- No run: start one. A run that failed: start another, at once where it had listened for a minute
-  or longer, else after 2·2^n seconds (n failures in a row), 5 minutes at most.
-- A run that is STARTED but has not beaten for 20 s has lost its process, or hangs: it is marked
-  failed, and replaced. (If it wakes up again it sees that, and stops.)
+- No run: start one. After a failed run: start another, at once if it had listened for a minute or
+  longer, else after 2·2^n seconds (n failures in a row), 5 minutes at most.
+- A run that is STARTED but has sent no heartbeat for 20 s has lost its process, or hangs: it is
+  marked as failed and replaced. (If it wakes up again it notices that, and stops.)
 - A run that a person terminated (CANCELED) means "stay down", until the job is launched by hand or
   the sensor is switched off and on. A run that was stopped by a signal counts as failed.
-- The wanted servers changed: the run sees it within seconds and changes with them, without leaving
-  those that stay. A group that has no servers any more ends well, and none is started for it.
+- If the configured servers change, the run applies the change within seconds, without
+  disconnecting from those that stay. A run whose group has no servers left ends successfully, and
+  no other is started for it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-STALE_SECONDS = 20.0
-"""A heartbeat older than this means that nobody is listening (listeners beat every 5 s)."""
-STARTING_SECONDS = 180.0
-"""A run that is still starting after this long never will."""
+STALE_HEARTBEAT_SECONDS = 20.0
+"""If the last heartbeat is older than this, nobody is listening (heartbeats come every 5 s)."""
+START_TIMEOUT_SECONDS = 180.0
+"""A run that is still starting after this long is never going to start."""
 SHORT_RUN_SECONDS = 60.0
-"""A failed run that lived shorter than this counts towards the backoff."""
-LONGEST_BACKOFF_SECONDS = 300.0
+"""A failed run that was shorter than this counts towards the backoff."""
+MAX_BACKOFF_SECONDS = 300.0
 
 RunState = Literal["waiting", "starting", "started", "stopping", "failed", "canceled", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
-class SeenRun:
-    """A listener run as Dagster's storage has it. Times in seconds since 1970, UTC."""
+class ListenerRun:
+    """A listener run as Dagster's storage describes it. Times in seconds since 1970, UTC."""
 
     run_id: str
     state: RunState
     created_at: float
     ended_at: float | None = None
     started_at: float | None = None
-    beaten_at: float | None = None
-    """Its last heartbeat."""
-    follows: int | None = None
-    """The version of its group's assignment that it said it follows."""
+    heartbeat_at: float | None = None
+    """When it sent its last heartbeat."""
+    assignment_version: int | None = None
+    """The version of its group's assignment that it follows, according to that heartbeat."""
 
     @property
     def active(self) -> bool:
-        """Not yet at its end."""
+        """Whether it has not ended."""
         return self.state in ("waiting", "starting", "started", "stopping")
 
-    def silent(self, now: float) -> bool:
-        """Whether it has given no sign of life for longer than a living run would."""
-        return now - self._last_sign > STALE_SECONDS
-
-    def lost(self, now: float) -> str | None:
-        """Why its process must be gone or hang, or None."""
-        if self.state in ("started", "stopping") and self.silent(now):
-            return f"no heartbeat for {now - self._last_sign:.0f} s"
-        if self.state == "starting" and now - self.created_at > STARTING_SECONDS:
+    def lost_reason(self, now: float) -> str | None:
+        """Return why its process must be gone or hang, or None if it seems to be alive."""
+        silent_seconds = now - self._last_sign_of_life
+        if self.state in ("started", "stopping") and silent_seconds > STALE_HEARTBEAT_SECONDS:
+            return f"no heartbeat for {silent_seconds:.0f} s"
+        if self.state == "starting" and now - self.created_at > START_TIMEOUT_SECONDS:
             return f"still starting after {now - self.created_at:.0f} s"
         return None
 
     @property
-    def _last_sign(self) -> float:
-        return max(self.beaten_at or 0.0, self.started_at or 0.0, self.created_at)
+    def _last_sign_of_life(self) -> float:
+        return max(self.heartbeat_at or 0.0, self.started_at or 0.0, self.created_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,86 +71,88 @@ class Decision:
     failed: tuple[tuple[str, str], ...] = ()
     """Run ids to mark as failed, each with the reason."""
     canceled: tuple[tuple[str, str], ...] = ()
-    """Run ids to mark as canceled: their Terminate was never answered."""
+    """Run ids to mark as canceled: they were terminated, and their process is gone."""
 
     @property
     def explanation(self) -> str:
-        """What was seen and what is done about it, in one line."""
+        """What was observed and what is done about it, in one line."""
         return f"saw: {self.saw}. did: {self.did}"
 
 
-def living(runs: Sequence[SeenRun], now: float) -> list[SeenRun]:
-    """The runs that have not ended and are not lost, in the order given."""
-    return [run for run in runs if run.active and run.lost(now) is None]
+def live_runs(runs: Sequence[ListenerRun], now: float) -> list[ListenerRun]:
+    """Return the runs that have neither ended nor lost their process, in the order given."""
+    return [run for run in runs if run.active and run.lost_reason(now) is None]
 
 
 def decide(
-    runs: Sequence[SeenRun], now: float, sensor_started_at: float | None, servers: int = 1
+    runs: Sequence[ListenerRun], now: float, sensor_started_at: float | None, servers: int = 1
 ) -> Decision:
-    """The decision for one group that is to follow so many servers.
+    """Return what to do about the runs of one group, which is to follow `servers` servers.
 
-    `runs`: its latest, newest first, ten or more.
+    `runs`: the group's latest ten or more, newest first. `sensor_started_at`: when the sensor was
+    switched on, if a person did that.
     """
-    lost = [(run, why) for run in runs if (why := run.lost(now))]
-    failed = tuple((run.run_id, why) for run, why in lost if run.state != "stopping")
+    lost = [(run, reason) for run in runs if (reason := run.lost_reason(now))]
+    failed = tuple((run.run_id, reason) for run, reason in lost if run.state != "stopping")
     canceled = tuple(
-        (run.run_id, f"it was terminated, and its process is gone: {why}")
-        for run, why in lost
+        (run.run_id, f"it was terminated, and its process is gone: {reason}")
+        for run, reason in lost
         if run.state == "stopping"
     )
-    saw, did, start = _step(runs, now, sensor_started_at, servers)
+    saw, did, start = _next_step(runs, now, sensor_started_at, servers)
     if lost:
         did = f"{_marked(failed, 'failed')}{_marked(canceled, 'canceled')}{did}"
     return Decision(saw, did, start, failed, canceled)
 
 
-def _step(
-    runs: Sequence[SeenRun], now: float, sensor_started_at: float | None, servers: int
+def _next_step(
+    runs: Sequence[ListenerRun], now: float, sensor_started_at: float | None, servers: int
 ) -> tuple[str, str, bool]:
-    """What is seen, what is done about it, and whether that is to start a run."""
-    alive = living(runs, now)
-    if alive:
-        waits = "nothing" if servers else "nothing: without servers it ends by itself"
-        return _about(alive[0], now), waits, False
+    """Return what is observed, what is done about it, and whether that is to start a run."""
+    live = live_runs(runs, now)
+    if live:
+        did = "nothing" if servers else "nothing: without servers it ends by itself"
+        return _described(live[0], now), did, False
     if not servers:
         return "no live run", "nothing: it has no servers to follow", False
     if not runs:
         return "no run yet", "started a run", True
     last = runs[0]
     name = f"run {last.run_id[:8]}"
-    why = last.lost(now)
-    if why is not None and last.state != "stopping":
-        return f"{name}, {last.state}: {why}", "started another", True
+    lost_reason = last.lost_reason(now)
+    if lost_reason is not None and last.state != "stopping":
+        return f"{name}, {last.state}: {lost_reason}", "started another", True
     if last.state in ("canceled", "stopping"):
         if sensor_started_at is not None and sensor_started_at > (last.ended_at or now):
             return f"{name}, canceled before this sensor was switched on", "started another", True
         stay = (
-            "nothing: a person terminated it, so it stays down. Launch the job mastodon_listener "
-            "(re-execute that run), or switch this sensor off and on, to listen again"
+            "nothing: a person terminated it, so it stays down. To listen again, launch the job "
+            "mastodon_listener (re-execute that run), or switch this sensor off and on"
         )
         return f"{name}, {last.state}", stay, False
     if last.state == "failed":
-        left = (last.ended_at or last.created_at) + _backoff(runs) - now
-        if left > 0:
-            return f"{name}, failed", f"nothing: another is started in {left:.0f} s", False
+        wait = (last.ended_at or last.created_at) + _backoff_seconds(runs) - now
+        if wait > 0:
+            return f"{name}, failed", f"nothing: another is started in {wait:.0f} s", False
         return f"{name}, failed", "started another", True
     return f"{name}, ended", "started the next", True
 
 
-def _marked(runs: tuple[tuple[str, str], ...], how: str) -> str:
-    return "".join(f"marked run {run_id[:8]} as {how} ({why}), " for run_id, why in runs)
+def _marked(runs: tuple[tuple[str, str], ...], state: str) -> str:
+    return "".join(f"marked run {run_id[:8]} as {state} ({reason}), " for run_id, reason in runs)
 
 
-def _about(run: SeenRun, now: float) -> str:
-    beat = f", its heartbeat {now - run.beaten_at:.0f} s old" if run.beaten_at else ""
-    return f"run {run.run_id[:8]}, {run.state}{beat}"
+def _described(run: ListenerRun, now: float) -> str:
+    heartbeat = f", its heartbeat {now - run.heartbeat_at:.0f} s old" if run.heartbeat_at else ""
+    return f"run {run.run_id[:8]}, {run.state}{heartbeat}"
 
 
-def _backoff(runs: Sequence[SeenRun]) -> float:
+def _backoff_seconds(runs: Sequence[ListenerRun]) -> float:
     failures = 0
     for run in runs:
-        began = run.started_at or run.created_at
-        if run.state != "failed" or (run.ended_at or began) - began >= SHORT_RUN_SECONDS:
+        started_at = run.started_at or run.created_at
+        seconds = (run.ended_at or started_at) - started_at
+        if run.state != "failed" or seconds >= SHORT_RUN_SECONDS:
             break
         failures += 1
-    return min(LONGEST_BACKOFF_SECONDS, 2.0 * 2.0**failures) if failures else 0.0
+    return min(MAX_BACKOFF_SECONDS, 2.0 * 2.0**failures) if failures else 0.0

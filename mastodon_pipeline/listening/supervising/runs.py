@@ -1,7 +1,7 @@
-"""Listener runs in Dagster's storage: their tags, heartbeats, and the fence between them.
+"""Listener runs in Dagster's storage: their tags, heartbeats and assignments, and the fence.
 
-Heartbeats and assignments stand in the instance's key-value store, which every daemon and run of
-the deployment can read; one row each a group, so nothing grows.
+Heartbeats and assignments are values in the instance's key-value store, which every daemon and run
+of the deployment can read; one row each per group, so nothing grows.
 """
 
 import os
@@ -13,12 +13,12 @@ import dagster as dg
 import msgspec
 
 from mastodon_pipeline.listening.supervising.groups import Assignment
-from mastodon_pipeline.listening.supervising.rules import RunState, SeenRun, living
+from mastodon_pipeline.listening.supervising.rules import ListenerRun, RunState, live_runs
 
 JOB_NAME = "mastodon_listener"
 GROUP_TAG = "mastodon/listener_group"
 DEFAULT_GROUP = "group-1"
-"""The group of a run that was launched by hand and says nothing else."""
+"""The group of a run that was launched by hand without the tag."""
 
 _STATES: dict[dg.DagsterRunStatus, RunState] = {
     dg.DagsterRunStatus.QUEUED: "waiting",
@@ -39,79 +39,87 @@ _ACTIVE = [
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """A group's run is alive."""
+    """The last sign of life of a group's run."""
 
     run_id: str = ""
-    at: float = 0.0
+    sent_at: float = 0.0
     """Seconds since 1970, UTC."""
-    follows: int | None = None
-    """The version of its group's assignment that it follows."""
+    assignment_version: int | None = None
+    """The version of its group's assignment that the run follows; None before it follows one."""
     host: str = ""
     pid: int = 0
 
 
-def beat(instance: dg.DagsterInstance, group: str, run_id: str, follows: int | None = None) -> None:
-    """Notes that this run is alive, and which version of its group's assignment it follows."""
-    value = Heartbeat(run_id, time.time(), follows, socket.gethostname(), os.getpid())
-    keep(instance, _heartbeat_key(group), msgspec.json.encode(value).decode())
+def send_heartbeat(
+    instance: dg.DagsterInstance, group: str, run_id: str, assignment_version: int | None = None
+) -> None:
+    """Save that this run is alive, and which version of its group's assignment it follows."""
+    heartbeat = Heartbeat(
+        run_id, time.time(), assignment_version, socket.gethostname(), os.getpid()
+    )
+    save_value(instance, _heartbeat_key(group), msgspec.json.encode(heartbeat).decode())
 
 
-def heartbeat_of(instance: dg.DagsterInstance, group: str) -> Heartbeat:
-    """The group's last heartbeat; an empty one where there never was any."""
-    [value] = kept(instance, _heartbeat_key(group))
+def last_heartbeat(instance: dg.DagsterInstance, group: str) -> Heartbeat:
+    """Return the group's last heartbeat; an empty one if there never was any."""
+    [value] = load_values(instance, _heartbeat_key(group))
     return msgspec.json.decode(value, type=Heartbeat) if value else Heartbeat()
 
 
-def assign(instance: dg.DagsterInstance, group: str, assignment: Assignment) -> None:
-    """Notes what the group shall follow: its run applies it within seconds. No token is in it."""
-    keep(instance, _assignment_key(group), msgspec.json.encode(assignment).decode())
+def save_assignment(instance: dg.DagsterInstance, group: str, assignment: Assignment) -> None:
+    """Save what the group is to follow: its run applies it within seconds. It holds no token."""
+    save_value(instance, _assignment_key(group), msgspec.json.encode(assignment).decode())
 
 
-def assignment_of(instance: dg.DagsterInstance, group: str) -> Assignment | None:
-    """What the group shall follow; None where nothing has been noted."""
-    return assignments_of(instance, [group])[group]
+def load_assignment(instance: dg.DagsterInstance, group: str) -> Assignment | None:
+    """Return what the group is to follow, or None if no assignment was ever saved."""
+    return load_assignments(instance, [group])[group]
 
 
-def assignments_of(
+def load_assignments(
     instance: dg.DagsterInstance, groups: Sequence[str]
 ) -> dict[str, Assignment | None]:
-    """The same of several groups."""
-    values = kept(instance, *map(_assignment_key, groups))
+    """Return the assignments of several groups, with one query."""
+    values = load_values(instance, *map(_assignment_key, groups))
     return {
         group: msgspec.json.decode(value, type=Assignment) if value else None
         for group, value in zip(groups, values, strict=True)
     }
 
 
-def seen_runs(instance: dg.DagsterInstance, group: str, limit: int = 15) -> list[SeenRun]:
-    """The group's latest listener runs, newest first."""
-    heartbeat = heartbeat_of(instance, group)
+def listener_runs(instance: dg.DagsterInstance, group: str, limit: int = 15) -> list[ListenerRun]:
+    """Return the group's latest runs, newest first."""
+    heartbeat = last_heartbeat(instance, group)
     records = instance.get_run_records(
         dg.RunsFilter(job_name=JOB_NAME, tags={GROUP_TAG: group}), limit=limit
     )
-    return [
-        SeenRun(
-            run_id=record.dagster_run.run_id,
-            state=_STATES[record.dagster_run.status],
-            created_at=record.create_timestamp.timestamp(),
-            started_at=record.start_time,
-            ended_at=record.end_time,
-            beaten_at=heartbeat.at if heartbeat.run_id == record.dagster_run.run_id else None,
-            follows=heartbeat.follows if heartbeat.run_id == record.dagster_run.run_id else None,
+    runs = []
+    for record in records:
+        run_id = record.dagster_run.run_id
+        own_heartbeat = heartbeat if heartbeat.run_id == run_id else None
+        runs.append(
+            ListenerRun(
+                run_id=run_id,
+                state=_STATES[record.dagster_run.status],
+                created_at=record.create_timestamp.timestamp(),
+                started_at=record.start_time,
+                ended_at=record.end_time,
+                heartbeat_at=own_heartbeat.sent_at if own_heartbeat else None,
+                assignment_version=own_heartbeat.assignment_version if own_heartbeat else None,
+            )
         )
-        for record in records
-    ]
+    return runs
 
 
 def groups_with_runs(instance: dg.DagsterInstance) -> set[str]:
-    """The groups that have a run which has not ended, wanted or not."""
+    """Return the groups that have a run which has not ended, configured or not."""
     runs = instance.get_runs(dg.RunsFilter(job_name=JOB_NAME, statuses=_ACTIVE))
     return {run.tags.get(GROUP_TAG, DEFAULT_GROUP) for run in runs}
 
 
 def successor(instance: dg.DagsterInstance, group: str, run_id: str) -> str | None:
-    """A newer started run of the same group, to which this one has to make way; or None."""
-    for run in seen_runs(instance, group):
+    """Return a newer started run of the group, to which this one must yield, or None."""
+    for run in listener_runs(instance, group):
         if run.run_id == run_id:
             return None
         if run.state == "started":
@@ -120,17 +128,17 @@ def successor(instance: dg.DagsterInstance, group: str, run_id: str) -> str | No
 
 
 def predecessor(instance: dg.DagsterInstance, group: str, run_id: str) -> str | None:
-    """An older living run of the same group, whose end this one has to wait for; or None."""
-    runs = seen_runs(instance, group)
-    place = next((n for n, run in enumerate(runs) if run.run_id == run_id), len(runs))
-    for run in living(runs[place + 1 :], time.time()):
+    """Return an older live run of the group, whose end this one must wait for, or None."""
+    runs = listener_runs(instance, group)
+    index = next((n for n, run in enumerate(runs) if run.run_id == run_id), len(runs))
+    for run in live_runs(runs[index + 1 :], time.time()):
         if run.state in ("started", "stopping"):
             return run.run_id
     return None
 
 
 def is_current(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether Dagster still takes this run for running: not once it was marked failed."""
+    """Return whether Dagster considers this run as running: not after it was marked as failed."""
     run = instance.get_run_by_id(run_id)
     return run is not None and run.status in (
         dg.DagsterRunStatus.STARTING,
@@ -139,15 +147,15 @@ def is_current(instance: dg.DagsterInstance, run_id: str) -> bool:
     )
 
 
-def keep(instance: dg.DagsterInstance, key: str, value: str) -> None:
-    """Keeps a value in the instance's storage, in place of what was there."""
+def save_value(instance: dg.DagsterInstance, key: str, value: str) -> None:
+    """Save a value in the instance's key-value store, in place of the former one."""
     instance.daemon_cursor_storage.set_cursor_values({key: value})
 
 
-def kept(instance: dg.DagsterInstance, *keys: str) -> list[str | None]:
-    """The values that were kept, in the order of the keys; None where there is none."""
-    found = instance.daemon_cursor_storage.get_cursor_values(set(keys))
-    return [found.get(key) for key in keys]
+def load_values(instance: dg.DagsterInstance, *keys: str) -> list[str | None]:
+    """Return the saved values in the order of the keys; None for a key without a value."""
+    values = instance.daemon_cursor_storage.get_cursor_values(set(keys))
+    return [values.get(key) for key in keys]
 
 
 def _heartbeat_key(group: str) -> str:

@@ -14,7 +14,7 @@ from mastodon_pipeline.listening.following.recorder import TootRecorder
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.timeline import PAGE_LIMIT, TimelineReader
 from mastodon_pipeline.listening.records.record import ObservingServer, SeenToots
-from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.settings import Settings, parse_server
 from mastodon_pipeline_tests.support.recording_sink import RecordingSink
 
 LIMITS = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299"}
@@ -53,7 +53,7 @@ def poll(
             sink,
             SeenToots(),
             FeedPosition("100"),
-            ServerStatistics("a.example", "local"),
+            ServerStatistics(parse_server("a.example")),
         )
         try:
             async with Connections(Settings(mastodon_allow_private_addresses=True)) as connections:

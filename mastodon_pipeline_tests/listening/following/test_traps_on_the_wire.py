@@ -171,7 +171,7 @@ def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
             simulator, monkeypatch, others=["http://no-such-server.invalid"], backoff=STEADY
         ) as scene,
     ):
-        unknown = next(s for s in scene.listener.statistics if s.server.endswith(".invalid"))
+        unknown = next(s for s in scene.listener.statistics if s.server.name.endswith(".invalid"))
         wait_until(lambda: "DNS" in unknown.reason, "the reason")
         assert unknown.state == "waiting"
         scene.hears()

@@ -2,7 +2,12 @@
 
 import pytest
 
-from mastodon_pipeline.listening.supervising.rules import RunState, SeenRun, decide, living
+from mastodon_pipeline.listening.supervising.rules import (
+    ListenerRun,
+    RunState,
+    decide,
+    live_runs,
+)
 
 NOW = 1_000_000.0
 
@@ -11,139 +16,138 @@ def run(
     state: RunState,
     *,
     run_id: str = "run-one-of-many",
-    began: float = -600.0,
+    started: float = -600.0,
     ended: float | None = None,
-    beaten: float | None = None,
-) -> SeenRun:
+    heartbeat: float | None = None,
+) -> ListenerRun:
     """A run; times in seconds from now."""
-    return SeenRun(
+    return ListenerRun(
         run_id=run_id,
         state=state,
-        created_at=NOW + began,
-        started_at=NOW + began,
+        created_at=NOW + started,
+        started_at=NOW + started,
         ended_at=None if ended is None else NOW + ended,
-        beaten_at=None if beaten is None else NOW + beaten,
+        heartbeat_at=None if heartbeat is None else NOW + heartbeat,
     )
 
 
-def failures(count: int, ended: float) -> list[SeenRun]:
-    return [
-        run("failed", run_id=f"failure-{n}", began=ended - 100.0 * n - 5, ended=ended - 100.0 * n)
-        for n in range(count)
-    ]
+def failures(count: int, last_ended: float) -> list[ListenerRun]:
+    """So many failed runs of five seconds, newest first."""
+    ends = [last_ended - 100.0 * number for number in range(count)]
+    return [run("failed", run_id=f"failure{end}", started=end - 5, ended=end) for end in ends]
 
 
-def test_the_first_listener_is_started() -> None:
-    """Nothing has ever run."""
+def test_first_listener_is_started() -> None:
+    """No run of the group has ever existed."""
     assert decide([], NOW, None).start
 
 
 @pytest.mark.parametrize("state", ["waiting", "starting", "started", "stopping"])
-def test_one_that_is_on_its_way_is_enough(state: RunState) -> None:
-    """Never twice at once."""
-    decision = decide([run(state, began=-15, beaten=-3)], NOW, None)
+def test_no_second_run_is_started_beside_an_active_one(state: RunState) -> None:
+    """Also while it is only on its way to listening, or to its end."""
+    decision = decide([run(state, started=-15, heartbeat=-3)], NOW, None)
     assert not decision.start
     assert state in decision.explanation
 
 
-def test_a_lost_heartbeat_is_marked_and_replaced() -> None:
-    """After a power cut the run would stay STARTED for ever."""
-    decision = decide([run("started", beaten=-21)], NOW, None)
+def test_run_without_heartbeat_is_marked_as_failed_and_replaced() -> None:
+    """After a power cut Dagster would show it as STARTED forever."""
+    decision = decide([run("started", heartbeat=-21)], NOW, None)
     assert decision.start
     assert decision.failed == (("run-one-of-many", "no heartbeat for 21 s"),)
 
 
-def test_a_listener_that_has_just_started_has_time_to_beat() -> None:
+def test_newly_started_run_has_time_for_its_first_heartbeat() -> None:
     """Its start counts as a sign of life."""
-    assert not decide([run("started", began=-19)], NOW, None).failed
-    assert decide([run("started", began=-21)], NOW, None).failed
+    assert not decide([run("started", started=-19)], NOW, None).failed
+    assert decide([run("started", started=-21)], NOW, None).failed
 
 
-def test_one_that_never_starts_is_replaced() -> None:
-    """Its process died before it could say so."""
-    assert decide([run("starting", began=-181)], NOW, None).start
+def test_run_that_never_starts_is_replaced() -> None:
+    """Its process died before it could report its start."""
+    assert decide([run("starting", started=-181)], NOW, None).start
 
 
-def test_a_lost_one_beside_a_living_one_is_only_marked() -> None:
-    """The living one goes on alone."""
-    lost = run("started", run_id="lost", beaten=-300)
-    decision = decide([run("started", run_id="living", beaten=-1), lost], NOW, None)
+def test_lost_run_beside_a_live_one_is_only_marked() -> None:
+    """The live one goes on alone."""
+    lost = run("started", run_id="lost", heartbeat=-300)
+    decision = decide([run("started", run_id="live", heartbeat=-1), lost], NOW, None)
     assert not decision.start
     assert [run_id for run_id, _ in decision.failed] == ["lost"]
 
 
-def test_one_that_had_listened_well_is_replaced_at_once() -> None:
-    """An accident, not a habit."""
+def test_run_that_fails_after_a_long_time_is_replaced_at_once() -> None:
+    """Only runs shorter than a minute count towards the backoff."""
     assert decide([run("failed", ended=-1)], NOW, None).start
 
 
 @pytest.mark.parametrize(("count", "wait"), [(1, 4.0), (2, 8.0), (4, 32.0), (12, 300.0)])
-def test_failing_again_and_again_waits_longer(count: int, wait: float) -> None:
+def test_repeated_failures_are_followed_by_longer_waits(count: int, wait: float) -> None:
     """2·2^n seconds after the n-th failure in a row, five minutes at most."""
-    assert not decide(failures(count, ended=-wait + 1), NOW, None).start
-    assert decide(failures(count, ended=-wait - 1), NOW, None).start
+    assert not decide(failures(count, last_ended=-wait + 1), NOW, None).start
+    assert decide(failures(count, last_ended=-wait - 1), NOW, None).start
 
 
-def test_terminate_means_stay_down() -> None:
+def test_terminated_run_stays_down() -> None:
     """And the tick says how to listen again."""
     decision = decide([run("canceled", ended=-900)], NOW, sensor_started_at=NOW - 2000)
     assert not decision.start
     assert "switch this sensor off and on" in decision.explanation
 
 
-def test_until_the_sensor_is_switched_on_again() -> None:
-    """Later than the Terminate."""
+def test_terminated_run_is_replaced_after_the_sensor_was_switched_on() -> None:
+    """Switched on later than the Terminate."""
     assert decide([run("canceled", ended=-900)], NOW, sensor_started_at=NOW - 10).start
 
 
-def test_or_the_job_is_launched_by_hand() -> None:
-    """From then on it is kept running again."""
-    by_hand = run("failed", run_id="by-hand", began=-300, ended=-5)
+def test_run_launched_by_hand_after_a_terminate_is_kept_running() -> None:
+    """If it fails it is replaced, although the one before was terminated."""
+    by_hand = run("failed", run_id="by-hand", started=-300, ended=-5)
     assert decide([by_hand, run("canceled", run_id="before", ended=-900)], NOW, None).start
 
 
-def test_a_terminate_that_nobody_answered_is_finished() -> None:
-    """The process was gone already; it stays down."""
-    decision = decide([run("stopping", beaten=-60)], NOW, None)
+def test_terminated_run_whose_process_is_gone_is_marked_as_canceled() -> None:
+    """No process answers the Terminate; the group stays down."""
+    decision = decide([run("stopping", heartbeat=-60)], NOW, None)
     assert decision.canceled
     assert not decision.start
 
 
-def test_one_that_ended_well_is_followed_by_the_next() -> None:
+def test_run_that_ended_well_is_followed_by_the_next() -> None:
     """Its group had lost its servers, and has some again."""
     assert decide([run("ended", ended=-1)], NOW, None).start
 
 
-def test_a_group_without_servers_gets_no_run() -> None:
-    """And the tick says why; one that still runs ends by itself."""
-    none = decide([run("ended", ended=-1)], NOW, None, servers=0)
-    assert not none.start
-    assert "no servers" in none.did
-    still = decide([run("started", beaten=-1)], NOW, None, servers=0)
-    assert not still.start
-    assert "ends by itself" in still.did
+def test_no_run_is_started_for_a_group_without_servers() -> None:
+    """And the tick says why; a run that is still live ends by itself."""
+    no_run = decide([run("ended", ended=-1)], NOW, None, servers=0)
+    assert not no_run.start
+    assert "no servers" in no_run.did
+    live = decide([run("started", heartbeat=-1)], NOW, None, servers=0)
+    assert not live.start
+    assert "ends by itself" in live.did
 
 
-def test_a_lost_run_of_a_group_without_servers_is_still_marked() -> None:
-    """Else it would stay STARTED for ever, and hold its servers."""
-    decision = decide([run("started", beaten=-21)], NOW, None, servers=0)
+def test_lost_run_of_a_group_without_servers_is_marked_as_failed() -> None:
+    """Otherwise it would stay STARTED forever, and hold its servers."""
+    decision = decide([run("started", heartbeat=-21)], NOW, None, servers=0)
     assert decision.failed
     assert not decision.start
 
 
-def test_the_tick_says_what_was_seen_and_done() -> None:
+def test_explanation_says_what_was_seen_and_done() -> None:
     """In one line, with the run's id and the reason."""
-    lost = decide([run("started", beaten=-21)], NOW, None)
+    lost = decide([run("started", heartbeat=-21)], NOW, None)
     assert lost.explanation == (
         "saw: run run-one-, started: no heartbeat for 21 s. "
         "did: marked run run-one- as failed (no heartbeat for 21 s), started another"
     )
-    fine = decide([run("started", beaten=-3)], NOW, None)
+    fine = decide([run("started", heartbeat=-3)], NOW, None)
     assert fine.explanation == "saw: run run-one-, started, its heartbeat 3 s old. did: nothing"
 
 
-def test_the_living_are_those_that_have_neither_ended_nor_gone_silent() -> None:
+def test_live_runs_have_neither_ended_nor_lost_their_heartbeat() -> None:
     """Only they may be following servers."""
-    runs = [run("waiting"), run("started", beaten=-1), run("started", beaten=-21)]
-    runs += [run("stopping", beaten=-1), run("failed"), run("canceled"), run("ended")]
-    assert [one.state for one in living(runs, NOW)] == ["waiting", "started", "stopping"]
+    runs = [run("waiting"), run("started", heartbeat=-1), run("started", heartbeat=-21)]
+    runs += [run("stopping", heartbeat=-1), run("failed"), run("canceled"), run("ended")]
+    assert [run.state for run in live_runs(runs, NOW)] == ["waiting", "started", "stopping"]

@@ -29,8 +29,12 @@ from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
 from mastodon_pipeline.listening.sensors import listener_supervisor
 from mastodon_pipeline.listening.supervising.groups import Assignment
-from mastodon_pipeline.listening.supervising.reports import read_reports
-from mastodon_pipeline.listening.supervising.runs import DEFAULT_GROUP, assign, seen_runs
+from mastodon_pipeline.listening.supervising.reports import load_reports
+from mastodon_pipeline.listening.supervising.runs import (
+    DEFAULT_GROUP,
+    listener_runs,
+    save_assignment,
+)
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
 from mastodon_pipeline.listening.topic.observation import observe_topic
 from mastodon_pipeline.listening.topic.schema import (
@@ -276,19 +280,19 @@ def test_a_listener_run_changes_its_servers_and_ends_without_any(
         first, second = (parse_server(server.base_url) for server in simulator.servers)
 
         def follows(version: int) -> bool:
-            return seen_runs(dagster_home, DEFAULT_GROUP)[0].follows == version
+            return listener_runs(dagster_home, DEFAULT_GROUP)[0].assignment_version == version
 
-        assign(dagster_home, DEFAULT_GROUP, Assignment((first,), 1))
+        save_assignment(dagster_home, DEFAULT_GROUP, Assignment((first,), 1))
         job = ["-m", "dagster", "job", "execute", "-m", "mastodon_pipeline.listening.definitions"]
         with a_process(simulator.environment, *job, "-j", "mastodon_listener") as process:
             streams = [server.streams for server in simulator.servers]
             simulator.wait_until(lambda: len(streams[0]) > 0, 60)
             wait_until(lambda: follows(1), "a heartbeat")
-            [run] = seen_runs(dagster_home, DEFAULT_GROUP)
+            [run] = listener_runs(dagster_home, DEFAULT_GROUP)
             assert run.state == "started"
-            assert time.time() - (run.beaten_at or 0) < 10
+            assert time.time() - (run.heartbeat_at or 0) < 10
             assert len(streams[1]) == 0
-            assign(dagster_home, DEFAULT_GROUP, Assignment((first, second), 2))
+            save_assignment(dagster_home, DEFAULT_GROUP, Assignment((first, second), 2))
             published = []
             while not follows(2):
                 published.append(simulator.publish(0))
@@ -297,15 +301,11 @@ def test_a_listener_run_changes_its_servers_and_ends_without_any(
             published.append(simulator.publish(1))
             wait_until(lambda: uris(settings) == Counter(published), "every toot, once", 20)
             assert simulator.asked("streaming", 0) == 1
-            reported = [
-                one
-                for group in read_reports(dagster_home, [DEFAULT_GROUP])
-                for one in group.servers
-            ]
-            assert {one.server for one in reported} >= {first.name}
-            assign(dagster_home, DEFAULT_GROUP, Assignment((), 3))
+            [report] = load_reports(dagster_home, [DEFAULT_GROUP])
+            assert first in {server.snapshot.server for server in report.servers}
+            save_assignment(dagster_home, DEFAULT_GROUP, Assignment((), 3))
             process.wait(30)
-    [run] = seen_runs(dagster_home, DEFAULT_GROUP)
+    [run] = listener_runs(dagster_home, DEFAULT_GROUP)
     assert run.state == "ended"
 
 
@@ -325,7 +325,7 @@ def test_a_listener_run_that_is_told_to_end_by_a_signal_is_restarted(
             wait_until(lambda: uri in uris(settings), "the toot", 20)
             process.send_signal(signal.SIGTERM)
             process.wait(30)
-        [run] = seen_runs(dagster_home, DEFAULT_GROUP)
+        [run] = listener_runs(dagster_home, DEFAULT_GROUP)
         assert run.state == "failed"
 
         def requested() -> bool:
