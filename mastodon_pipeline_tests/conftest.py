@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from infra.native_stack import Stack, temporary_stack
@@ -12,8 +13,11 @@ from mastodon_pipeline_tests.support.signals import restore_default_signals
 
 
 def pytest_configure() -> None:
-    """Let tests interrupt their child processes, also under `make test &`."""
+    """Let tests interrupt their child processes, also under `make test &`, on a busy machine."""
     restore_default_signals()
+    # Hypothesis fails an example that takes 200 ms; other processes may take that long for theirs.
+    hypothesis.settings.register_profile("without deadlines", deadline=None)
+    hypothesis.settings.load_profile("without deadlines")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
