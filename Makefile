@@ -46,7 +46,7 @@ chaos: install ## Kill each part of a running pipeline in turn, and count what a
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest mastodon_pipeline_tests/chaos -m chaos -s
 
-BENCHMARKS ?= listening many_streams usage_layout usage_growth usage_busy_day landed_files backfill freshness
+BENCHMARKS ?= commands listening many_streams usage_layout usage_growth usage_busy_day landed_files backfill freshness
 bench: install ## Measure speed beside a baseline; a single benchmark: make bench BENCHMARKS=listening
 	@$(BIN)/python -m infra.native_stack fetch
 	@set -e; for name in $(BENCHMARKS); do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
