@@ -4,6 +4,9 @@ Values come from the environment, then from the files `.env` (yours) and `.data/
 (written by the native stack: its addresses and MinIO's generated credentials), then from the
 defaults below, which match the native stack on its default ports. The same code points at a
 managed Kafka and S3 by settings alone.
+
+Both files are beside the checkout's README.md; for an installed package they are in the current
+directory.
 """
 
 import os
@@ -29,15 +32,34 @@ from pydantic_settings import (
 
 from mastodon_pipeline.errors import SettingsError
 
+
+def base_directory(package_parent: Path) -> Path:
+    """Return the directory of `.env` and `.data`: the checkout, else the current directory.
+
+    The directory that holds the package is a checkout if this project's pyproject.toml is in it;
+    for an installed package it is site-packages.
+    """
+    try:
+        project = (package_parent / "pyproject.toml").read_text("utf-8")
+    except OSError:
+        project = ""
+    return package_parent if 'name = "mastodon-pipeline"' in project else Path.cwd()
+
+
 REPOSITORY = Path(__file__).resolve().parent.parent
-OWN_FILE = REPOSITORY / ".env"
+"""The checkout, for tests and benchmarks; meaningless for an installed package."""
+BASE_DIRECTORY = base_directory(REPOSITORY)
+OWN_FILE = BASE_DIRECTORY / ".env"
 """A person's own settings and tokens, ignored by git."""
 Feed = Literal["local", "public", "remote"]
 
 
 def data_directory() -> Path:
-    """Where the stack keeps its data and Dagster its home: `MASTODON_PIPELINE_DATA` or `.data`."""
-    return Path(os.environ.get("MASTODON_PIPELINE_DATA") or REPOSITORY / ".data").resolve()
+    """Return where the stack has its data and Dagster its home.
+
+    It is `MASTODON_PIPELINE_DATA`, or `.data` in the base directory.
+    """
+    return Path(os.environ.get("MASTODON_PIPELINE_DATA") or BASE_DIRECTORY / ".data").resolve()
 
 
 @dataclass(frozen=True, slots=True)

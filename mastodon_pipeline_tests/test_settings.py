@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mastodon_pipeline.errors import SettingsError
-from mastodon_pipeline.settings import Server, data_directory, load_settings, parse_server
+from mastodon_pipeline.settings import (
+    Server,
+    base_directory,
+    data_directory,
+    load_settings,
+    parse_server,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +137,27 @@ def test_security_settings_reach_librdkafka(monkeypatch: pytest.MonkeyPatch) -> 
         "security.protocol": "SASL_SSL",
         "sasl.password": "p",
     }
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "is_checkout"),
+    [
+        ('[project]\nname = "mastodon-pipeline"\n', True),
+        ('[project]\nname = "another"\n', False),
+        (None, False),
+    ],
+)
+def test_base_directory_is_the_checkout_or_the_current_directory(
+    pyproject: str | None, is_checkout: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An installed package must not look for `.env` in site-packages."""
+    parent, current = tmp_path / "parent", tmp_path / "current"
+    parent.mkdir()
+    current.mkdir()
+    if pyproject is not None:
+        (parent / "pyproject.toml").write_text(pyproject)
+    monkeypatch.chdir(current)
+    assert base_directory(parent) == (parent if is_checkout else current)
 
 
 def test_the_data_directory_is_settable(clean_environment: Path) -> None:
