@@ -15,9 +15,9 @@ from mastodon_pipeline.listening.following.streaming import Sweeper, follow_even
 from mastodon_pipeline.listening.protocol.sse import ServerSentEvent
 from mastodon_pipeline.listening.protocol.statuses import Status, decode_status
 from mastodon_pipeline.listening.protocol.text import plain_text
-from mastodon_pipeline.listening.records.record import ObservingServer, Record, toot_record
+from mastodon_pipeline.listening.records.record import ObservingServer, TootRecord, toot_record
+from mastodon_pipeline.listening.topic.encoding import encode
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
-from mastodon_pipeline.listening.topic.schema import encode
 from mastodon_pipeline.settings import load_settings
 
 _NOON = 1_780_000_000_000
@@ -54,7 +54,7 @@ def stages(statuses: list[bytes]) -> dict[str, float]:
     }
 
 
-def _records(statuses: list[Status]) -> list[Record]:
+def _records(statuses: list[Status]) -> list[TootRecord]:
     return [toot_record(status, "update", _OBSERVER, "stream", _NOON) for status in statuses]
 
 
@@ -72,7 +72,7 @@ def _median(measured: Callable[[], float]) -> float:
     return statistics.median(measured() for _ in range(_REPETITIONS))
 
 
-def _send(records: list[Record]) -> float:
+def _send(records: list[TootRecord]) -> float:
     sink, _ = open_kafka(load_settings(kafka_topic=f"bench-stage-{time.time_ns()}"))
     meter = Meter()
     meter.begin()

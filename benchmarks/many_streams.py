@@ -24,7 +24,7 @@ import psutil
 
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.following.position_store import SavedPosition
-from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
 from mastodon_pipeline.settings import REPOSITORY, Server, load_settings
 
@@ -41,9 +41,9 @@ class CountingSink:
         self.seen: set[tuple[str, str]] = set()
         self.again = self.dead = 0
 
-    def send(self, record: Record, acknowledged: Acknowledged) -> None:
+    def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
         """Counts it."""
-        key = record["base_url"], record["status_id"]
+        key = record.base_url, record.status_id
         with self._lock:
             self.again += key in self.seen
             self.seen.add(key)

@@ -47,7 +47,10 @@ def test_the_code_keeps_its_import_contracts() -> None:
         ("mastodon_pipeline/lake/layout.py", "mastodon_pipeline.usage.views"),
         ("mastodon_pipeline/listening/records/record.py", "mastodon_pipeline.landing.landed"),
         ("mastodon_pipeline/landing/landed.py", "mastodon_pipeline.cli.main"),
-        ("mastodon_pipeline/listening/records/sink.py", "mastodon_pipeline.listening.topic.schema"),
+        (
+            "mastodon_pipeline/listening/records/sink.py",
+            "mastodon_pipeline.listening.topic.encoding",
+        ),
         ("mastodon_pipeline/listening/protocol/sse.py", "socket"),
         ("mastodon_pipeline/listening/protocol/text.py", "dagster"),
         ("mastodon_pipeline/errors.py", "infra.native_stack"),

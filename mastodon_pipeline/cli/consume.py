@@ -30,7 +30,7 @@ def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None
       mastodon-pipeline consume --dead-letters --from-beginning
     """
     from mastodon_pipeline.listening.topic.reading import dead_letter_json, follow, toot_json
-    from mastodon_pipeline.listening.topic.schema import WritersSchemas
+    from mastodon_pipeline.listening.topic.registry import WritersSchemas
     from mastodon_pipeline.settings import load_settings
 
     settings = load_settings()

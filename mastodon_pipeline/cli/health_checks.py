@@ -20,7 +20,7 @@ from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.landing.health import SinkState, connector_health
-from mastodon_pipeline.listening.topic.schema import registry_client, value_subject
+from mastodon_pipeline.listening.topic.registry import registry_client, value_subject
 from mastodon_pipeline.listening.topic.topics import admin_client, unreachable
 from mastodon_pipeline.settings import OWN_FILE, Settings, data_directory, load_settings
 

@@ -8,7 +8,7 @@ from threading import Event
 import click
 
 from mastodon_pipeline.listening.following.position_store import SavedPosition
-from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter, TootSink
 
 
@@ -24,7 +24,7 @@ class PrintingSink:
         self._kafka = kafka
         self.dead_letters = 0
 
-    def send(self, record: Record, acknowledged: Acknowledged) -> None:
+    def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
         """Pass the record on, and print it."""
         if self._kafka is not None:
             self._kafka.send(record, acknowledged)
@@ -76,18 +76,16 @@ class NoPositions:
         """Do nothing."""
 
 
-def toot_line(record: Record) -> str:
+def toot_line(record: TootRecord) -> str:
     """Return a toot as one line: time (UTC), author, language, beginning of the text."""
-    if record["event"] == "delete":
-        return f"{_clock(record['created_at'])} deleted {record['uri'] or record['status_id']}"
-    text = " ".join(record["mastodon_text"].split())
+    if record.event == "delete":
+        return f"{_clock(record.created_at)} deleted {record.uri or record.status_id}"
+    text = " ".join(record.mastodon_text.split())
     # What a stranger wrote must not steer the terminal.
     shown = "".join(c if c.isprintable() else "�" for c in text)
-    edited = " (edited)" if record["event"] == "status.update" else ""
-    author = "".join(c for c in f"{record['username']}@{record['server']}" if c.isprintable())
-    return (
-        f"{_clock(record['created_at'])} {author}{edited} [{record['language'][:8]}] {shown[:200]}"
-    )
+    edited = " (edited)" if record.event == "status.update" else ""
+    author = "".join(c for c in f"{record.username}@{record.server}" if c.isprintable())
+    return f"{_clock(record.created_at)} {author}{edited} [{record.language[:8]}] {shown[:200]}"
 
 
 def _clock(milliseconds: int) -> str:

@@ -13,7 +13,7 @@ import click
 from mastodon_pipeline.errors import DeliveryFailed, Interrupted, PipelineError
 
 if TYPE_CHECKING:
-    from mastodon_pipeline.listening.records.record import Record
+    from mastodon_pipeline.listening.topic.replay import Row
 
 _FLUSH_SECONDS = 60.0
 
@@ -40,15 +40,15 @@ def replay(glob: tuple[str, ...]) -> None:
     from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
     from mastodon_pipeline.listening.topic.replay import (
         ParquetToots,
-        Replayed,
+        ReplayCounts,
         connect_local,
     )
-    from mastodon_pipeline.listening.topic.replay import replay as replay_records
+    from mastodon_pipeline.listening.topic.replay import replay as replay_rows
     from mastodon_pipeline.settings import load_settings
 
     settings = load_settings()
     in_lake = any(path.startswith("s3://") for path in glob)
-    replayed = Replayed()
+    counts = ReplayCounts()
     failure: PipelineError | None = None
     click.echo("reading the files", err=True)
     with ParquetToots(glob, partial(connect_lake, settings) if in_lake else connect_local) as toots:
@@ -57,11 +57,13 @@ def replay(glob: tuple[str, ...]) -> None:
             with (
                 _noting_ctrl_c() as stop,
                 click.progressbar(
-                    length=toots.rows, label=f"replaying {toots.rows} rows", file=sys.stderr
+                    length=toots.row_count,
+                    label=f"replaying {toots.row_count} rows",
+                    file=sys.stderr,
                 ) as bar,
             ):
-                replay_records(_until(stop, toots.records()), sink, replayed, bar.update)
-                bar.update(toots.rows % 1000)
+                replay_rows(_until(stop, toots.rows()), sink, counts, bar.update)
+                bar.update(toots.row_count % 1000)
         except KeyboardInterrupt:
             failure = Interrupted("interrupted; replay again, toots already there change nothing")
         except DeliveryFailed as error:
@@ -72,11 +74,11 @@ def replay(glob: tuple[str, ...]) -> None:
             except DeliveryFailed as error:
                 failure = failure or error
     click.echo(
-        f"{replayed.acknowledged} of {toots.rows} rows are in {settings.kafka_topic}, "
-        f"{replayed.dead_letters} are not decodable",
+        f"{counts.acknowledged} of {toots.row_count} rows are in {settings.kafka_topic}, "
+        f"{counts.dead_letters} are not decodable",
         err=True,
     )
-    if replayed.dead_letters:
+    if counts.dead_letters:
         click.echo(
             "the reasons: mastodon-pipeline consume --dead-letters --from-beginning", err=True
         )
@@ -95,8 +97,8 @@ def _noting_ctrl_c() -> Iterator[Event]:
         signal.signal(signal.SIGINT, former)
 
 
-def _until(stop: Event, records: "Iterator[Record]") -> "Iterator[Record]":
-    for record in records:
+def _until(stop: Event, rows: "Iterator[Row]") -> "Iterator[Row]":
+    for row in rows:
         if stop.is_set():
             raise KeyboardInterrupt
-        yield record
+        yield row

@@ -4,8 +4,9 @@ Everything downstream of Kafka works on a `Lake`. The pipeline's is a bucket; a 
 does as well, with the same queries.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.files import ListFiles, StoredFile, list_objects
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.schemas import RecordField, record_fields
 from mastodon_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -92,11 +94,14 @@ def open_lake(
 
 
 @contextmanager
-def empty_record_file(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
-    """Write `record.sql` to a temporary Parquet file, and give its path."""
+def empty_record_file(
+    connection: duckdb.DuckDBPyConnection, fields: Sequence[RecordField] = record_fields()
+) -> Iterator[str]:
+    """Write the Parquet file of `record.sql` for the record's fields; yield its temporary path."""
+    columns = json.dumps({field.name: field.duckdb_type for field in fields})
     with TemporaryDirectory(prefix="mastodon_pipeline_") as directory:
         path = str(Path(directory, "record.parquet"))
-        connection.execute(query("lake/record"), {"path": path})
+        connection.execute(query("lake/record"), {"columns": columns, "path": path})
         yield path
 
 

@@ -35,7 +35,7 @@ from mastodon_pipeline.listening.supervising.runs import (
     last_heartbeat,
     listener_runs,
 )
-from mastodon_pipeline.listening.topic.schema import decode
+from mastodon_pipeline.listening.topic.encoding import decode
 from mastodon_pipeline.listening.topic.topics import ensure_topics
 from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
 
@@ -92,10 +92,10 @@ class TopicWatch:
             if message is None or message.error() or (value := message.value()) is None:
                 continue
             record = decode(value)
-            if record["source"] == "stream" and record["event"] == "update":
-                self.streamed[record["uri"], record["base_url"]] += 1
+            if record.source == "stream" and record.event == "update":
+                self.streamed[record.uri, record.base_url] += 1
             self.offsets[message.partition() or 0] = (message.offset() or 0) + 1
-            self.uris.add(record["uri"])
+            self.uris.add(record.uri)
         consumer.close()
 
 

@@ -16,10 +16,12 @@ from fastavro import parse_schema, schemaless_writer
 
 from infra.native_stack import Stack
 from mastodon_pipeline.cli.main import cli
+from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import DeadLetter
+from mastodon_pipeline.listening.topic.encoding import encode
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
 from mastodon_pipeline.listening.topic.producer import kafka_producer
-from mastodon_pipeline.listening.topic.schema import encode, register
+from mastodon_pipeline.listening.topic.registry import register
 from mastodon_pipeline.schemas import schema_text
 from mastodon_pipeline.settings import Settings
 
@@ -41,7 +43,9 @@ def consume(*arguments: str) -> Result:
 def send(settings: Settings, *texts: str) -> None:
     sink, _ = open_kafka(settings)
     for number, text in enumerate(texts):
-        record = {"uri": f"https://a.example/{number}", "created_at": POSTED, "mastodon_text": text}
+        record = TootRecord(
+            uri=f"https://a.example/{number}", created_at=POSTED, mastodon_text=text
+        )
         sink.send(record, lambda: None)
     sink.close(10)
 
@@ -69,7 +73,7 @@ def test_a_value_that_is_no_record_is_told_and_passed_over(settings: Settings) -
     open_kafka(settings)
     producer = kafka_producer(settings)
     ours = register(settings)
-    good = encode({"uri": "https://a.example/1", "created_at": POSTED}, ours)
+    good = encode(TootRecord(uri="https://a.example/1", created_at=POSTED), ours)
     for value in (b"not Avro", good[:5], b"\0\x7f\xff\xff\xff" + good[5:], good):
         producer.produce(settings.kafka_topic, value=value, partition=0)
     producer.flush(10)

@@ -14,7 +14,7 @@ from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.cli.listen import listen as listen_command
 from mastodon_pipeline.cli.printing import toot_line
-from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline_tests.support.recording_sink import wait_until
 
 STREAMING = ServerPolicy("stream.example")
@@ -121,14 +121,12 @@ def test_listen_takes_the_options_as_the_article_spells_them() -> None:
 
 def test_toot_cannot_steer_the_terminal() -> None:
     """Escape sequences in a stranger's text are shown, not obeyed."""
-    record: Record = {
-        "event": "update",
-        "created_at": 0,
-        "username": "ann\x1b[31m",
-        "server": "a.example",
-        "language": "en",
-        "mastodon_text": "red \x1b[31m alert\nnext",
-    }
+    record = TootRecord(
+        username="ann\x1b[31m",
+        server="a.example",
+        language="en",
+        mastodon_text="red \x1b[31m alert\nnext",
+    )
     line = toot_line(record)
     assert line.isprintable()
     assert line == "1970-01-01 00:00:00 ann[31m@a.example [en] red �[31m alert next"

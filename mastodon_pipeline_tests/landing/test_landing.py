@@ -12,7 +12,7 @@ from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.landing.assets import observe_landed_toots
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.landed_index import landed_toots
-from mastodon_pipeline.listening.topic.schema import toot_schema
+from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.support.producing import eventually, produce, toots
 from mastodon_pipeline_tests.support.sinking import FIRST, HOURS, caught_up
@@ -51,7 +51,7 @@ def test_every_field_is_a_column_and_the_kafka_coordinates_too(
             {"files": paths},
         ).fetchall()
     )
-    fields = [field["name"] for field in toot_schema()["fields"]]
+    fields = [field.name for field in record_fields()]
     assert list(columns) == [*fields, "_offset", "_partition", "_ts"]
     assert columns["created_at"].startswith("TIMESTAMP")
     assert columns["tag_names"] == "VARCHAR[]"

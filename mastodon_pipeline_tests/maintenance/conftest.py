@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from infra.native_stack import Stack
 from mastodon_pipeline.lake.connection import connect_lake
@@ -49,7 +50,7 @@ class KeptLake:
         """Produces so many toots that nobody has seen before, spread over these hours."""
         batch = next(self.batches)
         records = [
-            {**record, "uri": f"https://mastodon.example/{batch}/{n}", "status_id": f"{batch}-{n}"}
+            replace(record, uri=f"https://mastodon.example/{batch}/{n}", status_id=f"{batch}-{n}")
             for n, record in enumerate(toots(number, first, hours))
         ]
         self.produced += produce(self.settings, records)

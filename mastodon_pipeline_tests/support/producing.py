@@ -1,44 +1,43 @@
 """Puts records into the topic as the listener does, and waits for what follows from it."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import Producer
 
-from mastodon_pipeline.listening.topic.schema import encode, register, toot_schema
+from mastodon_pipeline.listening.records.record import TootRecord, milliseconds
+from mastodon_pipeline.listening.topic.encoding import encode
+from mastodon_pipeline.listening.topic.registry import register
 from mastodon_pipeline.settings import Settings
 
-Record = dict[str, object]
 
-
-def toots(count: int, first: datetime, hours: int) -> list[Record]:
-    """So many toots, spread evenly over hours from `first` on."""
-    defaults = {field["name"]: field["default"] for field in toot_schema()["fields"]}
+def toots(count: int, first: datetime, hours: int) -> list[TootRecord]:
+    """Return `count` toots, spread evenly over hours from `first` on."""
     step = timedelta(hours=hours) / count
-    records = []
-    for number in range(count):
-        created_at = first + number * step
-        uri = f"https://mastodon.example/users/a/statuses/{number}"
-        times = {"created_at": created_at, "ingested_at": datetime.now(UTC)}
-        tags = {"tags": 1, "tag_names": ["cat"]}
-        records.append(defaults | times | tags | {"uri": uri, "status_id": str(number)})
-    return records
-
-
-def produce(settings: Settings, records: Iterable[Record]) -> int:
-    """Registers the schema and produces the records; returns how many."""
-    schema_id = register(settings)
-    messages = [
-        (str(record["uri"]), encode(record, schema_id), record["created_at"]) for record in records
+    return [
+        TootRecord(
+            uri=f"https://mastodon.example/users/a/statuses/{number}",
+            status_id=str(number),
+            created_at=milliseconds(first + number * step),
+            ingested_at=milliseconds(datetime.now(UTC)),
+            tags=1,
+            tag_names=["cat"],
+        )
+        for number in range(count)
     ]
+
+
+def produce(settings: Settings, records: Sequence[TootRecord]) -> int:
+    """Register the schema and produce the records; return how many."""
+    schema_id = register(settings)
     producer = Producer({**settings.kafka_client_config(), "enable.idempotence": True})
-    for key, value, created_at in messages:
-        assert isinstance(created_at, datetime)
-        milliseconds = int(created_at.timestamp() * 1000)
-        producer.produce(settings.kafka_topic, value, key, timestamp=milliseconds)
+    for record in records:
+        producer.produce(
+            settings.kafka_topic, encode(record, schema_id), record.key, timestamp=record.created_at
+        )
     assert producer.flush(30) == 0
-    return len(messages)
+    return len(records)
 
 
 def produce_bytes(settings: Settings, value: bytes | None, partition: int) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from mastodon_pipeline.listening.following.position_store import SavedPosition
-from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
 
 
@@ -12,13 +12,13 @@ class RecordingSink:
     """Keeps what it is given; acknowledges at once, or once `acknowledge_all` is called."""
 
     def __init__(self, acknowledging: bool = True) -> None:
-        self.records: list[Record] = []
+        self.records: list[TootRecord] = []
         self.dead_letters: list[DeadLetter] = []
         self.waiting: list[Acknowledged] = []
         self.acknowledging = acknowledging
         self.closed = False
 
-    def send(self, record: Record, acknowledged: Acknowledged) -> None:
+    def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
         self.records.append(record)
         self._taken(acknowledged)
 
@@ -38,7 +38,7 @@ class RecordingSink:
 
     def uris(self, event: str = "update") -> list[str]:
         """The uris of the events of one kind, as they came."""
-        return [record["uri"] for record in self.records if record["event"] == event]
+        return [record.uri for record in self.records if record.event == event]
 
     def _taken(self, acknowledged: Acknowledged) -> None:
         if self.acknowledging:

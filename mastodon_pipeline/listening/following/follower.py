@@ -45,7 +45,8 @@ from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.streaming import Sweeper, follow_events
 from mastodon_pipeline.listening.following.timeline import TimelineReader
 from mastodon_pipeline.listening.following.websocket import follow_messages
-from mastodon_pipeline.listening.records.record import ObservingServer, SeenToots
+from mastodon_pipeline.listening.records.record import ObservingServer
+from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
 from mastodon_pipeline.settings import Server, Settings
 

@@ -27,7 +27,7 @@ from mastodon_pipeline.listening.following.position_store import (
 )
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.streaming import Sweeper
-from mastodon_pipeline.listening.records.record import SeenToots
+from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
 from mastodon_pipeline.settings import Server, Settings
 

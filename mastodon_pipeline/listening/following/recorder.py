@@ -17,13 +17,13 @@ from mastodon_pipeline.listening.protocol.sse import ServerSentEvent
 from mastodon_pipeline.listening.protocol.statuses import Status, decode_status, status_id_of
 from mastodon_pipeline.listening.records.record import (
     ObservingServer,
-    Record,
-    SeenToots,
     Source,
     TootEvent,
+    TootRecord,
     delete_record,
     toot_record,
 )
+from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import DeadLetter, TootSink
 
 
@@ -63,7 +63,7 @@ class TootRecorder:
         record = toot_record(status, event, self.observer, source, now)
         self._send(record)
         self._seen.remember(record)
-        created_at = record["created_at"]
+        created_at = record.created_at
         self.statistics.count_toot(created_at, now - created_at if source != "gap" else None)
         self.position.saw(status_id)
         return True
@@ -100,7 +100,7 @@ class TootRecorder:
         self._sink.dead_letter(letter, self.position.sending())
         self.statistics.dead_letters += 1
 
-    def _send(self, record: Record) -> None:
+    def _send(self, record: TootRecord) -> None:
         acknowledged = self.position.sending()
         try:
             self._sink.send(record, acknowledged)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.record import TootRecord
 
 Acknowledged = Callable[[], None]
 
@@ -24,7 +24,7 @@ class DeadLetter:
 class TootSink(Protocol):
     """Takes records from any thread; calls `acknowledged` once a record is safe."""
 
-    def send(self, record: Record, acknowledged: Acknowledged) -> None:
+    def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
         """Takes a record, waiting while there is no room.
 
         Raises UnrecordableToot, or DeliveryFailed where the sink is closed.

@@ -9,7 +9,7 @@ from mastodon_pipeline.listening.records.sink import TootSink
 from mastodon_pipeline.listening.topic.positions import KafkaPositions
 from mastodon_pipeline.listening.topic.producer import TootProducer, kafka_producer
 from mastodon_pipeline.listening.topic.recall import recall
-from mastodon_pipeline.listening.topic.schema import register
+from mastodon_pipeline.listening.topic.registry import register
 from mastodon_pipeline.listening.topic.topics import ensure_topics
 from mastodon_pipeline.settings import Server, Settings
 

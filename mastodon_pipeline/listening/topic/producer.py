@@ -11,9 +11,9 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from mastodon_pipeline.errors import DeliveryFailed, UnrecordableToot
-from mastodon_pipeline.listening.records.record import Record, record_key
+from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
-from mastodon_pipeline.listening.topic.schema import encode
+from mastodon_pipeline.listening.topic.encoding import encode
 from mastodon_pipeline.settings import Settings
 
 _POLL_EVERY = 100
@@ -57,18 +57,15 @@ class TootProducer:
         self.failures = 0
         """Deliveries that failed for good."""
 
-    def send(self, record: Record, acknowledged: Acknowledged) -> None:
+    def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
         """Encodes and produces one record, its Kafka timestamp the toot's post time.
 
         Raises UnrecordableToot, DeliveryFailed.
         """
-        try:
-            value = encode(record, self._schema_id)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise UnrecordableToot(f"it does not fit the schema: {error}") from error
+        value = encode(record, self._schema_id)
         # Kafka has no times before 1970; the record itself keeps what the author's server claims.
-        timestamp = max(record["created_at"], 1)
-        self._produce(self._topic, record_key(record), value, timestamp, None, acknowledged)
+        timestamp = max(record.created_at, 1)
+        self._produce(self._topic, record.key, value, timestamp, None, acknowledged)
 
     def dead_letter(self, letter: DeadLetter, acknowledged: Acknowledged) -> None:
         """Produces the raw payload with its reason in the headers. Raises DeliveryFailed."""

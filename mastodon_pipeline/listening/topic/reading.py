@@ -2,19 +2,22 @@
 
 import json
 from collections.abc import Callable, Generator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from msgspec.structs import asdict
 
 from mastodon_pipeline.errors import TopicMissing
-from mastodon_pipeline.listening.topic.schema import decode
+from mastodon_pipeline.listening.topic.encoding import decode
 from mastodon_pipeline.listening.topic.topics import bounds, unreachable
+from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.settings import Settings
 
 _DEADLINE = 10.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def follow(
@@ -87,7 +90,12 @@ def toot_json(message: Message, writers_schema: Callable[[int], Any]) -> str:
     `writers_schema` raises.
     """
     record = decode(message.value() or b"", writers_schema)
-    return _line({**record, **_coordinates(message)})
+    times = {
+        field.name: _moment(value)
+        for field in record_fields()
+        if field.is_time and (value := getattr(record, field.name)) is not None
+    }
+    return _line({**asdict(record), **times, **_coordinates(message)})
 
 
 def dead_letter_json(message: Message) -> str:
@@ -105,7 +113,7 @@ def dead_letter_json(message: Message) -> str:
     payload = message.value() or b""
     return _line(
         {
-            "dead_at": datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+            "dead_at": _moment(message.timestamp()[1]),
             "from": header("server", "connector.name"),
             "event": header("event", "stage"),
             "reason": header("reason", "exception.message"),
@@ -115,6 +123,10 @@ def dead_letter_json(message: Message) -> str:
             **_coordinates(message),
         }
     )
+
+
+def _moment(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def _coordinates(message: Message) -> dict[str, Any]:

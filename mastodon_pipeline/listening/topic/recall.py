@@ -9,8 +9,9 @@ import time
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from mastodon_pipeline.listening.records.record import SeenToots, milliseconds
-from mastodon_pipeline.listening.topic.schema import WritersSchemas, decode
+from mastodon_pipeline.listening.records.seen import SeenToots
+from mastodon_pipeline.listening.topic.encoding import decode
+from mastodon_pipeline.listening.topic.registry import WritersSchemas
 from mastodon_pipeline.listening.topic.topics import bounds, unreachable
 from mastodon_pipeline.settings import Settings
 
@@ -72,5 +73,5 @@ def _read(
                 record = decode(message.value() or b"", writers_schemas)
             except ValueError:
                 continue  # Whoever wrote it: it names no toot that we could know.
-            if record["event"] != "delete":
-                seen.recall({**record, "created_at": milliseconds(record["created_at"])})
+            if record.event != "delete":
+                seen.recall(record)

@@ -13,7 +13,7 @@ from mastodon_pipeline.errors import DeliveryFailed
 from mastodon_pipeline.listening.client.backoff import Backoff
 from mastodon_pipeline.listening.client.patience import Patience
 from mastodon_pipeline.listening.following.listener import Listener
-from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged
 from mastodon_pipeline_tests.listening.conftest import simulator_settings
 from mastodon_pipeline_tests.support.recording_sink import (
@@ -38,7 +38,7 @@ class FullSink(RecordingSink):
         self.room.set()
         self.waiting_for_room = threading.Event()
 
-    def send(self, record: Record, acknowledged: Acknowledged) -> None:
+    def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
         while not self.room.wait(0.05):
             self.waiting_for_room.set()
             if self.closed:

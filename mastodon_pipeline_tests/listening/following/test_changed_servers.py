@@ -53,9 +53,9 @@ def test_a_server_that_changes_hands_loses_nothing(monkeypatch: pytest.MonkeyPat
             wait_until(lambda: set(first.uris() + second.uris()) == heard, "every toot")
         assert simulator.asked("streaming", 0) == simulator.asked("streaming", 2) == 1
     streamed = Counter(
-        record["uri"]
+        record.uri
         for sink in (first, second)
         for record in sink.records
-        if record["source"] == "stream"
+        if record.source == "stream"
     )
     assert max(streamed.values()) == 1, "two listeners had one stream"

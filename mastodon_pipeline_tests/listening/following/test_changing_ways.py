@@ -47,7 +47,7 @@ def test_a_gap_that_cannot_be_filled_is_told_and_survives_a_restart(
             simulator.fault("cut")
             missed = simulator.publish()
             wait_until(lambda: scene.of().gaps_lost == 1, "the gap to be given up")
-            ids = {record["uri"]: record["status_id"] for record in scene.sink.records}
+            ids = {record.uri: record.status_id for record in scene.sink.records}
             [gap] = scene.of().unfilled_gaps
             assert gap.after_id == ids[first]
             assert "422" in gap.reason
@@ -56,7 +56,7 @@ def test_a_gap_that_cannot_be_filled_is_told_and_survives_a_restart(
             last = scene.hears()
             assert missed not in scene.sink.uris()
         assert list(positions.kept.values()) == [
-            record["status_id"] for record in scene.sink.records if record["uri"] == last
+            record.status_id for record in scene.sink.records if record.uri == last
         ], "it goes on behind the gap"
         with listening_to(simulator, monkeypatch, positions=positions) as scene:
             assert scene.of().unfilled_gaps == (gap,)
@@ -92,7 +92,7 @@ def test_a_polled_server_is_streamed_once_there_is_a_token(
             connected(scene)
             streamed = scene.hears()
         assert Counter(scene.sink.uris()) == Counter([polled, streamed])
-        sources = {record["uri"]: record["source"] for record in scene.sink.records}
+        sources = {record.uri: record.source for record in scene.sink.records}
         assert (sources[polled], sources[streamed]) == ("poll", "stream")
 
 
@@ -127,8 +127,8 @@ def test_a_restarted_listener_connects_by_what_it_remembers(
         with listening_to(simulator, monkeypatch, positions=positions) as scene:
             connected(scene)
             uri = scene.hears()
-            [record] = [r for r in scene.sink.records if r["uri"] == uri]
-            assert record["server"] == "stream.example", "its domain is not its host"
+            [record] = [r for r in scene.sink.records if r.uri == uri]
+            assert record.server == "stream.example", "its domain is not its host"
 
 
 @pytest.mark.parametrize("policy", [STREAMED, POLLED], ids=["streamed", "polled"])
@@ -203,4 +203,4 @@ def test_what_stream_and_timeline_both_bring_is_recorded_once(
             scene.wait_for_toots(published)
             wait_until(lambda: scene.of().open_gaps == 0, "the gaps' ends")
         assert Counter(scene.sink.uris()) == Counter(published)
-        assert {record["source"] for record in scene.sink.records} == {"stream", "gap"}
+        assert {record.source for record in scene.sink.records} == {"stream", "gap"}

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.server import delete
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.usage.tables.building import build_toots
 from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
 from mastodon_pipeline_tests.support.local_lake import land, local_lake, record, rows
@@ -30,14 +31,14 @@ PAST = Options(
 )
 
 
-def landed(sent: Record, offset: int) -> dict[str, Any]:
+def landed(sent: TootRecord, offset: int) -> dict[str, Any]:
     """The record as the sink writes it: times as times, Kafka's coordinates beside it."""
     times = {
         name: datetime.fromtimestamp(value / 1000, UTC)
-        for name, value in sent.items()
+        for name, value in asdict(sent).items()
         if name.endswith("_at") and value is not None
     }
-    return record(**{**sent, **times, "_offset": offset, "_ts": times["created_at"]})
+    return record(**{**asdict(sent), **times, "_offset": offset, "_ts": times["created_at"]})
 
 
 def test_a_delete_after_a_restart_blanks_its_toot_of_hours_ago(

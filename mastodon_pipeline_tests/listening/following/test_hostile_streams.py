@@ -16,7 +16,7 @@ from mastodon_pipeline.listening.following.websocket import take_message
 from mastodon_pipeline.listening.protocol.sse import ServerSentEvent
 from mastodon_pipeline.listening.protocol.statuses import Status
 from mastodon_pipeline.listening.records.record import ObservingServer, toot_record
-from mastodon_pipeline.listening.topic.schema import decode, encode
+from mastodon_pipeline.listening.topic.encoding import decode, encode
 from mastodon_pipeline_tests.listening.following.hostile_streams import (
     OVERSIZED_BYTES,
     Fate,
@@ -72,8 +72,8 @@ class Accounting(BlockStreamListener):
 
     def _record(self, status: Status, event: Any) -> None:
         record = toot_record(status, event, OBSERVER, "stream", NOW)
-        assert decode(encode(record, 1))["uri"] == record["uri"]
-        self.outcomes.append(Outcome("toot", event, record["uri"]))
+        assert decode(encode(record, 1)).uri == record.uri
+        self.outcomes.append(Outcome("toot", event, record.uri))
 
 
 def accounted(event: KnownEvent, outcome: Outcome) -> bool:

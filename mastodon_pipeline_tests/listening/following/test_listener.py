@@ -49,7 +49,7 @@ def test_everything_published_arrives_once(monkeypatch: pytest.MonkeyPatch) -> N
         assert sink.uris("delete")
         assert set(sink.uris("delete")) <= truth
         assert not sink.dead_letters
-        assert {record["source"] for record in sink.records} >= {"stream", "poll"}
+        assert {record.source for record in sink.records} >= {"stream", "poll"}
 
 
 def test_a_cut_stream_comes_back_and_its_gap_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_a_cut_stream_comes_back_and_its_gap_is_filled(monkeypatch: pytest.Monke
             later = simulator.publish()
             wait_until(lambda: later in sink.uris(), "a toot after the gap")
         assert Counter(sink.uris()) == Counter([first, *missed, later])
-        sources = {r["uri"]: r["source"] for r in sink.records}
+        sources = {r.uri: r.source for r in sink.records}
         assert {sources[uri] for uri in missed} == {"gap"}
         assert (statistics.reconnects, statistics.gaps_lost) == (1, 0)
 

@@ -13,7 +13,8 @@ from mastodon_pipeline.listening.following.position import FeedPosition
 from mastodon_pipeline.listening.following.recorder import TootRecorder
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.timeline import PAGE_LIMIT, TimelineReader
-from mastodon_pipeline.listening.records.record import ObservingServer, SeenToots
+from mastodon_pipeline.listening.records.record import ObservingServer
+from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.settings import Settings, parse_server
 from mastodon_pipeline_tests.support.recording_sink import RecordingSink
 
@@ -118,4 +119,4 @@ def test_a_compressed_page_is_read() -> None:
 
     _, sink = poll(answer, seconds=0.1)
     assert sink.uris() == ["https://a.example/101"]
-    assert sink.records[0]["source"] == "poll"
+    assert sink.records[0].source == "poll"

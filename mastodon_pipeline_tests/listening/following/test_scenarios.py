@@ -14,6 +14,7 @@ from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.simulator import Simulator
 from infra.simulator.truth import TrueToot
 from mastodon_pipeline.listening.client.backoff import Backoff
+from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline_tests.support.recording_sink import (
     MemoryPositions,
     RecordingSink,
@@ -43,22 +44,22 @@ def compare(truth: Sequence[TrueToot], *sinks: RecordingSink) -> None:
     author wrote, and an author who said noindex has none.
     """
     records = [record for sink in sinks for record in sink.records]
-    first = {record["uri"]: record for record in records if record["event"] != "delete"}
+    first = {record.uri: record for record in records if record.event != "delete"}
     expected = {toot.uri: toot for toot in truth}
     listed = {toot.uri for toot in truth if not toot.deleted}
     assert listed <= first.keys() <= expected.keys()
     for uri, record in first.items():
         assert told(record) == written(expected[uri]), uri
     for record in records:
-        if record["event"] != "delete":
-            toot = expected[record["uri"]]
-            assert record["mastodon_text"] in (("",) if toot.noindex else toot.texts)
+        if record.event != "delete":
+            toot = expected[record.uri]
+            assert record.mastodon_text in (("",) if toot.noindex else toot.texts)
     assert not [letter for sink in sinks for letter in sink.dead_letters]
 
 
-def told(record: dict[str, Any]) -> dict[str, Any]:
+def told(record: TootRecord) -> dict[str, Any]:
     """What a record says that no edit changes."""
-    return {name: record[name] for name in (*SAME, "created_at", "language", "status_id")}
+    return {name: getattr(record, name) for name in (*SAME, "created_at", "language", "status_id")}
 
 
 def written(toot: TrueToot) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def test_everything_goes_wrong_and_every_toot_is_recorded(
         assert len(truth) == 500
     compare(truth, scene.sink)
     assert repeated(scene.sink.uris()) == {}
-    assert {record["source"] for record in scene.sink.records} == {"stream", "poll", "gap"}
+    assert {record.source for record in scene.sink.records} == {"stream", "poll", "gap"}
     assert [statistics.gaps_lost for statistics in scene.listener.statistics] == [0, 0, 0]
 
 

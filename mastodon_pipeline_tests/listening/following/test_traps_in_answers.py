@@ -210,15 +210,15 @@ def test_claimed_times_and_languages_are_kept_and_tamed(monkeypatch: pytest.Monk
             frame = Frame("update", payload.replace("\n", "").encode())
             simulator.call(partial(server.streams.send_to_all, frame))
         scene.wait_for_toots([f"https://odd.example/{n}" for n in range(1, len(cases) + 1)])
-        records = {record["uri"]: record for record in scene.sink.records}
+        records = {record.uri: record for record in scene.sink.records}
         for number, (_, language, created_ms, primary) in enumerate(cases, 1):
             record = records[f"https://odd.example/{number}"]
-            assert record["language"] == ("" if language == "null" else language.strip('"'))
-            assert record["language_primary"] == primary
+            assert record.language == ("" if language == "null" else language.strip('"'))
+            assert record.language_primary == primary
             if created_ms is None:
-                assert now <= record["created_at"] - 5 * 60_000 == record["ingested_at"]
+                assert now <= record.created_at - 5 * 60_000 == record.ingested_at
             else:
-                assert record["created_at"] == created_ms
+                assert record.created_at == created_ms
 
 
 # Etiquette

@@ -54,9 +54,9 @@ def test_toots_edits_and_deletes_arrive(monkeypatch: pytest.MonkeyPatch) -> None
     assert scene.sink.uris("update") == uris
     assert scene.sink.uris("status.update") == scene.sink.uris("delete") == [uris[1]]
     for record in scene.sink.records:
-        assert record["status_id"] == truth[record["uri"]].listed["social.example"]
-        assert len(record["status_id"]) == 26
-    assert scene.sink.records[-1]["created_at"] == toot.created_at, "its toot's hour"
+        assert record.status_id == truth[record.uri].listed["social.example"]
+        assert len(record.status_id) == 26
+    assert scene.sink.records[-1].created_at == toot.created_at, "its toot's hour"
 
 
 def test_the_socket_is_opened_once_and_politely(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_a_socket_that_breaks_comes_back_and_its_gap_is_filled(
         pages = [seen.path for seen in server.requests if "min_id" in seen.path]
         ids = {toot.uri: toot.listed["social.example"] for toot in simulator.truth()}
     assert any(f"min_id={ids[first]}" in page for page in pages)
-    gap = {record["uri"] for record in scene.sink.records if record["source"] == "gap"}
+    gap = {record.uri for record in scene.sink.records if record.source == "gap"}
     assert gap >= set(missed), "and perhaps the one after them"
 
 

@@ -18,7 +18,7 @@ from mastodon_pipeline.listening.protocol.statuses import (
     status_id_of,
 )
 from mastodon_pipeline.listening.records.record import ObservingServer, toot_record
-from mastodon_pipeline.listening.topic.schema import decode, encode
+from mastodon_pipeline.listening.topic.encoding import decode, encode
 
 PLAIN: dict[str, Any] = {
     "id": "114",
@@ -153,4 +153,4 @@ def test_whatever_is_decoded_fits_the_schema(
         return
     observer = ObservingServer("https://a.example", "a.example")
     record = toot_record(status, "update", observer, "stream", 1_800_000_000_000)
-    assert decode(encode(record, 1))["uri"] == record["uri"]
+    assert decode(encode(record, 1)).uri == record.uri

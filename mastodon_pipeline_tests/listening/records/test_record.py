@@ -4,24 +4,25 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from mastodon_pipeline.listening.protocol.statuses import decode_status
 from mastodon_pipeline.listening.records.record import (
     ObservingServer,
-    Record,
     SeenToot,
-    SeenToots,
+    TootRecord,
     delete_record,
-    record_key,
     toot_record,
 )
-from mastodon_pipeline.listening.topic.schema import decode, encode, toot_schema
+from mastodon_pipeline.listening.records.seen import SeenToots
+from mastodon_pipeline.listening.topic.encoding import decode, encode
+from mastodon_pipeline.schemas import record_fields
 
 OBSERVER = ObservingServer("https://social.a.example", "a.example")
 NOW = 1_780_000_000_000
 
 
-def record(account: dict[str, Any] | None = None, **fields: Any) -> Record:
+def record(account: dict[str, Any] | None = None, **fields: Any) -> TootRecord:
     payload = {
         "id": "7",
         "uri": "https://a.example/7",
@@ -34,18 +35,17 @@ def record(account: dict[str, Any] | None = None, **fields: Any) -> Record:
     return toot_record(status, "update", OBSERVER, "stream", NOW)
 
 
-def test_the_record_has_exactly_the_schemas_fields() -> None:
-    """Nothing is forgotten, nothing is invented."""
-    assert set(record()) == {field["name"] for field in toot_schema()["fields"]}
+def test_record_has_the_fields_and_defaults_of_the_schema() -> None:
+    """In the schema's order, by which they are encoded."""
+    defaults = {field.name: field.default for field in record_fields()}
+    assert list(asdict(TootRecord()).items()) == list(defaults.items())
 
 
 def test_counts_are_of_the_plain_text() -> None:
     """Characters are code points, words stand between white space."""
-    assert {k: record()[k] for k in ("characters", "words", "mastodon_text")} == {
-        "characters": 13,
-        "words": 3,
-        "mastodon_text": "one two\nthree",
-    }
+    toot = record()
+    assert (toot.characters, toot.words) == (13, 3)
+    assert toot.mastodon_text == "one two\nthree"
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_counts_are_of_the_plain_text() -> None:
 )
 def test_the_server_is_the_authors_home(acct: str, server: str) -> None:
     """A local account lives at the observer's own domain, which need not be the URL's host."""
-    assert record(account={"acct": acct})["server"] == server
+    assert record(account={"acct": acct}).server == server
 
 
 def test_a_post_time_in_the_future_is_clamped() -> None:
     """To five minutes after our clock; the past is kept as claimed, any year."""
-    assert record(created_at="2222-01-01T00:00:00Z")["created_at"] == NOW + 300_000
-    assert record(created_at="0001-01-01T00:00:00Z")["created_at"] < 0
-    assert record()["created_at"] == 1_777_629_600_250
+    assert record(created_at="2222-01-01T00:00:00Z").created_at == NOW + 300_000
+    assert record(created_at="0001-01-01T00:00:00Z").created_at < 0
+    assert record().created_at == 1_777_629_600_250
 
 
 @pytest.mark.parametrize(
@@ -71,22 +71,22 @@ def test_a_post_time_in_the_future_is_clamped() -> None:
 def test_language_is_kept_raw_with_its_primary_subtag(language: str | None, primary: str) -> None:
     """Free text or null, as servers send it."""
     found = record(language=language)
-    assert (found["language"], found["language_primary"]) == (language or "", primary)
+    assert (found.language, found.language_primary) == (language or "", primary)
 
 
 def test_who_said_noindex_leaves_no_text() -> None:
     """The counts stay; `indexable` alone is recorded, and blanks nothing."""
     silent = record(account={"noindex": True})
-    assert (silent["mastodon_text"], silent["words"]) == ("", 3)
+    assert (silent.mastodon_text, silent.words) == ("", 3)
     unindexed = record(account={"indexable": False})
-    assert (unindexed["mastodon_text"][:3], unindexed["indexable"]) == ("one", False)
-    assert record()["indexable"] is None
+    assert (unindexed.mastodon_text[:3], unindexed.indexable) == ("one", False)
+    assert record().indexable is None
 
 
 def test_numbers_beyond_avros_int_are_clamped() -> None:
     """A server may claim any number of favourites."""
-    assert record(favourites_count=2**80)["favourites"] == 2**31 - 1
-    assert record(favourites_count=-5)["favourites"] == 0
+    assert record(favourites_count=2**80).favourites == 2**31 - 1
+    assert record(favourites_count=-5).favourites == 0
 
 
 def test_a_delete_knows_its_toot_if_it_was_seen() -> None:
@@ -95,9 +95,9 @@ def test_a_delete_knows_its_toot_if_it_was_seen() -> None:
     toot = record()
     seen.remember(toot)
     gone = delete_record("7", seen.get(OBSERVER.base_url, "7"), OBSERVER, NOW)
-    assert (gone["uri"], gone["created_at"]) == (toot["uri"], toot["created_at"])
-    assert record_key(gone) == record_key(toot)
-    assert decode(encode(gone, 1))["mastodon_text"] == ""
+    assert (gone.uri, gone.created_at) == (toot.uri, toot.created_at)
+    assert gone.key == toot.key
+    assert decode(encode(gone, 1)).mastodon_text == ""
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_a_delete_knows_its_toot_if_it_was_seen() -> None:
 def test_an_unknown_delete_is_dated_by_its_id(status_id: str, created_at: int) -> None:
     """So it lands in its toot's hour, where the toot can be found by observer and id."""
     gone = delete_record(status_id, None, OBSERVER, NOW)
-    assert (gone["uri"], gone["created_at"]) == ("", created_at)
+    assert (gone.uri, gone.created_at) == ("", created_at)
 
 
 def test_an_unknown_delete_travels_with_its_id() -> None:
     """Without a uri, the observer and the id still say which toot it was."""
     gone = delete_record("8", None, OBSERVER, NOW)
-    assert (gone["uri"], gone["status_id"], gone["created_at"]) == ("", "8", NOW)
-    assert record_key(gone) == "https://social.a.example#8"
+    assert (gone.uri, gone.status_id, gone.created_at) == ("", "8", NOW)
+    assert gone.key == "https://social.a.example#8"
 
 
 def test_the_memory_for_deletes_is_bounded() -> None:

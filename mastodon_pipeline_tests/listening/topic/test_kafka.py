@@ -27,6 +27,7 @@ from mastodon_pipeline.listening.assets import observe_mastodon_topic
 from mastodon_pipeline.listening.following.discovery import Discovered
 from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
+from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.sensors import listener_supervisor
 from mastodon_pipeline.listening.supervising.groups import Assignment
 from mastodon_pipeline.listening.supervising.reports import load_reports
@@ -35,14 +36,10 @@ from mastodon_pipeline.listening.supervising.runs import (
     listener_runs,
     save_assignment,
 )
+from mastodon_pipeline.listening.topic.encoding import decode
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
 from mastodon_pipeline.listening.topic.observation import observe_topic
-from mastodon_pipeline.listening.topic.schema import (
-    decode,
-    register,
-    registry_client,
-    value_subject,
-)
+from mastodon_pipeline.listening.topic.registry import register, registry_client, value_subject
 from mastodon_pipeline.listening.topic.topics import admin_client, ensure_topics
 from mastodon_pipeline.schemas import schema_text
 from mastodon_pipeline.settings import Settings, parse_server
@@ -86,7 +83,7 @@ def uris(settings: Settings) -> Counter[str]:
     records = (
         decode(message.value() or b"") for message in read_all(settings, settings.kafka_topic)
     )
-    return Counter(record["uri"] for record in records if record["event"] == "update")
+    return Counter(record.uri for record in records if record.event == "update")
 
 
 def changed_schema(name: str, **change: object) -> str:
@@ -112,10 +109,9 @@ def test_records_arrive_and_decode(settings: Settings, monkeypatch: pytest.Monke
     assert uris(settings) == Counter(truth.keys())
     for message in messages:
         record = decode(message.value() or b"")
-        assert (message.key() or b"").decode() == record["uri"]
-        posted = round(record["created_at"].timestamp() * 1000)
-        assert message.timestamp()[1] == posted
-        assert record["server"] == truth[record["uri"]].server
+        assert (message.key() or b"").decode() == record.uri
+        assert message.timestamp()[1] == record.created_at
+        assert record.server == truth[record.uri].server
     observed = observe_topic(settings)
     assert observed.end_offset == len(messages)
     assert observed.newest_record_at == max(m.timestamp()[1] for m in messages)
@@ -151,7 +147,7 @@ def test_the_topics_keep_old_post_times(settings: Settings) -> None:
     topic = admin_client(settings).list_topics(timeout=10).topics[settings.kafka_topic]
     assert len(topic.partitions) == settings.kafka_topic_partitions
     sink, _ = open_kafka(settings)
-    record = {"uri": "https://a.example/1", "created_at": 1_490_000_000_000}
+    record = TootRecord(uri="https://a.example/1", created_at=1_490_000_000_000)
     acknowledged: list[bool] = []
     sink.send(record, lambda: acknowledged.append(True))
     sink.close(10)
@@ -342,7 +338,7 @@ def test_the_topic_is_observed_with_its_rate(
     sink, _ = open_kafka(settings)
     assert observe_mastodon_topic.execute_in_process(instance=dagster_home).success
     for number in range(5):
-        record = {"uri": f"https://a.example/{number}", "created_at": 1_780_000_000_000}
+        record = TootRecord(uri=f"https://a.example/{number}", created_at=1_780_000_000_000)
         sink.send(record, lambda: None)
     sink.close(10)
     assert observe_mastodon_topic.execute_in_process(instance=dagster_home).success

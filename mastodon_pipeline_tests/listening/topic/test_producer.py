@@ -5,14 +5,15 @@ from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError, Producer
+from msgspec.structs import replace
 
 from mastodon_pipeline.errors import DeliveryFailed, UnrecordableToot
-from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import DeadLetter
 from mastodon_pipeline.listening.topic.producer import MAX_DEAD_LETTER_BYTES, TootProducer
 from mastodon_pipeline.settings import Settings
 
-RECORD: Record = {"uri": "https://a.example/1", "created_at": 1_780_000_000_000}
+RECORD = TootRecord(uri="https://a.example/1", created_at=1_780_000_000_000)
 Report = Callable[[KafkaError | None, object], None]
 
 
@@ -108,14 +109,14 @@ def test_closing_tells_what_was_not_acknowledged() -> None:
 
 def test_a_record_that_does_not_fit_the_schema_is_refused() -> None:
     """It is a dead letter, not the end of the listener."""
-    with pytest.raises(UnrecordableToot, match="does not fit"):
-        toot_producer(TinyQueue()).send(RECORD | {"favourites": "many"}, lambda: None)
+    with pytest.raises(UnrecordableToot, match="favourites does not fit"):
+        toot_producer(TinyQueue()).send(replace(RECORD, favourites="many"), lambda: None)
 
 
 def test_a_post_time_before_1970_still_is_a_kafka_timestamp() -> None:
     """Kafka has none that are negative, and takes 0 for now."""
     queue = TinyQueue()
-    toot_producer(queue).send(RECORD | {"created_at": -5}, lambda: None)
+    toot_producer(queue).send(replace(RECORD, created_at=-5), lambda: None)
     assert queue.messages[0]["timestamp"] == 1
 
 

@@ -8,8 +8,8 @@ from confluent_kafka import Producer
 from infra.native_stack import Stack
 from mastodon_pipeline.listening.records.record import (
     ObservingServer,
-    Record,
     SeenToot,
+    TootRecord,
     delete_record,
 )
 from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
@@ -27,17 +27,18 @@ def settings(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings()
 
 
-def toot(number: int) -> Record:
+def toot(number: int) -> TootRecord:
     """A toot of another server, as told by the observing one."""
-    record = delete_record(str(number), None, OBSERVER, POSTED)
-    return record | {
-        "event": "update",
-        "uri": f"https://home.example/{number}",
-        "server": "home.example",
-    }
+    return TootRecord(
+        uri=f"https://home.example/{number}",
+        status_id=str(number),
+        base_url=OBSERVER.base_url,
+        server="home.example",
+        created_at=POSTED,
+    )
 
 
-def written(settings: Settings, *records: Record) -> None:
+def written(settings: Settings, *records: TootRecord) -> None:
     """What a former listener left in the topic."""
     sink, _ = open_kafka(settings)
     for record in records:
@@ -50,7 +51,7 @@ def test_a_new_listener_knows_the_toots_of_a_former_one(settings: Settings) -> N
     written(settings, *(toot(number) for number in range(200)))
     seen = recall(settings).of_deleted(OBSERVER.base_url, "57")
     assert seen == SeenToot("https://home.example/57", "home.example", POSTED)
-    assert delete_record("57", seen, OBSERVER, POSTED + 1)["uri"] == "https://home.example/57"
+    assert delete_record("57", seen, OBSERVER, POSTED + 1).uri == "https://home.example/57"
 
 
 def test_they_do_not_count_as_read(settings: Settings) -> None:

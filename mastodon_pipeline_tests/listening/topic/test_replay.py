@@ -14,18 +14,25 @@ from typing import Any
 import duckdb
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import asdict
 
 from infra.native_stack import Stack
 from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.errors import ReplayError
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.lake.connection import connect_lake
-from mastodon_pipeline.listening.records.record import Record
+from mastodon_pipeline.listening.records.record import TootRecord, milliseconds
+from mastodon_pipeline.listening.topic.encoding import decode, encode
 from mastodon_pipeline.listening.topic.observation import observe_topic
 from mastodon_pipeline.listening.topic.reading import follow
-from mastodon_pipeline.listening.topic.replay import ARTICLES, ParquetToots, Replayed, replay
-from mastodon_pipeline.listening.topic.schema import decode, encode, toot_schema
+from mastodon_pipeline.listening.topic.replay import (
+    ARTICLE_COLUMNS,
+    ParquetToots,
+    ReplayCounts,
+    replay,
+)
 from mastodon_pipeline.listening.topic.topics import ensure_topics
+from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.tables.building import build_toots
 from mastodon_pipeline_tests.support.local_lake import (
@@ -66,7 +73,7 @@ def article_row(**fields: Any) -> dict[str, Any]:
         "words": 1,
         "mastodon_text": "hello",
     }
-    assert fields.keys() <= row.keys() == ARTICLES
+    assert fields.keys() <= row.keys() == ARTICLE_COLUMNS
     return row | fields
 
 
@@ -83,12 +90,13 @@ def write_article(path: Path, *written: dict[str, Any], without: Sequence[str] =
     return str(path)
 
 
-def replayed(glob: str) -> list[Record]:
-    """What the files give."""
-    with ParquetToots([glob]) as toots:
-        found = list(toots.records())
-        assert len(found) == toots.rows
-    return found
+def replayed(path: str) -> list[TootRecord]:
+    """Return the records that a replay of the files sends."""
+    sink = RecordingSink()
+    with ParquetToots([path]) as toots:
+        replay(toots.rows(), sink, ReplayCounts(), lambda rows: None)
+        assert len(sink.records) + len(sink.dead_letters) == toots.row_count
+    return sink.records
 
 
 @pytest.fixture
@@ -111,19 +119,18 @@ def test_a_landed_record_comes_back_as_it_was(
     )
     write_parquet(connection, f"{tmp_path}/a.parquet", [written])
     [found] = replayed(f"{tmp_path}/*.parquet")
-    fields = {field["name"] for field in toot_schema()["fields"]}
-    assert set(found) == fields
-    assert found["source"] == "replay"
-    decoded = decode(encode(found, 1))
-    assert {n: decoded[n] for n in fields - {"source"}} == {
-        n: written[n] for n in fields - {"source"}
+    fields: dict[str, Any] = {
+        field.name: milliseconds(written[field.name]) if field.is_time else written[field.name]
+        for field in record_fields()
     }
+    assert found == TootRecord(**fields | {"source": "replay"})
+    assert decode(encode(found, 1)) == found
 
 
 def test_deletes_come_back_too(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     """Or the text that they took away would be there again."""
     write_parquet(connection, f"{tmp_path}/a.parquet", in_order(record(), delete(uri="")))
-    assert [(r["event"], r["uri"]) for r in replayed(f"{tmp_path}/a.parquet")] == [
+    assert [(r.event, r.uri) for r in replayed(f"{tmp_path}/a.parquet")] == [
         ("update", "https://one.example/1"),
         ("delete", ""),
     ]
@@ -136,8 +143,7 @@ def test_columns_that_an_older_file_lacks_take_the_schemas_default(
     path = f"{tmp_path}/old.parquet"
     write_parquet(connection, path, [record()], without=["tag_names", "edited_at", "indexable"])
     [found] = replayed(path)
-    decoded = decode(encode(found, 1))
-    assert (decoded["tag_names"], decoded["edited_at"], decoded["indexable"]) == ([], None, None)
+    assert (found.tag_names, found.edited_at, found.indexable) == ([], None, None)
 
 
 def test_a_row_of_the_article_is_a_record(tmp_path: Path) -> None:
@@ -150,36 +156,35 @@ def test_a_row_of_the_article_is_a_record(tmp_path: Path) -> None:
         article_row(url="https://pleroma.example/notice/AbC"),
     )
     local, remote, bare, other = replayed(path)
-    assert local == {
-        "event": "update",
-        "uri": "https://one.example/users/ada/statuses/109800000000000001",
-        "status_id": "109800000000000001",
-        "base_url": "https://one.example",
-        "server": "one.example",
-        "created_at": int(POSTED.timestamp()) * 1000,
-        "ingested_at": int(POSTED.timestamp()) * 1000,
-        "source": "replay",
-        "username": "ada",
-        "acct": "ada",
-        "bot": False,
-        "app": "Web",
-        "url": "https://one.example/@ada/109800000000000001",
-        "language": "en",
-        "language_primary": "en",
-        "favourites": 0,
-        "tags": 1,
-        "characters": 5,
-        "words": 1,
-        "mastodon_text": "hello",
-    }
-    assert (remote["uri"], remote["server"], remote["acct"]) == (
+    assert local == TootRecord(
+        uri="https://one.example/users/ada/statuses/109800000000000001",
+        status_id="109800000000000001",
+        base_url="https://one.example",
+        server="one.example",
+        created_at=int(POSTED.timestamp()) * 1000,
+        ingested_at=int(POSTED.timestamp()) * 1000,
+        source="replay",
+        username="ada",
+        acct="ada",
+        bot=False,
+        app="Web",
+        url="https://one.example/@ada/109800000000000001",
+        language="en",
+        language_primary="en",
+        favourites=0,
+        tags=1,
+        characters=5,
+        words=1,
+        mastodon_text="hello",
+    )
+    assert (remote.uri, remote.server, remote.acct) == (
         "https://two.example/users/bob/statuses/7",
         "two.example",
         "bob@two.example",
     )
-    assert (remote["language"], remote["app"]) == ("", "")
-    assert (bare["uri"], bare["server"], bare["language_primary"]) == ("", "one.example", "zh")
-    assert other["uri"] == "https://pleroma.example/notice/AbC"
+    assert (remote.language, remote.app) == ("", "")
+    assert (bare.uri, bare.server, bare.language_primary) == ("", "one.example", "zh")
+    assert other.uri == "https://pleroma.example/notice/AbC"
     assert all(decode(encode(one, 1)) for one in (local, remote, bare, other))
 
 
@@ -193,7 +198,7 @@ def test_a_toot_that_both_listeners_saw_is_one(tmp_path: Path) -> None:
     times = {name: HOUR for name in ("created_at", "ingested_at")}
     with local_lake(tmp_path) as lake:
         ours = {**seen, "ingested_at": HOUR + timedelta(seconds=2)}
-        land(lake, ours, record(**{**again, **times}))
+        land(lake, ours, record(**{**asdict(again), **times}))
         [toot] = rows(lake, build_toots(lake, HOUR).path)
     assert toot["username"] == "ours"
 
@@ -207,17 +212,17 @@ def test_what_is_no_toot_is_a_dead_letter_and_the_others_go_on(tmp_path: Path) -
         article_row(),
         article_row(created_at=int(datetime.now(UTC).timestamp()) + 86_400),
     )
-    sink, done = RecordingSink(), Replayed()
+    sink, counts = RecordingSink(), ReplayCounts()
     with ParquetToots([path]) as toots:
-        replay(toots.records(), sink, done, lambda rows: None)
+        replay(toots.rows(), sink, counts, lambda rows: None)
     assert [letter.reason for letter in sink.dead_letters] == [
         "neither a uri nor an id on a server says which toot this is",
         "created_at is missing",
     ]
     assert b"hello" in sink.dead_letters[0].payload
     now = datetime.now(UTC).timestamp() * 1000
-    assert [r["created_at"] <= now + 300_000 for r in sink.records] == [True, True]
-    assert (done.sent, done.acknowledged, done.dead_letters) == (2, 2, 2)
+    assert [r.created_at <= now + 300_000 for r in sink.records] == [True, True]
+    assert (counts.sent, counts.acknowledged, counts.dead_letters) == (2, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +265,7 @@ def test_the_command_fills_the_topic_and_may_be_repeated(
     told: list[str] = []
     with closing(follow(settings, settings.kafka_topic, True, told.append)) as messages:
         found = [next(messages) for _ in range(2 * number)]
-    posted = {decode(m.value() or b"")["uri"]: m.timestamp()[1] for m in found}
+    posted = {decode(m.value() or b"").uri: m.timestamp()[1] for m in found}
     assert posted == {
         f"https://one.example/users/ada/statuses/{n}": (1_675_000_000 + n) * 1000
         for n in range(number)
@@ -299,7 +304,11 @@ def test_ctrl_c_ends_a_long_replay_and_says_how_far_it_came(
     path = write_article(tmp_path / "one.parquet", article_row())
     with duckdb.connect(":memory:") as connection:
         one = connection.read_parquet(path)
-        many = connection.sql("FROM range(400_000)").cross(one).project(f"{', '.join(ARTICLES)}")
+        many = (
+            connection.sql("FROM range(400_000)")
+            .cross(one)
+            .project(f"{', '.join(ARTICLE_COLUMNS)}")
+        )
         many.write_parquet(f"{tmp_path}/many.parquet")
     command = [
         sys.executable,

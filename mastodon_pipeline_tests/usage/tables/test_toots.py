@@ -1,7 +1,6 @@
 """`toots`: landed records become one row a toot, whatever happened on the way."""
 
 import itertools
-import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.schemas import schema_text
+from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.usage.checks.tables import no_duplicate_toots
 from mastodon_pipeline.usage.tables.building import build_toots
 from mastodon_pipeline.usage.tables.columns import TOOTS
@@ -237,7 +236,6 @@ def test_only_the_hours_own_folder_is_read(lake: Lake) -> None:
 
 def test_the_empty_record_has_every_field_of_the_schema(lake: Lake) -> None:
     """`record.sql` and the Avro schema name the same fields, and Kafka's coordinates besides."""
-    schema = json.loads(schema_text())
-    fields = [field["name"] for field in schema["fields"]]
+    fields = [field.name for field in record_fields()]
     columns = lake.connection.read_parquet(lake.empty_record).columns
     assert columns == [*fields, "_partition", "_offset", "_ts"]
