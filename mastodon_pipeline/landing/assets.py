@@ -3,17 +3,16 @@
 from typing import Any
 
 import dagster as dg
-import duckdb
 
 from mastodon_pipeline.asset_keys import LANDED_ASSET, TOPIC_ASSET
-from mastodon_pipeline.errors import PipelineError
+from mastodon_pipeline.failures import readable_failures
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.landing.completeness import Completeness, landing_completeness
 from mastodon_pipeline.landing.landed_index import LandedToots, landed_toots
 from mastodon_pipeline.landing.sink_progress import PartitionProgress, sink_progress
 from mastodon_pipeline.settings import load_settings
 
-_SHOWN = 20
+EXAMPLES_SHOWN = 20
 
 landed_toots_spec = dg.AssetSpec(
     LANDED_ASSET,
@@ -30,19 +29,16 @@ landed_toots_spec = dg.AssetSpec(
 )
 
 
-@dg.op(description="Counts what has landed, and notes it at the asset.", tags={"kind": "duckdb"})
+@dg.op(
+    description="Counts what has landed, and records it as an observation of landed_toots.",
+    tags={"kind": "duckdb"},
+)
 def observe_landed_toots_op(context: dg.OpExecutionContext, lake: LakeResource) -> None:
-    """One observation of `landed_toots`."""
-    try:
-        settings = load_settings()
-        progress = sink_progress(settings)
-        with lake.open() as opened:
-            landed = landed_toots(opened)
-    except PipelineError as error:
-        raise dg.Failure(str(error)) from None
-    except duckdb.Error as error:
-        raise dg.Failure(f"the landed files cannot be read: {error}") from None
-    metadata = _observation(landed, progress)
+    """Observe `landed_toots` once."""
+    with readable_failures(), lake.open() as opened:
+        progress = sink_progress(load_settings())
+        landed = landed_toots(opened)
+    metadata = _observation_metadata(landed, progress)
     context.log_event(dg.AssetObservation(LANDED_ASSET, metadata=metadata))
 
 
@@ -64,20 +60,15 @@ landed_toots_observation_schedule = dg.ScheduleDefinition(
 @dg.asset_check(
     asset=LANDED_ASSET,
     description=(
-        "Every offset that Kafka still holds and the sink has committed is in the Parquet, or in"
-        " the dead-letter topic, or holds no record that can land."
+        "Every offset that Kafka still holds and the sink has committed is in the Parquet or in"
+        " the dead-letter topic, or is no record that can land (a tombstone, a transaction marker)."
     ),
 )
 def landed_toots_complete(lake: LakeResource) -> dg.AssetCheckResult:
-    """Fails loudly where a record is lost between Kafka and the object store."""
-    try:
-        with lake.open() as opened:
-            found = landing_completeness(load_settings(), opened)
-    except PipelineError as error:
-        raise dg.Failure(str(error)) from None
-    except duckdb.Error as error:
-        raise dg.Failure(f"the landed files cannot be read: {error}") from None
-    return _check_result(found)
+    """Fail if a record was lost between Kafka and the object store."""
+    with readable_failures(), lake.open() as opened:
+        completeness = landing_completeness(load_settings(), opened)
+    return _check_result(completeness)
 
 
 landed_toots_check = dg.define_asset_job(
@@ -96,15 +87,19 @@ landed_toots_check_schedule = dg.ScheduleDefinition(
 )
 
 
-def _observation(landed: LandedToots, progress: tuple[PartitionProgress, ...]) -> dict[str, Any]:
+def _observation_metadata(
+    landed: LandedToots, progress: tuple[PartitionProgress, ...]
+) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "files": landed.files,
         "files opened": landed.opened,
         "dagster/row_count": landed.rows,
         "bytes": landed.bytes,
         "hours": landed.hours,
-        "sink_lag": sum(place.lag for place in progress),
-        "sink_lag_by_partition": {str(place.partition): place.lag for place in progress},
+        "sink_lag": sum(partition.lag for partition in progress),
+        "sink_lag_by_partition": {
+            str(partition.partition): partition.lag for partition in progress
+        },
     }
     if landed.newest_toot is not None:
         metadata["newest_toot"] = dg.MetadataValue.timestamp(landed.newest_toot)
@@ -113,28 +108,33 @@ def _observation(landed: LandedToots, progress: tuple[PartitionProgress, ...]) -
     return metadata
 
 
-def _check_result(found: Completeness) -> dg.AssetCheckResult:
-    told = f"{found.missing} of {found.checked} committed records are not in the object store"
+def _check_result(completeness: Completeness) -> dg.AssetCheckResult:
+    checked, missing = completeness.checked, completeness.missing
     return dg.AssetCheckResult(
-        passed=found.complete,
+        passed=completeness.complete,
         severity=dg.AssetCheckSeverity.ERROR,
         description=(
-            f"all {found.checked} committed offsets are accounted for" if found.complete else told
+            f"all {checked} committed offsets are accounted for"
+            if completeness.complete
+            else f"{missing} of {checked} committed records are not in the object store"
         ),
         metadata={
-            "missing": found.missing,
+            "missing": missing,
             "missing_examples": [
                 f"partition {partition}, offset {offset}"
-                for partition, offset in found.examples[:_SHOWN]
+                for partition, offset in completeness.examples[:EXAMPLES_SHOWN]
             ],
-            "checked": found.checked,
-            "landed": found.landed,
-            "dead_lettered": found.dead_lettered,
-            "cannot_land": found.cannot_land,
-            "in_flight": found.in_flight,
-            "end_offsets": {str(place.partition): place.end for place in found.partitions},
+            "checked": checked,
+            "landed": completeness.landed,
+            "dead_lettered": completeness.dead_lettered,
+            "cannot_land": completeness.cannot_land,
+            "in_flight": completeness.in_flight,
+            "end_offsets": {
+                str(partition.partition): partition.end for partition in completeness.partitions
+            },
             "committed_offsets": {
-                str(place.partition): place.committed for place in found.partitions
+                str(partition.partition): partition.committed
+                for partition in completeness.partitions
             },
         },
     )

@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
-from mastodon_pipeline.errors import PipelineError
+from mastodon_pipeline.failures import readable_failures
 from mastodon_pipeline.landing import connector
 from mastodon_pipeline.settings import load_settings
 
@@ -25,12 +25,10 @@ class ApplyConfig(dg.Config):
 )
 def apply_connector_config(context: dg.OpExecutionContext, config: ApplyConfig) -> None:
     """Shows the applied config (it holds no secret) and the tasks' states as metadata."""
-    try:
+    with readable_failures():
         applied = connector.apply_connector_config(
             load_settings(), context.log.info, restart_tasks=config.restart_tasks
         )
-    except PipelineError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
     context.add_output_metadata(
         {
             "connector": applied.config["name"],

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from mastodon_pipeline.asset_keys import SERVERS_ASSET, TOPIC_ASSET
-from mastodon_pipeline.errors import PipelineError
+from mastodon_pipeline.failures import readable_failures
 from mastodon_pipeline.listening.supervising.checks import report_evaluation
 from mastodon_pipeline.listening.topic.observation import TopicObservation, observe_topic
 from mastodon_pipeline.settings import load_settings
@@ -53,10 +53,8 @@ mastodon_topic = dg.AssetSpec(
 )
 def observe_mastodon_topic_op(context: dg.OpExecutionContext) -> None:
     """Observe `mastodon_topic` once."""
-    try:
+    with readable_failures():
         observation = observe_topic(load_settings())
-    except PipelineError as error:
-        raise dg.Failure(str(error)) from None
     context.log_event(
         dg.AssetObservation(
             TOPIC_ASSET,
@@ -74,10 +72,8 @@ def observe_mastodon_topic_op(context: dg.OpExecutionContext) -> None:
 )
 def check_servers_op(context: dg.OpExecutionContext) -> None:
     """Evaluate `all_servers_reporting`, also when no listener runs to do it."""
-    try:
+    with readable_failures():
         report_evaluation(context.instance)
-    except PipelineError as error:
-        raise dg.Failure(str(error)) from None
 
 
 @dg.job(

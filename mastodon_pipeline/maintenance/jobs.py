@@ -3,11 +3,10 @@
 from typing import Any
 
 import dagster as dg
-import duckdb
 from pydantic import Field
 
 from mastodon_pipeline.asset_keys import LANDED_ASSET
-from mastodon_pipeline.errors import PipelineError
+from mastodon_pipeline.failures import readable_failures
 from mastodon_pipeline.maintenance.maintaining import maintain
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import load_settings
@@ -28,12 +27,8 @@ class MaintenanceConfig(dg.Config):
 )
 def maintain_lake(context: dg.OpExecutionContext, config: MaintenanceConfig) -> None:
     """Shows what was done, or would be, in files and bytes."""
-    try:
+    with readable_failures():
         report = maintain(load_settings(), dry_run=config.dry_run, say=context.log.info)
-    except PipelineError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
-    except duckdb.Error as error:
-        raise dg.Failure(f"the lake cannot be read: {error}", allow_retries=False) from None
     for line in report.lines():
         context.log.info(line)
     for fault in report.faults:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mastodon_pipeline.errors import SettingsError
+from mastodon_pipeline.failures import readable_failures
 from mastodon_pipeline.landing.assets import landed_toots_check, observe_landed_toots
 from mastodon_pipeline.listening.assets import observe_mastodon_topic
 from mastodon_pipeline.maintenance.run_history import purge_superseded_runs
@@ -21,10 +21,8 @@ from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh
 )
 def purge_run_history(context: dg.OpExecutionContext) -> None:
     """Shows how many runs were deleted, how many old ones stay, and the bytes."""
-    try:
+    with readable_failures():
         days = load_settings().run_history_days
-    except SettingsError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
     purged = purge_superseded_runs(
         context.instance,
         PURGED_JOBS,
