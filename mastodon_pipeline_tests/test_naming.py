@@ -12,7 +12,13 @@ import pytest
 from mastodon_pipeline.settings import REPOSITORY
 
 UNSPEAKING = {"told", "said", "found", "kept", "heard", "one", "those"}
-PACKAGES = ("mastodon_pipeline/schemas", "mastodon_pipeline/cli")
+PACKAGES = (
+    "mastodon_pipeline/schemas",
+    "mastodon_pipeline/cli",
+    "mastodon_pipeline/listening/supervising",
+    "mastodon_pipeline_tests/listening/supervising",
+    "mastodon_pipeline_tests/chaos",
+)
 
 
 def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -1,26 +1,27 @@
-"""The chaos tests' scene, and their table."""
+"""The chaos tests' pipeline, and the table of their measurements."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from mastodon_pipeline_tests.chaos.scene import Measured, Scene, running_scene
+from mastodon_pipeline_tests.chaos.scene import Measurement, Scene, running_scene
 
-_measured: list[Measured] = []
+_measurements: list[Measurement] = []
 
 
 @pytest.fixture(scope="session")
 def scene() -> Iterator[Scene]:
-    """One pipeline for all of them: what is killed has to come back for the next."""
-    with running_scene(_measured) as scene:
+    """One pipeline for all tests: what is killed has to recover for the next one."""
+    with running_scene(_measurements) as scene:
         yield scene
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The seconds of every kill."""
-    if not _measured:
+    """Print the seconds after every kill."""
+    if not _measurements:
         return
     terminalreporter.section("seconds after each kill")
-    width = max(len(one.what) for one in _measured)
-    for one in _measured:
-        terminalreporter.write_line(f"{one.what:<{width}} {one.seconds:>7.1f}  {one.remark}")
+    width = max(len(measurement.name) for measurement in _measurements)
+    for measurement in _measurements:
+        line = f"{measurement.name:<{width}} {measurement.seconds:>7.1f}  {measurement.remark}"
+        terminalreporter.write_line(line)

@@ -1,4 +1,4 @@
-"""Everything at once, for killing it: stack, Dagster, a simulated Fediverse that never stops."""
+"""A whole pipeline to kill parts of: stack, Dagster, a simulated Fediverse that keeps posting."""
 
 import contextlib
 import os
@@ -40,21 +40,21 @@ from mastodon_pipeline.listening.topic.topics import ensure_topics
 from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
 
 TOOTS_PER_SECOND = 3.0
-WITHIN_SECONDS = 60.0
-"""The promise: listening again."""
+RECOVERY_SECONDS = 60.0
+"""Within this time of any kill, every server is listened to again (design invariant 2)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """A line of the table at the end."""
 
-    what: str
+    name: str
     seconds: float
     remark: str = ""
 
 
 class TopicWatch:
-    """Reads the topic all the time, through a broker's death too."""
+    """Reads the topic continuously, also over a restart of the broker."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -62,7 +62,7 @@ class TopicWatch:
         self._thread = threading.Thread(target=self._read, name="topic watch")
         self.uris: set[str] = set()
         self.streamed: Counter[tuple[str, str]] = Counter()
-        """How often each toot came over a server's stream: (uri, the server's base URL)."""
+        """How often each toot came over a server's stream, by (uri, the server's base URL)."""
         self.offsets: dict[int, int] = {}
         """By partition: the offset after the last record read."""
 
@@ -100,7 +100,7 @@ class TopicWatch:
 
 
 class Scene:
-    """What can be killed, what is published, and what came of it."""
+    """A running pipeline: what can be killed in it, what was published, and what arrived."""
 
     instance: dg.DagsterInstance
     topic: TopicWatch
@@ -109,24 +109,24 @@ class Scene:
         self,
         stack: Stack,
         simulator: Simulator,
-        measured: list[Measured],
+        measurements: list[Measurement],
     ) -> None:
         self.stack = stack
         self.simulator = simulator
-        self.doubled_by_the_woken = 0
-        """How many toots a run streamed a second time that hung, was replaced and woke up."""
-        self._measured = measured
+        self.duplicates_by_resumed_run = 0
+        """Toots streamed a second time by a run that hung, was replaced and was resumed."""
+        self._measurements = measurements
 
-    def ask_dagster(self, query: str, **variables: object) -> Any:
-        """Asks Dagster's GraphQL API, as the UI does."""
+    def query_dagster(self, query: str, **variables: object) -> Any:
+        """Return the data of a GraphQL query to Dagster, as the UI sends them."""
         url = f"{self.stack.addresses.dagster_url}/graphql"
         body = {"query": query, "variables": variables}
-        answer = httpx.post(url, json=body, timeout=120).raise_for_status().json()
-        assert "errors" not in answer, answer
-        return answer["data"]
+        response = httpx.post(url, json=body, timeout=120).raise_for_status().json()
+        assert "errors" not in response, response
+        return response["data"]
 
     def up(self) -> None:
-        """Starts the stack and Dagster, as `make up` does."""
+        """Start the stack and Dagster, as `make up` does."""
         subprocess.run(
             [sys.executable, "-m", "infra.native_stack", "up", "--with-dagster"],
             cwd=REPOSITORY,
@@ -134,54 +134,54 @@ class Scene:
             timeout=300,
         )
 
-    def publish_all_the_time(self, toots_per_second: float) -> None:
-        """From now on."""
+    def set_publishing_rate(self, toots_per_second: float) -> None:
+        """Set how many toots the simulated servers publish from now on."""
         fediverse = self.simulator.fediverse
         self.simulator.call(lambda: setattr(fediverse, "live_rate", toots_per_second))
 
     def stop_publishing(self) -> list[TrueToot]:
-        """Returns the truth, once the last toot that was on its way is published."""
-        self.publish_all_the_time(0.0)
+        """Return all published toots, once the last one that was on its way is published."""
+        self.set_publishing_rate(0.0)
         before, truth = -1, self.simulator.truth()
         while len(truth) != before:
             time.sleep(2 / TOOTS_PER_SECOND)
             before, truth = len(truth), self.simulator.truth()
         return truth
 
-    def measure(self, what: str, seconds: float, remark: str = "") -> None:
-        """Says a measurement now, and again in the table at the end."""
-        self._measured.append(Measured(what, seconds, remark))
-        print(f"  {datetime.now(UTC):%T} {what}: {seconds:.1f} s {remark}", flush=True)
+    def measure(self, name: str, seconds: float, remark: str = "") -> None:
+        """Print a measurement now, and again in the table at the end."""
+        self._measurements.append(Measurement(name, seconds, remark))
+        print(f"  {datetime.now(UTC):%T} {name}: {seconds:.1f} s {remark}", flush=True)
 
     def listener(self) -> str:
-        """The id of the one run that listens."""
+        """Return the id of the only run that listens."""
         [run_id] = self.listeners()
         return run_id
 
     def listeners(self) -> list[str]:
-        """The ids of the listener runs that have started and not ended, as Dagster has them."""
+        """Return the ids of the listener runs that Dagster shows as started."""
         return [
             r.run_id for r in listener_runs(self.instance, DEFAULT_GROUP) if r.state == "started"
         ]
 
     def listener_process(self) -> psutil.Process:
-        """The process of the run that beat last."""
+        """Return the process of the run that sent the last heartbeat."""
         process = psutil.Process(last_heartbeat(self.instance, DEFAULT_GROUP).pid)
         assert str(self.stack.data) in str(process.environ().values())
         return process
 
-    def set(self, name: str, value: str) -> None:
-        """Changes a setting in a settings file, which sensors read at each tick."""
+    def set_setting(self, name: str, value: str) -> None:
+        """Change a setting in a settings file, which sensors read at each tick."""
         with self.stack.env_file.open("a") as file:
             file.write(f"{name}={value}\n")
 
     def kill(self, program: str) -> None:
-        """kill -9 of one of the stack's programs."""
+        """Send SIGKILL to one of the stack's programs."""
         [pid] = [p.pid for p in self.stack.supervisor.processes() if p.name == program]
         os.kill(pid, signal.SIGKILL)
 
     def kill_everything(self) -> int:
-        """kill -9 of every process, the process manager first; how many there were."""
+        """Send SIGKILL to every process, the process manager first; return their number."""
         processes = marked_processes(self.stack.data)
         for process in sorted(processes, key=lambda process: process.pid):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -189,65 +189,65 @@ class Scene:
         psutil.wait_procs(processes, timeout=20)
         return len(processes)
 
-    def heard_again(self, since: float, seconds: float = WITHIN_SECONDS) -> float:
-        """How long after `since` (monotonic) a toot of every server, written after it, is in Kafka.
+    def wait_for_recovery(self, since: float, seconds: float = RECOVERY_SECONDS) -> float:
+        """Publish a toot at every server; return the seconds from `since` until all are in Kafka.
 
-        Fails where that takes longer than `seconds`.
+        `since`: monotonic seconds. Fails if it takes longer than `seconds`.
         """
         fresh = {self.simulator.publish(number) for number in range(len(self.simulator.servers))}
-        self.wait(lambda: fresh <= self.topic.uris, "toots of every server", seconds, since)
+        self.wait_until(lambda: fresh <= self.topic.uris, "toots of every server", seconds, since)
         return time.monotonic() - since
 
-    def replaced(self, before: str) -> None:
-        """Waits until another run than this one listens and says so by its heartbeat."""
+    def wait_until_replaced(self, before: str) -> None:
+        """Wait until another run than this one listens and sends heartbeats."""
 
-        def another() -> bool:
+        def another_listens() -> bool:
             run_id = last_heartbeat(self.instance, DEFAULT_GROUP).run_id
             return run_id not in ("", before) and run_id in self.listeners()
 
-        self.wait(another, "another run", WITHIN_SECONDS)
+        self.wait_until(another_listens, "another run", RECOVERY_SECONDS)
         assert self.listeners() != [before]
 
-    def stays(self, run_ids: list[str], seconds: float) -> None:
-        """For so many seconds exactly these runs are started."""
+    def assert_listeners_stay(self, run_ids: list[str], seconds: float) -> None:
+        """Fail if within this time any other runs than these are started."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             assert self.listeners() == run_ids
             time.sleep(0.5)
 
-    def watch_streams(self) -> None:
-        """From now on counts how many streams are open at once at each server."""
+    def reset_stream_count(self) -> None:
+        """Start to count again how many streams are open at once at each server."""
 
-        def forget() -> None:
+        def reset() -> None:
             for server in self.simulator.servers:
                 server.streams.most_at_once = 0
 
-        self.simulator.call(forget)
+        self.simulator.call(reset)
 
     def most_streams_at_once(self) -> int:
-        """The most that any server saw at once since `watch_streams`."""
+        """Return the most streams open at once at any server since `reset_stream_count`."""
         servers = self.simulator.servers
         return self.simulator.call(lambda: max(s.streams.most_at_once for s in servers))
 
-    def doubled(self) -> int:
-        """How many records in the topic are a toot that its server's stream had brought before."""
+    def duplicates(self) -> int:
+        """Return how many records hold a toot that its server's stream had brought before."""
         return sum(count - 1 for count in self.topic.streamed.values())
 
-    def wait(
+    def wait_until(
         self,
         condition: Callable[[], bool],
         what: str,
         seconds: float,
         since: float | None = None,
     ) -> None:
-        """Returns once it holds; fails `seconds` after `since`, or after now."""
+        """Wait until the condition holds; fail `seconds` after `since`, by default after now."""
         deadline = (time.monotonic() if since is None else since) + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
             time.sleep(0.1)
 
     def tables(self) -> dict[str, tuple[str, int]]:
-        """What `toots` holds: each uri's server and post time, UTC ms. Fails on one held twice."""
+        """Return each toot in `toots`: server and post time (UTC ms) by uri. Fail on duplicates."""
         settings = load_settings()
         toots = f"s3://{settings.s3_bucket}/toots/**/*.parquet"
         with connect_lake(settings) as lake:
@@ -258,14 +258,14 @@ class Scene:
                 ).fetchall()
             except (duckdb.IOException, duckdb.HTTPException):
                 return {}  # nothing has been built yet
-        found = {uri: (server, created_at) for uri, server, created_at in rows}
-        assert len(found) == len(rows), "a toot is in the tables twice"
-        return found
+        toots_by_uri = {uri: (server, created_at) for uri, server, created_at in rows}
+        assert len(toots_by_uri) == len(rows), "a toot is in the tables twice"
+        return toots_by_uri
 
 
 @contextlib.contextmanager
-def running_scene(measured: list[Measured]) -> Iterator[Scene]:
-    """The whole pipeline on ports and a directory of its own, listening; gone afterwards."""
+def running_scene(measurements: list[Measurement]) -> Iterator[Scene]:
+    """Run the whole pipeline on free ports and in a new directory; remove it afterwards."""
     data = Path(tempfile.mkdtemp(prefix="mastodon-chaos-")).resolve()
     stack = Stack(data=data, ports=Ports.free())
     options = Options(toots=0, start="now")
@@ -282,13 +282,13 @@ def running_scene(measured: list[Measured]) -> Iterator[Scene]:
             "DAGSTER_HOME": str(data / "dagster"),
         }.items():
             environment.setenv(name, value)
-        scene = Scene(stack, simulator, measured)
+        scene = Scene(stack, simulator, measurements)
         scene.up()
         ensure_topics(load_settings())
         scene.instance = ends.enter_context(dg.DagsterInstance.get())
         scene.topic = ends.enter_context(TopicWatch(load_settings()))
-        scene.heard_again(time.monotonic(), 120)
-        scene.replaced("")
-        # Not before: of a server that is new to it, a listener reads no history.
-        scene.publish_all_the_time(TOOTS_PER_SECOND)
+        scene.wait_for_recovery(time.monotonic(), 120)
+        scene.wait_until_replaced("")
+        # Not before: a listener reads no history of a server that is new to it.
+        scene.set_publishing_rate(TOOTS_PER_SECOND)
         yield scene
