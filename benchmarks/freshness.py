@@ -32,7 +32,7 @@ from pathlib import Path
 import click
 import dagster as dg
 
-from infra.demo import counted, listening
+from infra.demo import counted_toots, observe_listeners
 from infra.native_stack import Ports, Stack
 from infra.simulated_fediverse import ServerHour, SimulatedFediverse
 from mastodon_pipeline.lake.bucket import s3_client
@@ -114,7 +114,7 @@ class Reader:
 
     def ask(self) -> None:
         """Once."""
-        answer = counted()
+        answer = counted_toots()
         now = time.time()
         self.total = sum(answer.values())
         for hour, toots in answer.items():
@@ -253,16 +253,16 @@ def bench(servers: int, rate: float, seconds: float, warm_up: float) -> None:
     """Seconds from a toot's arrival until toots_per_server_per_hour counts it."""
     with the_product(servers) as (stack, fediverse):
         deadline = time.monotonic() + 120
-        while not listening(fediverse)[0]:
+        while not (observation := observe_listeners(fediverse))[0]:
             if time.monotonic() > deadline:
-                raise click.ClickException(f"not yet listened to: {listening(fediverse)[1]}")
+                raise click.ClickException(observation[1])
             time.sleep(1)
         reader = Reader()
-        fediverse.go_on_living(rate)
+        fediverse.publish_live(rate)
         reader.ask_each_second(warm_up)
         began = time.time()
         reader.ask_each_second(seconds)
-        fediverse.go_on_living(0)
+        fediverse.publish_live(0)
         time.sleep(2)  # the last copies are on their way
         published = sum(fediverse.truth().values())
         reader.ask_each_second(180, until=published)

@@ -1,4 +1,4 @@
-"""The demo's simulated Fediverse: a program of the stack, its truth, and how to listen to it."""
+"""The demo's simulated Fediverse: its program, its truth, and the settings to listen to it."""
 
 import secrets
 import sys
@@ -17,7 +17,7 @@ ServerHour = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class SimulatedFediverse:
-    """What is simulated, and where: servers from `first_port` on, orders and truth beside them."""
+    """What is simulated, and on which ports: the servers from `first_port`, and the control API."""
 
     servers: int
     toots: int
@@ -28,7 +28,7 @@ class SimulatedFediverse:
 
     @property
     def control_url(self) -> str:
-        """Where the truth is to be had."""
+        """The base URL of the simulator's control API."""
         return f"http://127.0.0.1:{self.control_port}"
 
     @property
@@ -37,21 +37,21 @@ class SimulatedFediverse:
         return range(self.first_port, self.first_port + self.servers)
 
     def listening_environment(self) -> dict[str, str]:
-        """The settings by which the pipeline listens to it, with tokens made for this demo."""
+        """Return the pipeline's settings to listen to it, with newly generated tokens."""
         return {
             "MASTODON_SERVERS": ",".join(f"http://127.0.0.1:{port}" for port in self.ports),
             "MASTODON_ALLOW_PRIVATE_ADDRESSES": "true",
             "MASTODON_POLL_INTERVAL_SECONDS": "1",
             **{
                 f"MASTODON_TOKEN_127_0_0_1_{port}": secrets.token_urlsafe(24)
-                # The second of every three servers has no token to give: it is polled.
+                # The second of every three servers gives no token: it is polled.
                 for number, port in enumerate(self.ports)
                 if number % 3 != 1
             },
         }
 
     def program(self, environment: Mapping[str, str]) -> Program:
-        """The simulator as a program of the stack; it publishes once all are listened to."""
+        """Return the simulator as a program; it publishes once every server has a listener."""
         return Program(
             name="simulator",
             command=(
@@ -69,23 +69,23 @@ class SimulatedFediverse:
         )
 
     def answers(self) -> bool:
-        """Whether it runs."""
+        """Return whether the simulator answers."""
         try:
             return self.status() is not None
         except httpx.HTTPError:
             return False
 
     def status(self) -> Any:
-        """How far publication is, and who listens."""
+        """Return the simulator's status: progress of publication, listeners by server."""
         return httpx.get(f"{self.control_url}/status", timeout=5).raise_for_status().json()
 
     def truth(self) -> dict[ServerHour, int]:
-        """How many toots were published, by hour and home server."""
+        """Return how many toots were published, by hour and home server."""
         url = f"{self.control_url}/truth/toots_per_server_per_hour"
         rows = httpx.get(url, timeout=30).raise_for_status().json()
         return {(row["hour"], row["server"]): row["toots"] for row in rows}
 
-    def go_on_living(self, toots_per_second: float) -> None:
-        """From now on publishes a little, by the clock, so that there is something to watch."""
+    def publish_live(self, toots_per_second: float) -> None:
+        """Keep publishing in real time, so that there is something to watch."""
         url = f"{self.control_url}/live"
         httpx.post(url, params={"rate": toots_per_second}, timeout=5).raise_for_status()

@@ -1,7 +1,7 @@
-"""The native stack: Kafka, the schema registry, Kafka Connect and MinIO as processes of this
-machine, without Docker, and Dagster beside them.
+"""The native stack: Kafka, the schema registry, Kafka Connect and MinIO as local processes,
+without Docker, and Dagster beside them.
 
-`python -m infra.native_stack --help` is its command; `Stack` is the same for programs.
+The command line is `python -m infra.native_stack --help`; `Stack` is the same for Python code.
 """
 
 from infra.native_stack.errors import StackError

@@ -1,4 +1,4 @@
-"""The command: `python -m infra.native_stack`."""
+"""The command line: `python -m infra.native_stack`."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from mastodon_pipeline.settings import load_settings
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
-    """Kafka, the schema registry, Kafka Connect and MinIO as processes of this machine.
+    """Run Kafka, the schema registry, Kafka Connect and MinIO as local processes.
 
     Everything listens on 127.0.0.1. Data, logs and MinIO's generated credentials are under .data,
     or MASTODON_PIPELINE_DATA; downloads under ~/.cache/mastodon-pipeline, or
@@ -27,30 +27,30 @@ def cli() -> None:
 
 @cli.command()
 def fetch() -> None:
-    """Download and build all that is needed, about 5 minutes the first time; `up` does it too."""
+    """Download and build what is needed, about 5 minutes the first time; `up` does it too."""
     Stack(say=click.echo).fetch()
 
 
 @cli.command()
-@click.option("--with-dagster", is_flag=True, help="Also Dagster's webserver and daemon.")
-@click.option("--restart", is_flag=True, help="Restart what is running already.")
+@click.option("--with-dagster", is_flag=True, help="Also start Dagster's webserver and daemon.")
+@click.option("--restart", is_flag=True, help="Restart what is already running.")
 def up(with_dagster: bool, restart: bool) -> None:
-    """Start what is not running, and return when all of it is ready.
+    """Start what is not running, and return when everything is ready.
 
-    Whatever dies later is started again. Running it twice changes nothing, except that a program
-    whose configuration or environment has changed is restarted.
+    A program that dies later is restarted. Running `up` twice changes nothing, except that a
+    program whose configuration or environment has changed is restarted.
     """
     stack = Stack(say=click.echo)
     if with_dagster and is_simulated(stack.data):
         raise StackError(
-            f"{stack.data} holds a demo's simulated toots; real ones never go beside them: "
-            "wipe it first (make clean)"
+            f"{stack.data} holds the demo's simulated toots, and real ones must not be mixed with "
+            "them: delete it first (make clean)"
         )
     stack.up(with_dagster=with_dagster, restart=restart)
     if with_dagster:
         click.echo(f"Dagster's UI: {stack.addresses.dagster_url}    make down stops everything")
         if not load_settings().servers():
-            click.echo("no server is listened to yet: make up SERVERS=mastodon.social")
+            click.echo("no servers are configured: make up SERVERS=mastodon.social")
 
 
 @cli.command()
@@ -61,53 +61,53 @@ def down() -> None:
 
 @cli.command()
 def status() -> None:
-    """Show what runs, where, with how much memory; exit code 0 only if all of it is healthy."""
+    """Show programs, addresses and memory; exit with 0 only if all programs are ready."""
     stack = Stack(say=click.echo)
     programs = stack.status()
     if not programs:
-        left = stack.left_behind()
+        orphans = stack.count_orphans()
         click.echo(
-            f"the process manager of {stack.data} is gone, {left} processes are not: make up, or "
-            "make down to end them"
-            if left
+            f"the process manager of {stack.data} is gone, but {orphans} of its processes still "
+            "run: make up, or make down to end them"
+            if orphans
             else f"the stack of {stack.data} is not running: make up, or make demo"
         )
         sys.exit(1)
     click.echo(f"{'program':<18} {'state':<14} {'pid':>7} {'MB':>6}  address and log")
     for program in programs:
         click.echo(_line(program))
-    click.echo(f"memory in all: {stack.memory_bytes() / 1e6:.0f} MB")
-    click.echo(f"credentials:   {stack.env_file} (yours alone to read)")
+    click.echo(f"total memory:  {stack.memory_bytes() / 1e6:.0f} MB")
+    click.echo(f"credentials:   {stack.env_file} (readable by you only)")
     click.echo(f"data:          {stack.data}")
     sys.exit(0 if all(program.state == "ready" for program in programs) else 1)
 
 
 @cli.command()
 def clean() -> None:
-    """Stop everything and wipe the data directory: toots, tables, history, credentials."""
+    """Stop everything and delete the data directory: toots, tables, history, credentials."""
     Stack(say=click.echo).clean()
 
 
 @cli.command()
-@click.option("-f", "--follow", is_flag=True, help="Go on showing what is added; Ctrl-C ends it.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until Ctrl-C.")
 @click.option("-n", "--lines", default=40, show_default=True, help="Lines of each log.")
 @click.argument("program", required=False)
 def logs(program: str | None, follow: bool, lines: int) -> None:
-    """Show the ends of the logs, or of one PROGRAM's."""
+    """Show the last lines of every log, or of PROGRAM's."""
     directory = Stack(say=click.echo).supervisor.logs
     files = sorted(directory.glob(f"{program or '*'}.log"))
     if not files:
-        there = ", ".join(sorted(path.stem for path in directory.glob("*.log"))) or "none yet"
-        raise StackError(f"there is no log of {program or 'any program'}; there are: {there}")
+        existing = ", ".join(sorted(path.stem for path in directory.glob("*.log"))) or "none yet"
+        raise StackError(f"there is no log of {program or 'any program'}; logs: {existing}")
     tail = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)]
     os.execvp(tail[0], tail)
 
 
 def _line(program: ProgramStatus) -> str:
-    where = f"{program.address} {program.log}".strip()
+    address_and_log = f"{program.address} {program.log}".strip()
     return (
         f"{program.name:<18} {program.state:<14} {program.pid or '-':>7} "
-        f"{program.memory_bytes / 1e6:>6.0f}  {where}"
+        f"{program.memory_bytes / 1e6:>6.0f}  {address_and_log}"
     )
 
 
@@ -116,9 +116,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def run_command(command: click.Command) -> None:
-    """Runs a command; a person's mistake becomes one line on stderr and exit code 2."""
-    # Ctrl-C also for a shell's background jobs, which ignore it; and an ended terminal or a
-    # SIGTERM clean up just the same.
+    """Run a command; a PipelineError becomes one line on stderr and the error's exit code."""
+    # A shell's background jobs ignore SIGINT: handle it explicitly. SIGTERM and a closed terminal
+    # (SIGHUP) clean up the same way.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -130,12 +130,12 @@ def run_command(command: click.Command) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; running it again continues", err=True)
+        click.echo("interrupted; run it again to continue", err=True)
         sys.exit(130)
 
 
 def main() -> None:
-    """Runs `python -m infra.native_stack`."""
+    """Run `python -m infra.native_stack`."""
     run_command(cli)
 
 

@@ -1,4 +1,4 @@
-"""Where the parts of a stack are reached, and the file that tells the pipeline."""
+"""The addresses of a stack's services, and the file `stack.env` that holds them."""
 
 import os
 import secrets
@@ -10,13 +10,13 @@ from infra.native_stack.ports import LOOPBACK, Ports
 
 _HEADER = """\
 # Written by the native stack at its start, read by mastodon_pipeline/settings.py.
-# MinIO's credentials were generated on the first start; keep this file to yourself.
+# It holds MinIO's credentials, generated on the first start: do not share it.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where each part is reached; the fields are the settings' names."""
+    """The address of each service; the fields are named like the settings."""
 
     kafka_bootstrap_servers: str
     schema_registry_url: str
@@ -28,7 +28,7 @@ class Addresses:
 
     @classmethod
     def of(cls, ports: Ports) -> "Addresses":
-        """The addresses that belong to these ports."""
+        """Return the addresses for these ports."""
         registry = f"http://{LOOPBACK}:{ports.registry_port}/apis"
         return cls(
             kafka_bootstrap_servers=f"{LOOPBACK}:{ports.kafka_port}",
@@ -40,11 +40,13 @@ class Addresses:
         )
 
 
-def stack_variables(addresses: Addresses, ports: Ports, kept: Mapping[str, str]) -> dict[str, str]:
-    """The stack's environment: addresses, ports, and MinIO's credentials.
+def stack_variables(
+    addresses: Addresses, ports: Ports, previous: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the stack's environment: addresses, ports, and MinIO's credentials.
 
-    The credentials are taken from `kept`, a former environment of the same stack, and made up
-    where it has none.
+    The credentials are those of `previous`, an earlier environment of the same stack, or
+    generated if it has none.
     """
     return {
         "KAFKA_BOOTSTRAP_SERVERS": addresses.kafka_bootstrap_servers,
@@ -54,14 +56,14 @@ def stack_variables(addresses: Addresses, ports: Ports, kept: Mapping[str, str])
         "S3_ENDPOINT": addresses.s3_endpoint,
         "DAGSTER_URL": addresses.dagster_url,
         "AWS_REGION": addresses.aws_region,
-        "AWS_ACCESS_KEY_ID": kept.get("AWS_ACCESS_KEY_ID") or f"stack{secrets.token_hex(8)}",
-        "AWS_SECRET_ACCESS_KEY": kept.get("AWS_SECRET_ACCESS_KEY") or secrets.token_hex(24),
+        "AWS_ACCESS_KEY_ID": previous.get("AWS_ACCESS_KEY_ID") or f"stack{secrets.token_hex(8)}",
+        "AWS_SECRET_ACCESS_KEY": previous.get("AWS_SECRET_ACCESS_KEY") or secrets.token_hex(24),
         **{name: str(port) for name, port in ports.variables()},
     }
 
 
-def write_secretly(path: Path, text: str, mode: int = 0o600) -> None:
-    """Writes a file that only its owner may read, whole or not at all."""
+def write_private(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a file atomically, with permissions for its owner only."""
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -71,13 +73,13 @@ def write_secretly(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def write_stack_env(path: Path, variables: Mapping[str, str]) -> None:
-    """Writes `stack.env`, mode 0600."""
+    """Write `stack.env`, mode 0600."""
     lines = "".join(f"{name}={value}\n" for name, value in variables.items())
-    write_secretly(path, _HEADER + lines)
+    write_private(path, _HEADER + lines)
 
 
 def is_stack_env(path: Path) -> bool:
-    """Whether the file is one that a native stack wrote."""
+    """Return whether the file was written by a native stack."""
     try:
         return path.read_text().startswith(_HEADER.splitlines()[0])
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The per-user cache of everything downloaded or built; a new checkout finds it all there."""
+"""The per-user cache of everything downloaded or built, shared by all checkouts."""
 
 import fcntl
 import hashlib
@@ -17,20 +17,20 @@ _RECORD = ".complete.json"
 
 
 def cache_directory() -> Path:
-    """`MASTODON_PIPELINE_CACHE`, or `mastodon-pipeline` in `$XDG_CACHE_HOME` or `~/.cache`."""
-    if named := os.environ.get("MASTODON_PIPELINE_CACHE"):
-        return Path(named).resolve()
+    """Return `MASTODON_PIPELINE_CACHE`, else `mastodon-pipeline` in `~/.cache` (or XDG)."""
+    if configured := os.environ.get("MASTODON_PIPELINE_CACHE"):
+        return Path(configured).resolve()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base).resolve() / "mastodon-pipeline"
 
 
-def keyed(name: str, *pinned: bytes) -> str:
-    """A directory's name that changes with what is pinned: `kafka-3f2a91c04d7e`."""
-    return f"{name}-{hashlib.sha256(b''.join(pinned)).hexdigest()[:12]}"
+def versioned_name(name: str, pins: bytes) -> str:
+    """Return a directory name that changes with the pinned versions: `kafka-3f2a91c04d7e`."""
+    return f"{name}-{hashlib.sha256(pins).hexdigest()[:12]}"
 
 
-def complete(directory: Path) -> bool:
-    """Whether the directory is there with all the files and bytes it was stored with."""
+def is_complete(directory: Path) -> bool:
+    """Return whether the directory has as many files and bytes as when it was stored."""
     try:
         recorded = json.loads((directory / _RECORD).read_text())
     except (OSError, ValueError):
@@ -39,10 +39,10 @@ def complete(directory: Path) -> bool:
 
 
 def store(directory: Path, fill: Callable[[Path], None]) -> None:
-    """Fills a directory beside its place and renames it into place once it is whole.
+    """Let `fill` fill a partial directory, and rename it to `directory` once it is complete.
 
-    A process that is stopped meanwhile leaves no directory of that name, so what is there is
-    whole. Raises StackError where `fill` put nothing there, and whatever `fill` raises.
+    An interrupted process therefore leaves no directory of that name. Raises StackError if `fill`
+    wrote nothing, and whatever `fill` raises.
     """
     partial = directory.with_name(f"{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -58,34 +58,34 @@ def store(directory: Path, fill: Callable[[Path], None]) -> None:
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None], check: Check) -> Iterator[None]:
-    """Holds an exclusive lock on a file; calls `waiting` once where another process has it.
+    """Hold an exclusive lock on a file; call `waiting` once if another process holds it.
 
-    Raises KeyboardInterrupt where `check` does while it waits.
+    Raises KeyboardInterrupt if `check` does so during the wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        told = False
+        announced = False
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not told:
+                if not announced:
                     waiting()
-                told = True
+                announced = True
                 check()
                 time.sleep(0.2)
         yield
 
 
-def require_space(directory: Path, wanted: int) -> None:
-    """Raises StackError where fewer than `wanted` bytes are free around `directory`."""
-    place = next(path for path in (directory, *directory.parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    if free < wanted:
+def require_space(directory: Path, required_bytes: int) -> None:
+    """Raise StackError if the disk of `directory` has less than `required_bytes` free."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < required_bytes:
         raise StackError(
-            f"{place} has {free / 1e9:.1f} GB free, and {wanted / 1e9:.1f} GB are needed: "
-            "make room, or set MASTODON_PIPELINE_CACHE to a directory on a larger disk"
+            f"{existing} has {free / 1e9:.1f} GB free, and {required_bytes / 1e9:.1f} GB are "
+            "needed: free some space, or set MASTODON_PIPELINE_CACHE to a directory on another disk"
         )
 
 

@@ -1,9 +1,9 @@
-"""The native stack's one error."""
+"""The native stack's error."""
 
 from mastodon_pipeline.errors import PipelineError
 
 
 class StackError(PipelineError):
-    """The stack cannot start or go on; the message says what is wrong and what to do."""
+    """The stack cannot start or go on; the message says why and what to do."""
 
     exit_code = 2

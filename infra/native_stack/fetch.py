@@ -1,4 +1,4 @@
-"""Fetching all that the stack is made of, with the slow build beside the downloads."""
+"""Fetch everything that the stack consists of, with the slow build beside the downloads."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.native_stack.cache import complete, locked, require_space
+from infra.native_stack.cache import is_complete, locked, require_space
 from infra.native_stack.interruption import Check
 from infra.native_stack.maven import fetch_jars, jars_directory
 from infra.native_stack.minio import build_log, build_minio, find_minio, minio_directory
@@ -15,52 +15,51 @@ from infra.native_stack.progress import Progress, megabytes
 
 INFRA = Path(__file__).resolve().parent.parent
 POMS = tuple(INFRA / name / "pom.xml" for name in ("kafka", "connect", "registry"))
-NEEDED_BYTES = 2_500_000_000
-"""Free disk space that fetching everything asks for; most of it is MinIO's build, dropped again."""
+REQUIRED_BYTES = 2_500_000_000
+"""Free disk space required to fetch everything; most of it is MinIO's build, deleted afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """Where the programs are, all in the per-user cache."""
+    """The paths of the programs, all in the per-user cache."""
 
     kafka: Path
-    """The jars of the broker and of Kafka Connect."""
+    """The directory with the jars of the broker and of Kafka Connect."""
     plugins: Path
     """Kafka Connect's plugin path."""
     registry: Path
     """The registry, unpacked."""
     minio: Path
-    """MinIO's program."""
+    """MinIO's executable."""
 
 
 def fetch(
     cache: Path,
     say: Callable[[str], None],
     check: Check,
-    needed_bytes: int = NEEDED_BYTES,
+    required_bytes: int = REQUIRED_BYTES,
 ) -> Artifacts:
-    """Brings everything that is not in the cache yet; quick where it is all there.
+    """Fetch everything that is not in the cache yet.
 
-    Where `check` raises KeyboardInterrupt, the downloads and the build are stopped; the next call
-    continues where they stopped.
-    Raises StackError, one line, where something cannot be fetched or built.
+    If `check` raises KeyboardInterrupt, the downloads and the build are stopped, and the next call
+    continues them. Raises StackError if something cannot be fetched or built.
     """
-    if found := _cached(cache):
-        return found
+    if artifacts := _cached(cache):
+        return artifacts
     with locked(
         cache / "lock", lambda: say("waiting for another download into the same cache"), check
     ):
-        if found := _cached(cache):  # the other process brought it meanwhile
-            return found
-        require_space(cache, needed_bytes)
-        say(f"fetching what the stack is made of into {cache} (once for this user)")
+        if artifacts := _cached(cache):  # another process fetched it meanwhile
+            return artifacts
+        require_space(cache, required_bytes)
+        say(f"fetching the stack's programs into {cache} (once per user)")
         return _fetch_all(cache, say, check)
 
 
 def _cached(cache: Path) -> Artifacts | None:
     minio = find_minio(cache)
     kafka, connect, registry = (jars_directory(cache, pom) for pom in POMS)
-    if minio is None or not all(complete(one) for one in (kafka, connect, registry)):
+    if minio is None or not all(map(is_complete, (kafka, connect, registry))):
         return None
     return Artifacts(kafka / "jars", connect, registry / "jars", minio)
 
@@ -73,17 +72,17 @@ def _fetch_all(cache: Path, say: Callable[[str], None], check: Check) -> Artifac
     def jars() -> None:
         for pom in POMS:
             directory = jars_directory(cache, pom)
-            if not complete(directory):
+            if not is_complete(directory):
                 name = pom.parent.name
-                progress.begins(name, lambda: megabytes(cache / "maven-repository"))
+                progress.begin(name, lambda: megabytes(cache / "maven-repository"))
                 fetch_jars(cache, pom, stop)
-                progress.ends(name, megabytes(directory))
+                progress.end(name, megabytes(directory))
 
     def minio() -> None:
         if find_minio(cache) is None:
-            progress.begins("MinIO's build", lambda: _compiled(build_log(cache)))
+            progress.begin("MinIO's build", lambda: _compiled(build_log(cache)))
             build_minio(cache, stop)
-            progress.ends("MinIO's build", megabytes(minio_directory(cache)))
+            progress.end("MinIO's build", megabytes(minio_directory(cache)))
 
     with ThreadPoolExecutor(2) as pool:
         tasks: list[Future[None]] = [pool.submit(minio), pool.submit(jars)]
@@ -91,22 +90,22 @@ def _fetch_all(cache: Path, say: Callable[[str], None], check: Check) -> Artifac
             while wait(tasks, timeout=1, return_when=FIRST_EXCEPTION).not_done:
                 if any(task.done() and task.exception() for task in tasks):
                     break
-                progress.shows()
+                progress.show()
                 check()
         finally:
-            # On a failure or Ctrl-C: the pool's end waits until both tools are gone.
+            # After a failure or Ctrl-C, leaving the pool waits until both tools have ended.
             stop.set()
-    progress.clears()
-    for task in sorted(tasks, key=lambda task: not _failed_itself(task)):
+    progress.clear()
+    for task in sorted(tasks, key=lambda task: not _failed(task)):
         task.result()
     say(f"everything fetched after {time.monotonic() - began:.0f} s")
-    found = _cached(cache)
-    assert found is not None
-    return found
+    artifacts = _cached(cache)
+    assert artifacts is not None
+    return artifacts
 
 
-def _failed_itself(task: Future[None]) -> bool:
-    """Whether a task failed by itself, rather than being stopped because the other one did."""
+def _failed(task: Future[None]) -> bool:
+    """Return whether a task failed itself, and was not stopped because the other one failed."""
     return isinstance(task.exception(), Exception)
 
 
@@ -116,4 +115,4 @@ def _compiled(log: Path) -> str:
     except FileNotFoundError:
         return "starting"
     packages = sum(not line.startswith("go: ") for line in lines)
-    return f"{packages} packages compiled" if packages else "downloading its source"
+    return f"{packages} packages compiled" if packages else "downloading the source"

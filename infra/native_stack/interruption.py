@@ -1,8 +1,8 @@
-"""Ctrl-C at a moment of our choosing.
+"""Defer Ctrl-C to safe points.
 
-A KeyboardInterrupt can arrive inside anything, a destructor for instance, where Python prints and
-forgets it. While processes are being started that must not happen: the signal is noted, and raised
-between two steps.
+A KeyboardInterrupt can be raised anywhere, for instance inside a destructor, where Python prints
+and drops it. While processes are being started that must not happen: the signal is recorded, and
+raised between two steps.
 """
 
 import contextlib
@@ -12,37 +12,36 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 Check = Callable[[], None]
-"""Raises KeyboardInterrupt where a signal has come since."""
+"""Raises KeyboardInterrupt if a signal has arrived since."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[Check]:
-    """Notes Ctrl-C, SIGTERM and a lost terminal until the yielded function is called.
+def deferred_interrupts() -> Iterator[Check]:
+    """Defer SIGINT, SIGTERM and SIGHUP until the yielded function is called, or the block ends.
 
-    What nobody asked about is raised at the end. In a thread other than the main one signals are
-    none of our business, and nothing is changed. A signal that is ignored stays so, except for
-    Ctrl-C: shells ignore it on behalf of their background jobs.
+    Outside the main thread, where Python delivers no signals, nothing changes. Ignored signals
+    stay ignored, except SIGINT: non-interactive shells ignore it for their background jobs.
     """
-    came = threading.Event()
+    pending = threading.Event()
 
-    def note(_number: int, _frame: FrameType | None) -> None:
-        came.set()
+    def record(_number: int, _frame: FrameType | None) -> None:
+        pending.set()
 
     def check() -> None:
-        if came.is_set():
-            came.clear()
+        if pending.is_set():
+            pending.clear()
             raise KeyboardInterrupt
 
-    former = {}
+    previous = {}
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
-                former[number] = signal.signal(number, note)
+                previous[number] = signal.signal(number, record)
     try:
         yield check
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
     check()

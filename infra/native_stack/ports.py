@@ -1,4 +1,4 @@
-"""The stack's ports: which, who holds them, and how to move away."""
+"""The stack's TCP ports: how they are set, and which process uses one."""
 
 import errno
 import os
@@ -32,9 +32,9 @@ class Ports:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Ports":
-        """The ports as the environment sets them, the defaults for the rest.
+        """Read the ports from the environment, with defaults for the rest.
 
-        Raises StackError for a port that is no number from 1 to 65535, or that is named twice.
+        Raises StackError for a value that is not a number from 1 to 65535, or that is used twice.
         """
         values = {}
         for field in fields(cls):
@@ -46,46 +46,46 @@ class Ports:
         ports = cls(**values)
         if len(set(astuple(ports))) < len(fields(cls)):
             names = ", ".join(f"{name}={port}" for name, port in ports.variables())
-            raise StackError(f"two parts of the stack cannot share a port: {names}")
+            raise StackError(f"two services cannot share a port: {names}")
         return ports
 
     @classmethod
     def free(cls) -> "Ports":
-        """Ports that nobody listens on now; for tests. Another program may still take one."""
-        with ExitStack() as held:
-            sockets = [held.enter_context(socket.socket()) for _ in fields(cls)]
-            for one in sockets:
-                one.bind((LOOPBACK, 0))
-            return cls(*(one.getsockname()[1] for one in sockets))
+        """Return unused ports, for tests. Another program may still take one before we do."""
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in fields(cls)]
+            for server in sockets:
+                server.bind((LOOPBACK, 0))
+            return cls(*(server.getsockname()[1] for server in sockets))
 
     def variables(self) -> Iterator[tuple[str, int]]:
-        """Each port with the environment variable that sets it."""
+        """Yield the environment variable and the value of each port."""
         for field in fields(self):
             yield field.name.upper(), getattr(self, field.name)
 
     def variable(self, port: int) -> str:
-        """The environment variable that sets this port, or '' where it is none of ours."""
+        """Return the environment variable that sets this port, or '' if it is not one of ours."""
         return next((name for name, value in self.variables() if value == port), "")
 
 
 def in_use(port: int) -> bool:
-    """Whether somebody listens on this port of 127.0.0.1."""
-    with socket.socket() as one:
-        # As the servers do: connections that linger in TIME_WAIT do not count.
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """Return whether a process listens on this port of 127.0.0.1."""
+    with socket.socket() as server:
+        # As the real servers do: connections in TIME_WAIT do not count.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind((LOOPBACK, port))
+            server.bind((LOOPBACK, port))
         except OSError as error:
             if error.errno == errno.EACCES:
                 raise StackError(
-                    f"port {port} may not be used by you; choose one over 1023"
+                    f"port {port} needs root privileges; choose one above 1023"
                 ) from None
             return True
     return False
 
 
-def holder(port: int) -> psutil.Process | None:
-    """The process that listens on this port, or None where the system does not tell."""
+def port_owner(port: int) -> psutil.Process | None:
+    """Return the process that listens on this port, or None if the system does not reveal it."""
     try:
         for connection in psutil.net_connections("tcp"):
             listening = connection.status == psutil.CONN_LISTEN

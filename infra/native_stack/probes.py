@@ -1,14 +1,12 @@
-"""Whether a part of the stack answers. Probes are quick and raise nothing."""
+"""Readiness probes of the stack's services. Probes are quick and raise nothing."""
 
 import logging
 import socket
 from collections.abc import Callable
 
 import requests
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
-
-from infra.native_stack.errors import StackError
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 Probe = Callable[[], bool]
 
@@ -18,7 +16,7 @@ _SILENT.propagate = False
 
 
 def http_ok(url: str) -> Probe:
-    """A probe: does GET of this URL answer 200?"""
+    """Build a probe: does GET of this URL answer 200?"""
 
     def probe() -> bool:
         try:
@@ -30,7 +28,7 @@ def http_ok(url: str) -> Probe:
 
 
 def dagster_daemons_healthy(url: str) -> Probe:
-    """A probe: does Dagster's webserver say that every required daemon has a fresh heartbeat?"""
+    """Build a probe: does Dagster report a fresh heartbeat of every required daemon?"""
     query = "{instance{daemonHealth{allDaemonStatuses{required healthy}}}}"
 
     def probe() -> bool:
@@ -46,32 +44,15 @@ def dagster_daemons_healthy(url: str) -> Probe:
 
 
 def kafka_serves(host: str, port: int) -> Probe:
-    """A probe: does the broker answer for its cluster?"""
+    """Build a probe: does the broker serve metadata of its cluster?"""
 
     def probe() -> bool:
         try:
             socket.create_connection((host, port), timeout=1).close()
-            metadata = _admin(f"{host}:{port}").list_topics(timeout=2)
+            admin = AdminClient({"bootstrap.servers": f"{host}:{port}"}, logger=_SILENT)
+            metadata = admin.list_topics(timeout=2)
         except (OSError, KafkaException):
             return False
         return bool(metadata.brokers)
 
     return probe
-
-
-def ensure_topic(bootstrap_servers: str, topic: str, partitions: int = 1) -> None:
-    """Creates a Kafka topic where it is not there.
-
-    Raises StackError where the broker refuses.
-    """
-    admin = _admin(bootstrap_servers)
-    created = admin.create_topics([NewTopic(topic, partitions, 1)], request_timeout=20)
-    try:
-        created[topic].result()
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise StackError(f"Kafka did not create topic {topic}: {error}") from None
-
-
-def _admin(bootstrap_servers: str) -> AdminClient:
-    return AdminClient({"bootstrap.servers": bootstrap_servers}, logger=_SILENT)

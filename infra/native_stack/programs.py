@@ -1,4 +1,4 @@
-"""The stack's own programs: their configurations, command lines and probes."""
+"""The stack's programs: their configurations, command lines and probes."""
 
 import base64
 import os
@@ -16,20 +16,18 @@ from infra.native_stack.ports import LOOPBACK, Ports
 from infra.native_stack.probes import (
     Probe,
     dagster_daemons_healthy,
-    ensure_topic,
     http_ok,
     kafka_serves,
 )
 from infra.native_stack.program import Program
-from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
 
 REPOSITORY = INFRA.parent
 LOG4J = INFRA / "kafka" / "log4j2.properties"
 
-# One small collector thread and the quick compiler: start-up and memory count more here than
-# the last tenth of throughput.
+# A serial collector and the C1 compiler only: start-up time and memory matter more here than the
+# last tenth of throughput.
 _JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
-# Those that say nothing of a program's behaviour, only of the terminal it was started from.
+# They describe the terminal, not the program: a change of theirs is no reason for a restart.
 _TERMINAL_VARIABLES = frozenset(
     [
         *("_", "SHLVL", "PWD", "OLDPWD", "TERM", "COLORTERM", "WINDOWID", "COLUMNS", "LINES"),
@@ -41,7 +39,7 @@ _TERMINAL_VARIABLES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """All that the programs' configurations are made from."""
+    """What the programs' configurations are built from."""
 
     data: Path
     ports: Ports
@@ -52,13 +50,13 @@ class Installation:
 
 
 def probes(ports: Ports) -> dict[str, Probe]:
-    """How to see, of each program of the stack and of Dagster, whether it answers."""
+    """Return the readiness probe of each program of the stack and of Dagster."""
     addresses = Addresses.of(ports)
     return {
         "kafka": kafka_serves(LOOPBACK, ports.kafka_port),
         "minio": http_ok(f"{addresses.s3_endpoint}/minio/health/ready"),
         "registry": http_ok(f"{addresses.schema_registry_url}/subjects"),
-        # Not `/`, which answers before connectors can be put.
+        # Not `/`, which answers before connectors can be created.
         "connect": http_ok(f"{addresses.kafka_connect_url}/health"),
         "dagster-webserver": http_ok(f"{addresses.dagster_url}/server_info"),
         "dagster-daemon": dagster_daemons_healthy(addresses.dagster_url),
@@ -66,16 +64,16 @@ def probes(ports: Ports) -> dict[str, Probe]:
 
 
 def stack_programs(stack: Installation) -> list[Program]:
-    """Kafka, MinIO, the registry and Kafka Connect, with their configurations written."""
+    """Return Kafka, MinIO, the registry and Kafka Connect, and write their configurations."""
     return [_kafka(stack), _minio(stack), _registry(stack), _connect(stack)]
 
 
 def dagster_programs(
-    stack: Installation, environment: Mapping[str, str], after: tuple[str, ...]
+    stack: Installation, environment: Mapping[str, str], depends_on: tuple[str, ...]
 ) -> list[Program]:
-    """Dagster's webserver and daemon, each on its own: one's death does not take the other down.
+    """Return Dagster's webserver and daemon as separate programs, so that one survives the other.
 
-    `environment` is the stack's; the caller's own (servers, tokens) stands below it.
+    `environment` is the stack's; it overrides the caller's environment (servers, tokens).
     """
     home = stack.data / "dagster"
     home.mkdir(parents=True, exist_ok=True)
@@ -97,10 +95,10 @@ def dagster_programs(
         ready=probes(stack.ports)["dagster-webserver"],
         directory=REPOSITORY,
         environment=variables,
-        reads=(home / "dagster.yaml",),
+        config_files=(home / "dagster.yaml",),
         address=url,
         ports=(port,),
-        after=after,
+        depends_on=depends_on,
         stop_seconds=30,
     )
     daemon = Program(
@@ -109,10 +107,10 @@ def dagster_programs(
         ready=probes(stack.ports)["dagster-daemon"],
         directory=REPOSITORY,
         environment=variables,
-        reads=(home / "dagster.yaml",),
-        # Both would make Dagster's tables in a new home, and one fail at the other's.
-        after=(*after, webserver.name),
-        # Its runs get the signal too: a listener hands over what it holds, then ends.
+        config_files=(home / "dagster.yaml",),
+        # Both create Dagster's tables in a new home, and started at once one of them would fail.
+        depends_on=(*depends_on, webserver.name),
+        # Its runs get the signal too: listeners flush their records before they end.
         stop_seconds=60,
     )
     return [webserver, daemon]
@@ -142,24 +140,23 @@ def _kafka(stack: Installation) -> Program:
         },
     )
     classes = ("-cp", f"{stack.artifacts.kafka}/*")
-    identity = directory / "cluster-id"
-    if not identity.exists():
-        identity.write_text(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+    cluster_id = directory / "cluster-id"
+    if not cluster_id.exists():
+        cluster_id.write_text(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
     format_storage = _java(
         *(*classes, "kafka.tools.StorageTool", "format", "--ignore-formatted"),
-        # One word: an id may begin with a dash, which alone would pass for an option.
-        *(f"--cluster-id={identity.read_text().strip()}", "-c", str(properties)),
+        # With `=`: an id may begin with a dash, and would be parsed as an option.
+        *(f"--cluster-id={cluster_id.read_text().strip()}", "-c", str(properties)),
     )
     return Program(
         name="kafka",
         command=_java("-Xms96m", "-Xmx256m", *classes, "kafka.Kafka", str(properties)),
-        first=(directory / "log" / "meta.properties", format_storage),
+        initialize=(directory / "log" / "meta.properties", format_storage),
         ready=probes(ports)["kafka"],
         directory=directory,
-        reads=(properties, LOG4J),
+        config_files=(properties, LOG4J),
         address=stack.addresses.kafka_bootstrap_servers,
         ports=(ports.kafka_port, ports.kafka_controller_port),
-        prepare=lambda: ensure_topic(stack.addresses.kafka_bootstrap_servers, CONTROL_TOPIC),
         stop_seconds=30,
     )
 
@@ -180,7 +177,7 @@ def _minio(stack: Installation) -> Program:
         environment={
             "MINIO_ROOT_USER": stack.access_key,
             "MINIO_ROOT_PASSWORD": stack.secret_key,
-            # It neither looks for updates nor reports itself.
+            # No update checks, no telemetry.
             "MINIO_UPDATE": "off",
             "MINIO_CALLHOME_ENABLE": "off",
         },
@@ -203,12 +200,12 @@ def _registry(stack: Installation) -> Program:
         directory=directory,
         environment={
             **read_variables(INFRA / "registry" / "registry.env"),
-            # Without the delay of half a second in which a killed registry would lose a schema
-            # that listeners already write with.
+            # H2 delays writes by half a second by default; a registry killed in that time would
+            # lose a schema that listeners already write with.
             "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{directory}/registry;WRITE_DELAY=0",
             "QUARKUS_HTTP_HOST": LOOPBACK,
             "QUARKUS_HTTP_PORT": str(ports.registry_port),
-            # Unset, it would listen on MinIO's port of every network interface.
+            # The default is port 9000, MinIO's, on every network interface.
             "QUARKUS_MANAGEMENT_HOST": LOOPBACK,
             "QUARKUS_MANAGEMENT_PORT": str(ports.registry_management_port),
         },
@@ -237,31 +234,31 @@ def _connect(stack: Installation) -> Program:
         ),
         ready=probes(stack.ports)["connect"],
         directory=directory,
-        # The sink finds these by itself, so no connector's config holds a secret.
+        # The sink reads these from the environment, so no connector config holds a secret.
         environment={
             "AWS_ACCESS_KEY_ID": stack.access_key,
             "AWS_SECRET_ACCESS_KEY": stack.secret_key,
             "AWS_REGION": stack.addresses.aws_region,
         },
-        reads=(properties, LOG4J),
+        config_files=(properties, LOG4J),
         address=stack.addresses.kafka_connect_url,
         ports=(stack.ports.connect_port,),
-        # It reads schemas and writes objects from its first second on.
-        after=("kafka", "minio", "registry"),
+        # It reads schemas and writes objects as soon as it runs.
+        depends_on=("kafka", "minio", "registry"),
         stop_seconds=30,
     )
 
 
-def write_properties(shared: Path, written: Path, own: Mapping[str, str]) -> Path:
-    """A Java properties file: the shared one, and below it, where they win, our own lines."""
-    written.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(f"{name}={value}\n" for name, value in own.items())
-    written.write_text(f"{shared.read_text()}\n# Of this machine:\n{lines}")
-    return written
+def write_properties(shared: Path, target: Path, overrides: Mapping[str, str]) -> Path:
+    """Write a Java properties file: the shared file, then the overrides (the last value wins)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"{name}={value}\n" for name, value in overrides.items())
+    target.write_text(f"{shared.read_text()}\n# This machine:\n{lines}")
+    return target
 
 
 def read_variables(file: Path) -> dict[str, str]:
-    """The variables of an env file, as container engines read it: NAME=value, no quotes."""
+    """Parse an env file as container engines do: NAME=value, quotes are part of the value."""
     lines = (line.strip() for line in file.read_text().splitlines())
     pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
     return {name: value for name, _, value in pairs}

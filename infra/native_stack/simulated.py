@@ -1,11 +1,11 @@
-"""Whether a data directory holds a demo's simulated toots, which never stand beside real ones."""
+"""Tell a demo's data directory from one with real toots: the two must never be mixed."""
 
 from pathlib import Path
 
 SIMULATED_MARK = "simulated-toots"
-"""A file of this name in the data directory says so."""
+"""The name of the file that marks a demo's data directory."""
 
 
 def is_simulated(data: Path) -> bool:
-    """Whether the toots in this data directory were made up by a demo."""
+    """Return whether this data directory holds a demo's simulated toots."""
     return (data / SIMULATED_MARK).exists()

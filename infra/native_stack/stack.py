@@ -1,4 +1,4 @@
-"""The native stack: everything beside the pipeline, started in order, watched, stopped cleanly."""
+"""The native stack: the pipeline's services, started in order, watched, and stopped cleanly."""
 
 import contextlib
 import os
@@ -22,8 +22,8 @@ from infra.native_stack.addresses import (
 from infra.native_stack.cache import cache_directory, locked
 from infra.native_stack.errors import StackError
 from infra.native_stack.fetch import fetch
-from infra.native_stack.interruption import Check, deferred
-from infra.native_stack.ports import Ports, holder, in_use
+from infra.native_stack.interruption import Check, deferred_interrupts
+from infra.native_stack.ports import Ports, in_use, port_owner
 from infra.native_stack.processes import (
     end_processes,
     marked_processes,
@@ -51,7 +51,7 @@ class ProgramStatus:
 
     name: str
     state: str
-    """`ready`, or supervisord's word for it; `not answering` where it runs but its probe fails."""
+    """`ready`, `not answering` if it runs but its probe fails, else supervisord's state."""
     pid: int
     memory_bytes: int
     """Resident memory of the program and all its children."""
@@ -60,11 +60,11 @@ class ProgramStatus:
 
 
 class Stack:
-    """The native stack of one data directory.
+    """The native stack of a data directory.
 
-    Everything that must survive is in that directory: Kafka's log, MinIO's objects, the registry's
-    schemas, the Iceberg catalog, Dagster's history, the credentials. `down` keeps it all; `clean`
-    wipes it.
+    The directory holds everything that must survive: Kafka's log, MinIO's objects, the registry's
+    schemas, the Iceberg catalog, Dagster's history, the credentials. `down` keeps it, `clean`
+    deletes it.
     """
 
     def __init__(
@@ -74,16 +74,15 @@ class Stack:
         cache: Path | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
-        """By default as the environment says: data directory, ports and cache.
+        """Set up a stack; data directory, ports and cache default to the environment's.
 
-        A stack that is running keeps the ports it was started with. Raises StackError for ports
-        that cannot be.
+        A running stack keeps the ports it was started with. Raises StackError for invalid ports.
         """
         self.data = data or data_directory()
         self.env_file = self.data / "stack.env"
         self.supervisor = Supervisor(self.data)
         if ports is None:
-            environment = self._kept() if self.supervisor.running() else os.environ
+            environment = self._saved_variables() if self.supervisor.running() else os.environ
             ports = Ports.from_environment(environment)
         self.ports = ports
         self.addresses = Addresses.of(ports)
@@ -92,29 +91,32 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the pipeline needs to reach this stack, credentials included: `stack.env`'s values,
-        and the data directory. Empty before the first start."""
-        kept = self._kept()
-        return {**kept, "MASTODON_PIPELINE_DATA": str(self.data)} if kept else {}
+        """What the pipeline needs to reach this stack: the data directory, and `stack.env` with the
+        credentials. Empty before the first start."""
+        saved = self._saved_variables()
+        return {**saved, "MASTODON_PIPELINE_DATA": str(self.data)} if saved else {}
 
     def fetch(self) -> None:
-        """Brings all that the stack is made of; see `fetch.fetch`."""
-        with deferred() as check:
+        """Fetch everything that the stack consists of; see `fetch.fetch`."""
+        with deferred_interrupts() as check:
             fetch(self.cache, self._say, check)
 
     def up(
         self, with_dagster: bool = False, extra: Sequence[Program] = (), restart: bool = False
     ) -> None:
-        """Starts what is not running yet, in order, and returns when all of it is ready.
+        """Start what is not running yet, in order, and return when everything is ready.
 
-        Does nothing for a program that runs already, unless its configuration or environment has
-        changed, or `restart` is set: then it is restarted. `extra` programs start as soon as those
-        in their `after` are ready; Dagster comes after all of them.
+        A program that runs already is left alone, unless its configuration or environment has
+        changed, or `restart` is set: then it is restarted. `extra` programs start once those that
+        they depend on are ready; Dagster starts last.
 
-        When it fails or is interrupted (Ctrl-C, SIGTERM, SIGHUP: KeyboardInterrupt), it stops
-        again what it started. Raises StackError.
+        If the start fails or is interrupted, what it started is stopped again.
+
+        Raises:
+            StackError: a program cannot be fetched or started.
+            KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP.
         """
-        with deferred() as check:
+        with deferred_interrupts() as check:
             self._up(with_dagster, extra, restart, check)
 
     def _up(
@@ -122,9 +124,9 @@ class Stack:
     ) -> None:
         artifacts = fetch(self.cache, self._say, check)
         self._prepare_data()
-        waits = "waiting for another `up` of the same stack"
-        with locked(self.data / "up.lock", lambda: self._say(waits), check):
-            variables = stack_variables(self.addresses, self.ports, self._kept())
+        waiting = "waiting for another `up` of the same stack"
+        with locked(self.data / "up.lock", lambda: self._say(waiting), check):
+            variables = stack_variables(self.addresses, self.ports, self._saved_variables())
             write_stack_env(self.env_file, variables)
             stack = Installation(
                 data=self.data,
@@ -136,21 +138,21 @@ class Stack:
             )
             programs = [*stack_programs(stack), *extra]
             if with_dagster:
-                after = tuple(program.name for program in programs)
-                programs += dagster_programs(stack, self.environment, after)
+                names = tuple(program.name for program in programs)
+                programs += dagster_programs(stack, self.environment, depends_on=names)
             self._start(programs, restart, check)
 
     def down(self) -> None:
-        """Stops everything in the reverse of its starting order; the data stays.
+        """Stop everything in reverse start order; the data stays.
 
-        Also ends what a killed process manager left behind.
+        Also ends processes that a killed process manager left behind.
         """
         if not self.supervisor.running() and not marked_processes(self.data):
             self._say("the stack is not running")
             return
         began = time.monotonic()
         names = [process.name for process in self.supervisor.processes()]
-        with _undisturbed():
+        with _ignoring_sigint():
             for name in reversed(names):
                 self.supervisor.stop(name)
                 self._say(f"  {name} stopped")
@@ -158,105 +160,109 @@ class Stack:
         self._say(f"the stack is down after {time.monotonic() - began:.0f} s; its data stays")
 
     def status(self) -> list[ProgramStatus]:
-        """Every program the stack was started with; empty where it is not running."""
+        """Return the status of every program; empty if the stack is not running."""
         return [self._status_of(process) for process in self.supervisor.processes()]
 
-    def left_behind(self) -> int:
-        """How many processes of this stack run although its process manager is gone."""
+    def count_orphans(self) -> int:
+        """Count the processes of this stack that run although its process manager is gone."""
         return 0 if self.supervisor.running() else len(marked_processes(self.data))
 
     def memory_bytes(self) -> int:
-        """Resident memory of everything the stack started, process manager included."""
+        """Return the resident memory of all the stack's processes, process manager included."""
         return sum(memory_bytes(process) for process in marked_processes(self.data))
 
     def clean(self) -> None:
-        """Stops the stack and removes its data directory.
+        """Stop the stack and delete its data directory.
 
-        Raises StackError for a directory that no native stack made.
+        Raises StackError for a directory that was not made by a native stack.
         """
         if not self.data.exists():
             self._say(f"there is nothing in {self.data}")
             return
         if not is_stack_env(self.env_file):
             raise StackError(
-                f"{self.data} holds no stack.env of a native stack, so it is not ours to wipe; "
-                "remove it yourself if it should go"
+                f"{self.data} holds no stack.env of a native stack, so it is not deleted: "
+                "remove it yourself if you want to"
             )
         self.down()
         shutil.rmtree(self.data)
-        self._say(f"wiped {self.data}: toots, tables, schemas, Dagster's history, credentials")
+        self._say(f"deleted {self.data}: toots, tables, schemas, Dagster's history, credentials")
 
     def _start(self, programs: list[Program], restart: bool, check: Check) -> None:
         began = time.monotonic()
-        fresh = not self.supervisor.running()
+        launch = not self.supervisor.running()
         before = {process.name for process in self.supervisor.processes()}
-        if fresh:
-            if count := end_processes(self.data, patience=10):
+        if launch:
+            if count := end_processes(self.data, timeout_seconds=10):
                 self._say(f"ended {count} processes that a killed process manager left behind")
             self._require_free_ports(programs)
         try:
-            if fresh:
-                self.supervisor.start()
-            unchanged = self.supervisor.knows(programs)
+            if launch:
+                self.supervisor.launch()
+            unchanged = self.supervisor.configure(programs)
             states = {process.name: process.state for process in self.supervisor.processes()}
             if restart:
                 unchanged.clear()
-            todo = [p for p in programs if p.name not in unchanged or states[p.name] != "RUNNING"]
-            for program in reversed(todo):
+            to_start = [
+                program
+                for program in programs
+                if program.name not in unchanged or states[program.name] != "RUNNING"
+            ]
+            for program in reversed(to_start):
                 self.supervisor.stop(program.name)
-            self._require_free_ports(todo)
-            start_in_order(self.supervisor, programs, {p.name for p in todo}, self._say, check)
+            self._require_free_ports(to_start)
+            names = {program.name for program in to_start}
+            start_in_order(self.supervisor, programs, names, self._say, check)
         except BaseException:
             self._say("stopping what was started")
-            with _undisturbed():
-                if fresh:
+            with _ignoring_sigint():
+                if launch:
                     for program in reversed(programs):
                         self.supervisor.stop(program.name)
                     self.supervisor.shutdown()
                 else:
                     for program in reversed(programs):
                         if program.name not in before:
-                            self.supervisor.forgets(program.name)
+                            self.supervisor.remove(program.name)
             raise
-        if todo:
+        if to_start:
             self._say(f"all ready after {time.monotonic() - began:.1f} s")
         else:
-            self._say("the stack is running already")
+            self._say("the stack is already running")
 
     def _require_free_ports(self, programs: Sequence[Program]) -> None:
         for program in programs:
             for port in program.ports:
                 if in_use(port):
-                    raise StackError(self._taken(program, port))
+                    raise StackError(self._port_conflict(program, port))
 
-    def _taken(self, program: Program, port: int) -> str:
+    def _port_conflict(self, program: Program, port: int) -> str:
         variable = self.ports.variable(port)
-        way_out = f"set {variable} to a free one" if variable else "stop that"
-        held = holder(port)
-        if held is None:
-            return f"port {port}, which {program.name} needs, is in use: {way_out}"
-        if (other := stack_of(held)) is not None:
-            return (
-                f"port {port}, which {program.name} needs, belongs to the stack of {other}: "
-                f"stop that one there (make down), or {way_out}"
-            )
-        with contextlib.suppress(psutil.Error):
-            name = f"{held.name()} (process {held.pid})"
-            return f"port {port}, which {program.name} needs, is in use by {name}: {way_out}"
-        return f"port {port}, which {program.name} needs, is in use: {way_out}"
+        fix = f"set {variable} to a free port" if variable else "stop the program that uses it"
+        owner = port_owner(port)
+        by = ""
+        if owner is not None:
+            if (other := stack_of(owner)) is not None:
+                return (
+                    f"port {port}, which {program.name} needs, is in use by the stack of {other}: "
+                    f"stop it there (make down), or {fix}"
+                )
+            with contextlib.suppress(psutil.Error):
+                by = f" by {owner.name()} (process {owner.pid})"
+        return f"port {port}, which {program.name} needs, is in use{by}: {fix}"
 
     def _prepare_data(self) -> None:
         try:
             self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # The SQLite catalog's directory: SQLite makes files, not directories.
+            # SQLite creates the catalog's file, but not its directory.
             (self.data / "lake").mkdir(exist_ok=True)
         except OSError as error:
             raise StackError(
-                f"the data directory {self.data} cannot be made ({error.strerror}): "
-                "set MASTODON_PIPELINE_DATA to a place of yours"
+                f"the data directory {self.data} cannot be created ({error.strerror}): "
+                "set MASTODON_PIPELINE_DATA to another"
             ) from None
 
-    def _kept(self) -> dict[str, str]:
+    def _saved_variables(self) -> dict[str, str]:
         values = dotenv_values(self.env_file, interpolate=False) if self.env_file.exists() else {}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -280,13 +286,13 @@ class Stack:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C does not interrupt the stopping that the first one asked for."""
+def _ignoring_sigint() -> Iterator[None]:
+    """Keep a second Ctrl-C from interrupting the shutdown that the first one started."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        signal.signal(signal.SIGINT, previous)

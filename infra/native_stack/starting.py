@@ -1,4 +1,4 @@
-"""Starting programs in the order of what they need, and waiting until each answers."""
+"""Start programs in the order of their dependencies, and wait until each is ready."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ _LAST_LINES = 8
 
 
 @dataclass(slots=True)
-class _Starting:
+class _Start:
     program: Program
     began: float
     pid: int = 0
@@ -22,40 +22,42 @@ class _Starting:
 def start_in_order(
     supervisor: Supervisor,
     programs: Sequence[Program],
-    todo: set[str],
+    to_start: set[str],
     say: Callable[[str], None],
     check: Check,
 ) -> None:
-    """Starts the programs named in `todo`, each once all that it comes after are ready.
+    """Start the programs named in `to_start`, and return when all `programs` are ready.
 
-    Returns when every one of `programs` is ready. Raises StackError, with the end of its log,
-    where a program dies or is not ready in its time, and KeyboardInterrupt where `check` does.
+    A program starts once those that it depends on are ready.
+
+    Raises:
+        StackError: a program died or was not ready in time; the message ends with its log.
+        KeyboardInterrupt: `check` raised it.
     """
     began = time.monotonic()
-    waiting = [program for program in programs if program.name in todo]
-    # What runs already is waited for as well: it may be in the middle of its own start.
-    starting = [_Starting(program, began) for program in programs if program.name not in todo]
+    waiting = [program for program in programs if program.name in to_start]
+    # Wait for those that run already, too: they may still be starting.
+    starting = [_Start(program, began) for program in programs if program.name not in to_start]
     ready: set[str] = set()
     while waiting or starting:
-        for program in [one for one in waiting if _may_start(one, ready, programs)]:
+        for program in [program for program in waiting if _may_start(program, ready, programs)]:
             waiting.remove(program)
-            supervisor.begin(program.name)
-            starting.append(_Starting(program, time.monotonic()))
-        states = {process.name: process for process in supervisor.processes()}
-        for one in list(starting):
-            name = one.program.name
-            _require_alive(supervisor, one, states[name])
-            if states[name].state in ("STARTING", "RUNNING") and one.program.ready():
-                one.program.prepare()
-                starting.remove(one)
+            supervisor.start(program.name)
+            starting.append(_Start(program, time.monotonic()))
+        processes = {process.name: process for process in supervisor.processes()}
+        for start in list(starting):
+            program, name = start.program, start.program.name
+            _require_alive(supervisor, start, processes[name])
+            seconds = time.monotonic() - start.began
+            if processes[name].state in ("STARTING", "RUNNING") and program.ready():
+                starting.remove(start)
                 ready.add(name)
-                if name in todo:
-                    took = time.monotonic() - one.began
-                    address = f", {one.program.address}" if one.program.address else ""
-                    say(f"  {name} ready after {took:.1f} s{address}")
-            elif time.monotonic() - one.began > one.program.start_seconds:
+                if name in to_start:
+                    address = f", {program.address}" if program.address else ""
+                    say(f"  {name} ready after {seconds:.1f} s{address}")
+            elif seconds > program.start_seconds:
                 raise StackError(
-                    f"{name} runs but was not ready within {one.program.start_seconds:.0f} s\n"
+                    f"{name} runs but was not ready within {program.start_seconds:.0f} s\n"
                     + _log_end(supervisor, name)
                 )
         time.sleep(0.1)
@@ -63,18 +65,17 @@ def start_in_order(
 
 
 def _may_start(program: Program, ready: set[str], programs: Sequence[Program]) -> bool:
-    names = {one.name for one in programs}
-    return all(name in ready for name in program.after if name in names)
+    names = {program.name for program in programs}
+    return all(name in ready for name in program.depends_on if name in names)
 
 
-def _require_alive(supervisor: Supervisor, one: _Starting, process: Process) -> None:
-    one.pid = one.pid or process.pid
-    restarted = process.pid and process.pid != one.pid
+def _require_alive(supervisor: Supervisor, start: _Start, process: Process) -> None:
+    start.pid = start.pid or process.pid
+    restarted = process.pid and process.pid != start.pid
     if restarted or process.state in ("BACKOFF", "FATAL", "EXITED", "STOPPED", "UNKNOWN"):
-        raise StackError(
-            f"{one.program.name} died at its start{f': {process.problem}' * bool(process.problem)}"
-            f"\n{_log_end(supervisor, one.program.name)}"
-        )
+        problem = f": {process.problem}" if process.problem else ""
+        name = start.program.name
+        raise StackError(f"{name} died while starting{problem}\n{_log_end(supervisor, name)}")
 
 
 def _log_end(supervisor: Supervisor, name: str) -> str:
@@ -83,4 +84,4 @@ def _log_end(supervisor: Supervisor, name: str) -> str:
         lines = log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
     except OSError:
         lines = []
-    return "".join(f"    {line[:200]}\n" for line in lines) + f"  the whole log: {log}"
+    return "".join(f"    {line[:200]}\n" for line in lines) + f"  full log: {log}"

@@ -1,4 +1,4 @@
-"""Running a build tool so that nothing of it outlives us, whatever interrupts us."""
+"""Run a build tool so that it and its children never outlive us, even if we are interrupted."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ _OFFLINE = (
 
 
 class Interrupted(BaseException):
-    """A build was told to stop because another one failed or a person pressed Ctrl-C."""
+    """A build was stopped because another one failed or the user pressed Ctrl-C."""
 
 
 def run_tool(
@@ -35,9 +35,11 @@ def run_tool(
     log: Path,
     stop: threading.Event,
 ) -> None:
-    """Runs a tool to its end, with its output in `log`; `stop` ends it and all its children.
+    """Run a tool to its end, with its output in `log`; setting `stop` ends it and its children.
 
-    Raises Interrupted when stopped, and StackError, one line, when the tool fails.
+    Raises:
+        Interrupted: `stop` was set.
+        StackError: the tool failed; the message is one line.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -63,22 +65,22 @@ def run_tool(
             _end_group(process)
             raise
     if status != 0:
-        raise StackError(explain(what, log))
+        raise StackError(failure_message(what, log))
 
 
-def explain(what: str, log: Path) -> str:
-    """One line for a person, from the log of a tool that failed."""
+def failure_message(what: str, log: Path) -> str:
+    """Summarize the log of a failed tool in one line that says what to do."""
     text = log.read_text(errors="replace")
     if "No space left on device" in text or "no space left on device" in text:
-        return f"the disk is full: {what} could not be written (see {log}); make room, run it again"
+        return f"the disk is full: {what} could not be written; free some space (see {log})"
     if any(sign in text for sign in _OFFLINE):
         return (
-            f"{what} could not be fetched: is there a network? Running it again continues where "
-            f"it stopped (see {log})"
+            f"{what} could not be fetched: check the network, and run it again to continue "
+            f"(see {log})"
         )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "ERROR" in line or "error" in line] or lines[-1:]
-    return f"{what} failed: {telling[0][:200] if telling else 'it said nothing'} (see {log})"
+    errors = [line for line in lines if "ERROR" in line or "error" in line] or lines[-1:]
+    return f"{what} failed: {errors[0][:200] if errors else 'it printed nothing'} (see {log})"
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -1,8 +1,8 @@
-"""supervisord (the `supervisor` package) as the keeper of the stack's processes.
+"""supervisord (the `supervisor` package) as the process manager of the stack.
 
-It runs in a session of its own, is reached over a Unix socket that only its owner may open, and
-restarts what dies. One script a program, readable by its owner alone, carries the program's
-environment, so that no secret stands in supervisord's configuration or on a command line.
+It runs in a separate session, is controlled over a Unix socket that only its owner may open, and
+restarts programs that die. Each program is started by a script, readable by its owner only, that
+sets its environment: so no secret is in supervisord's configuration or on a command line.
 """
 
 import configparser
@@ -23,33 +23,33 @@ from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
 
-from infra.native_stack.addresses import write_secretly
+from infra.native_stack.addresses import write_private
 from infra.native_stack.errors import StackError
 from infra.native_stack.processes import MARKER, end_processes
 from infra.native_stack.program import Program
 
-# What every program gets of the caller's environment; the rest comes with the program.
+# Environment variables that every program inherits from the caller; the rest is the program's.
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR")
-# A Unix socket's path fits in 108 bytes.
-_LONGEST_SOCKET = 100
+# The path of a Unix socket is at most 108 bytes long.
+_MAX_SOCKET_PATH_BYTES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What supervisord says of a program."""
+    """A program's state as supervisord reports it."""
 
     name: str
     state: str
     """STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED or FATAL."""
     pid: int
-    """0 where it does not run."""
+    """0 if it does not run."""
     problem: str
     """Why it could not be started, or ''."""
     address: str
 
 
 class Supervisor:
-    """The supervisord of one data directory, running or not."""
+    """The supervisord of a data directory, running or not."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -60,33 +60,35 @@ class Supervisor:
         self._process: subprocess.Popen[bytes] | None = None
 
     def log_of(self, name: str) -> Path:
-        """A program's log: its standard output and error, rotated."""
+        """Return the path of a program's log: its standard output and error, rotated."""
         return self.logs / f"{name}.log"
 
     def running(self) -> bool:
-        """Whether it answers."""
+        """Return whether supervisord answers."""
         try:
             return bool(self._call("getState"))
         except (OSError, Fault):
             return False
 
-    def start(self) -> None:
-        """Starts it with no programs and waits until it answers.
+    def launch(self) -> None:
+        """Launch supervisord without programs, and wait until it answers.
 
-        Raises StackError where it does not within 15 s.
+        Raises StackError if it does not within 15 s.
         """
         programs = self.directory / "programs"
         for directory in (self.directory, programs, self.logs):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in [*programs.iterdir(), self.directory / "order.json"]:
-            left.unlink(missing_ok=True)
-        place = self.socket.parent
-        place.mkdir(mode=0o700, exist_ok=True)
-        if place.stat().st_uid != os.getuid():
-            raise StackError(f"{place} is somebody else's: set TMPDIR to a directory of yours")
+        for stale in [*programs.iterdir(), self.directory / "order.json"]:
+            stale.unlink(missing_ok=True)
+        socket_directory = self.socket.parent
+        socket_directory.mkdir(mode=0o700, exist_ok=True)
+        if socket_directory.stat().st_uid != os.getuid():
+            raise StackError(
+                f"{socket_directory} belongs to another user: set TMPDIR to a directory of yours"
+            )
         self.socket.unlink(missing_ok=True)
         configuration = self.directory / "supervisord.conf"
-        write_secretly(configuration, self._configuration())
+        write_private(configuration, self._configuration())
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment[MARKER] = str(self.data)
         with (self.logs / "supervisord.out").open("wb") as output:
@@ -102,24 +104,23 @@ class Supervisor:
         deadline = time.monotonic() + 15
         while not self.running():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                said = (self.logs / "supervisord.out").read_text(errors="replace").strip()
-                last = said.splitlines()[-1] if said else "it said nothing"
-                raise StackError(f"the process manager did not start: {last} (see {self.log})")
+                output_text = (self.logs / "supervisord.out").read_text(errors="replace").strip()
+                reason = output_text.splitlines()[-1] if output_text else "it printed nothing"
+                raise StackError(f"the process manager did not start: {reason} (see {self.log})")
             time.sleep(0.05)
 
-    def knows(self, programs: Iterable[Program]) -> set[str]:
-        """Writes the programs' scripts, and takes them into supervisord, none started yet.
+    def configure(self, programs: Iterable[Program]) -> set[str]:
+        """Add the programs to supervisord without starting them; return the unchanged ones' names.
 
-        A program that changed since is stopped and replaced. Returns the names of those that
-        were there already, unchanged.
+        A program that has changed since it was added is stopped and replaced.
         """
-        known = {process.name for process in self.processes()}
-        # Not the order that supervisord keeps (by name): what is started last is stopped first.
+        configured = {process.name for process in self.processes()}
+        # supervisord sorts by name; we need the start order, to stop in the reverse of it.
         order = self._order() | {program.name: program.address for program in programs}
-        write_secretly(self.directory / "order.json", json.dumps(order))
+        write_private(self.directory / "order.json", json.dumps(order))
         unchanged = set()
         for program in programs:
-            if not self._write(program) and program.name in known:
+            if not self._write(program) and program.name in configured:
                 unchanged.add(program.name)
         (_added, changed, _removed), *_ = self._call("reloadConfig")
         for name in changed:
@@ -127,20 +128,20 @@ class Supervisor:
             self._call("removeProcessGroup", name)
         for program in programs:
             if program.name not in unchanged:
-                with contextlib.suppress(Fault):  # ALREADY_ADDED: only its script changed
+                with contextlib.suppress(Fault):  # ALREADY_ADDED: only its script has changed
                     self._call("addProcessGroup", program.name)
         return unchanged
 
-    def forgets(self, name: str) -> None:
-        """Stops a program and takes it out."""
+    def remove(self, name: str) -> None:
+        """Stop a program and remove it from supervisord."""
         self.stop(name)
         with contextlib.suppress(Fault):
             self._call("removeProcessGroup", name)
         for path in (self.directory / "programs").glob(f"{name}.*"):
             path.unlink()
 
-    def begin(self, name: str) -> None:
-        """Starts a program and does not wait."""
+    def start(self, name: str) -> None:
+        """Start a program without waiting for it."""
         try:
             self._call("startProcess", name, False)
         except Fault as fault:
@@ -148,35 +149,35 @@ class Supervisor:
                 raise StackError(f"{name} cannot be started: {fault.faultString}") from None
 
     def stop(self, name: str) -> None:
-        """Stops a program and waits until it is gone, killed if it takes too long."""
+        """Stop a program and wait until it has ended; it is killed if it takes too long."""
         with contextlib.suppress(Fault, OSError):  # NOT_RUNNING, or supervisord does not run
             self._call("stopProcess", name, True)
 
     def processes(self) -> list[Process]:
-        """All programs, in the order they are started in; empty where supervisord does not run."""
+        """List all programs in start order; empty if supervisord does not run."""
         try:
-            answer = self._call("getAllProcessInfo")
+            rows = self._call("getAllProcessInfo")
         except (OSError, Fault):
             return []
         order = self._order()
-        found = [
+        processes = [
             Process(
-                name=one["name"],
-                state=one["statename"],
-                pid=one["pid"],
-                problem=one["spawnerr"],
-                address=order.get(one["name"], ""),
+                name=row["name"],
+                state=row["statename"],
+                pid=row["pid"],
+                problem=row["spawnerr"],
+                address=order.get(row["name"], ""),
             )
-            for one in answer
+            for row in rows
         ]
-        return sorted(found, key=lambda process: [*order, process.name].index(process.name))
+        return sorted(processes, key=lambda process: [*order, process.name].index(process.name))
 
     def shutdown(self) -> None:
-        """Stops supervisord and whatever still runs under it."""
+        """Stop supervisord and everything that still runs under it."""
         try:
             self._call("shutdown")
         except (OSError, Fault):
-            if self._process is not None:  # interrupted before it could listen
+            if self._process is not None:  # interrupted before its socket was open
                 self._process.terminate()
         deadline = time.monotonic() + 90
         while self.running() and time.monotonic() < deadline:
@@ -184,10 +185,10 @@ class Supervisor:
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=10)
-        end_processes(self.data, patience=10)
+        end_processes(self.data, timeout_seconds=10)
         self.socket.unlink(missing_ok=True)
         if self.socket.parent != self.directory:
-            with contextlib.suppress(OSError):  # another stack's socket is there too
+            with contextlib.suppress(OSError):  # it also holds another stack's socket
                 self.socket.parent.rmdir()
 
     def _call(self, method: str, *arguments: str | bool) -> Any:
@@ -196,28 +197,28 @@ class Supervisor:
             return getattr(server.supervisor, method)(*arguments)
 
     def _order(self) -> dict[str, str]:
-        """The programs' addresses by their names, in starting order."""
+        """Return each program's address by its name, in start order."""
         try:
             return dict(json.loads((self.directory / "order.json").read_text()))
         except FileNotFoundError:
             return {}
 
     def _write(self, program: Program) -> bool:
-        """Whether the program is new or has changed."""
+        """Write a program's script and configuration; return whether the script has changed."""
         programs = self.directory / "programs"
         script = programs / f"{program.name}.sh"
         text = program.script()
         changed = not script.exists() or script.read_text() != text
-        write_secretly(script, text, mode=0o700)
+        write_private(script, text, mode=0o700)
         section = configparser.ConfigParser(interpolation=None)
         section[f"program:{program.name}"] = {
             "command": _quoted("/bin/sh", str(script)),
-            # supervisord sees by this that the script has changed.
+            # A changed script changes the configuration, so supervisord notices it.
             "environment": f'SCRIPT_SHA256="{hashlib.sha256(text.encode()).hexdigest()}"',
             "autostart": "false",
             "autorestart": "true",
             "startsecs": "1",
-            # With a pause that grows by a second each time: about 3.5 minutes, then FATAL.
+            # The pause grows by a second each time: about 3.5 minutes, then FATAL.
             "startretries": "20",
             "stopwaitsecs": str(program.stop_seconds),
             "stopasgroup": "true",
@@ -256,11 +257,10 @@ files={_escaped(str(self.directory / "programs"))}/*.conf
 
 def _socket_path(directory: Path) -> Path:
     path = directory / "supervisor.sock"
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET:
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES:
         return path
     short = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    place = Path(tempfile.gettempdir()) / f"mastodon-pipeline-{os.getuid()}"
-    return place / f"{short}.sock"
+    return Path(tempfile.gettempdir()) / f"mastodon-pipeline-{os.getuid()}" / f"{short}.sock"
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A native stack for the time of a test or a measurement."""
+"""A native stack for the duration of a test or a benchmark."""
 
 import os
 import shutil
@@ -13,14 +13,14 @@ from infra.native_stack.stack import Stack
 
 @contextmanager
 def temporary_stack(say: Callable[[str], None] = print) -> Iterator[Stack]:
-    """A whole native stack of the caller's own, without Dagster, and the environment set to it.
+    """Run a separate native stack, without Dagster, and point the environment at it.
 
-    It has free ports and a temporary data directory, so a stack on the default ports is not
-    disturbed. Both are gone afterwards, however the body ended; the environment is as it was.
-    `say` is told what is being done. Raises StackError where it cannot start.
+    It uses free ports and a temporary data directory, so it does not disturb a stack on the default
+    ports. Afterwards the stack and its data are removed and the environment is restored, even if
+    the block raised. `say` prints progress. Raises StackError if the stack cannot start.
     """
     data = Path(tempfile.mkdtemp(prefix="mastodon-stack-"))
-    former = dict(os.environ)
+    previous = dict(os.environ)
     stack = Stack(data=data, ports=Ports.free(), say=say)
     try:
         stack.up()
@@ -28,6 +28,6 @@ def temporary_stack(say: Callable[[str], None] = print) -> Iterator[Stack]:
         yield stack
     finally:
         os.environ.clear()
-        os.environ.update(former)
+        os.environ.update(previous)
         stack.down()
         shutil.rmtree(data)

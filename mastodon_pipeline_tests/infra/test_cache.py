@@ -1,4 +1,4 @@
-"""The cache of downloads: what is in it is whole, whatever interrupted the way there."""
+"""The cache of downloads: a directory in it is complete, even after interrupted downloads."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ import pytest
 from infra.native_stack import StackError
 from infra.native_stack.cache import (
     cache_directory,
-    complete,
-    keyed,
+    is_complete,
     locked,
     require_space,
     store,
+    versioned_name,
 )
 
 
@@ -20,16 +20,15 @@ def fill(directory: Path) -> None:
     (directory / "jars" / "kafka.jar").write_bytes(b"broker")
 
 
-def test_what_was_stored_is_complete(tmp_path: Path) -> None:
-    """The directory appears under its name once it is whole."""
+def test_stored_directory_is_complete_and_leaves_no_partial_one(tmp_path: Path) -> None:
     store(tmp_path / "kafka-1", fill)
 
-    assert complete(tmp_path / "kafka-1")
+    assert is_complete(tmp_path / "kafka-1")
     assert [path.name for path in tmp_path.iterdir()] == ["kafka-1"]
 
 
-def test_an_interrupted_download_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
-    """Ctrl-C in the middle: the next call begins anew and succeeds."""
+def test_interrupted_download_is_incomplete_and_can_be_repeated(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a download; the next call starts again and succeeds."""
 
     def interrupted(directory: Path) -> None:
         fill(directory)
@@ -37,48 +36,48 @@ def test_an_interrupted_download_leaves_nothing_that_looks_whole(tmp_path: Path)
 
     with pytest.raises(KeyboardInterrupt):
         store(tmp_path / "kafka-1", interrupted)
-    assert not complete(tmp_path / "kafka-1")
+    assert not is_complete(tmp_path / "kafka-1")
 
     store(tmp_path / "kafka-1", fill)
-    assert complete(tmp_path / "kafka-1")
+    assert is_complete(tmp_path / "kafka-1")
 
 
-@pytest.mark.parametrize("damage", ["removed", "cut short"])
-def test_damage_is_noticed_and_mended(tmp_path: Path, damage: str) -> None:
-    """A file that was removed or truncated since makes the whole directory incomplete."""
+@pytest.mark.parametrize("damage", ["removed", "truncated"])
+def test_damaged_file_makes_the_directory_incomplete(tmp_path: Path, damage: str) -> None:
+    """A file that was removed or truncated later is fetched again."""
     directory = tmp_path / "kafka-1"
     store(directory, fill)
     jar = directory / "jars" / "kafka.jar"
     jar.unlink() if damage == "removed" else jar.write_bytes(b"bro")
-    assert not complete(directory)
+    assert not is_complete(directory)
 
     store(directory, fill)
-    assert complete(directory)
+    assert is_complete(directory)
 
 
-def test_nothing_downloaded_is_an_error(tmp_path: Path) -> None:
-    """A tool that succeeds and brings nothing has not succeeded."""
+def test_download_of_nothing_is_an_error(tmp_path: Path) -> None:
+    """A tool that exits with 0 but writes no file has failed."""
     with pytest.raises(StackError, match="nothing arrived"):
         store(tmp_path / "kafka-1", lambda directory: None)
 
 
-def test_another_pin_is_another_directory() -> None:
-    """A changed pom never meets the jars of the former one."""
-    assert keyed("kafka", b"4.3.1") != keyed("kafka", b"4.4.0")
-    assert keyed("kafka", b"4.3.1") == keyed("kafka", b"4.3.1")
+def test_changed_pins_get_another_directory() -> None:
+    """The jars of a changed pom never mix with those of the previous one."""
+    assert versioned_name("kafka", b"4.3.1") != versioned_name("kafka", b"4.4.0")
+    assert versioned_name("kafka", b"4.3.1") == versioned_name("kafka", b"4.3.1")
 
 
-def test_a_full_disk_is_told_before_it_is_full(tmp_path: Path) -> None:
-    """The line says where, how much, and two ways out."""
+def test_too_small_disk_is_reported_before_downloading(tmp_path: Path) -> None:
+    """The error names the path and two fixes."""
     with pytest.raises(StackError) as raised:
         require_space(tmp_path / "not" / "yet", 10**18)
 
     assert str(tmp_path) in str(raised.value)
-    assert "make room, or set MASTODON_PIPELINE_CACHE" in str(raised.value)
+    assert "free some space, or set MASTODON_PIPELINE_CACHE" in str(raised.value)
 
 
-def test_the_lock_is_free_again_afterwards(tmp_path: Path) -> None:
-    """Two checkouts may fetch one after the other, and neither waits when it need not."""
+def test_cache_lock_is_released_after_use(tmp_path: Path) -> None:
+    """Two checkouts that fetch one after the other do not wait."""
     waits: list[str] = []
     for _ in range(2):
         with locked(tmp_path / "lock", lambda: waits.append("waited"), lambda: None):
@@ -87,7 +86,7 @@ def test_the_lock_is_free_again_afterwards(tmp_path: Path) -> None:
     assert waits == []
 
 
-def test_waiting_for_the_lock_can_be_interrupted(tmp_path: Path) -> None:
+def test_waiting_for_the_cache_lock_can_be_interrupted(tmp_path: Path) -> None:
     """Ctrl-C while another checkout downloads."""
 
     def interrupted() -> None:
@@ -101,8 +100,8 @@ def test_waiting_for_the_lock_can_be_interrupted(tmp_path: Path) -> None:
         pass
 
 
-def test_the_cache_is_the_users_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`MASTODON_PIPELINE_CACHE`, then `XDG_CACHE_HOME`, then `~/.cache`."""
+def test_cache_directory_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`MASTODON_PIPELINE_CACHE` first, then `XDG_CACHE_HOME`, then `~/.cache`."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     monkeypatch.delenv("MASTODON_PIPELINE_CACHE", raising=False)
     assert cache_directory() == Path("/somewhere/mastodon-pipeline")

@@ -1,62 +1,101 @@
-"""The container way: valid, without secrets, and the same things as the native stack."""
+"""The container files: valid, without secrets, and configured like the native stack."""
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
+from infra.native_stack import Ports, Program
+from infra.native_stack.addresses import Addresses
 from infra.native_stack.fetch import INFRA
-from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
+from infra.native_stack.programs import Installation, read_variables
+from mastodon_pipeline.settings import Settings
 
 COMPOSE = INFRA / "docker-compose.yml"
-DOCKERFILE = INFRA / "connect" / "Dockerfile"
+Service = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
-    services: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]
+def compose() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+    return content
+
+
+@pytest.fixture(scope="module")
+def services(compose: dict[str, Any]) -> dict[str, Service]:
+    services: dict[str, Service] = compose["services"]
     return services
 
 
-def version(pom: str, name: str) -> str:
-    """A version that a pom pins in its properties."""
-    found = re.search(rf"<{re.escape(name)}>(.*)</", (INFRA / pom / "pom.xml").read_text())
-    assert found is not None
-    return found[1]
+@pytest.fixture(scope="module")
+def dockerfile() -> list[list[str]]:
+    """The instructions of Connect's Dockerfile, each as a list of words."""
+    text = (INFRA / "connect" / "Dockerfile").read_text().replace("\\\n", " ")
+    return [shlex.split(line) for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def properties(*parts: str) -> dict[str, str]:
-    lines = INFRA.joinpath(*parts).read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+def pinned_version(pom: str, name: str) -> str:
+    """Return a version that a pom pins in its properties."""
+    root = ElementTree.parse(INFRA / pom / "pom.xml").getroot()
+    return root.findtext(f".//{{*}}properties/{{*}}{name}") or pytest.fail(f"no {name} in {pom}")
 
 
-def test_it_keeps_the_compose_specification() -> None:
-    """Checked against the specification's own schema, as `check-jsonschema` carries it."""
+def expand(value: str) -> str:
+    """Replace `${NAME:-default}` by its default."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+
+
+def kafka_properties(environment: Mapping[str, str]) -> dict[str, str]:
+    """Translate environment variables to broker properties as Kafka's image does."""
+    options = {"KAFKA_HEAP_OPTS", "KAFKA_LOG4J_OPTS"}
+    return {
+        name.removeprefix("KAFKA_").lower().replace("_", "."): expand(value)
+        for name, value in environment.items()
+        if name not in options
+    }
+
+
+def heap(words: str | tuple[str, ...]) -> set[str]:
+    """Return the JVM's heap options: `-Xms96m`, `-Xmx256m`."""
+    text = words if isinstance(words, str) else " ".join(words)
+    return set(re.findall(r"-Xm[sx]\w+", text))
+
+
+def dockerfile_environment(dockerfile: list[list[str]]) -> dict[str, str]:
+    pairs = (word.partition("=") for line in dockerfile if line[0] == "ENV" for word in line[1:])
+    return {name: value for name, _, value in pairs}
+
+
+def test_the_compose_file_follows_the_compose_specification(compose: dict[str, Any]) -> None:
+    """Checked against the specification's JSON schema, as `check-jsonschema` ships it."""
     schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
     rules = json.loads(schema.read_text())
     validator = validator_for(rules, default=Draft202012Validator)(rules)
 
-    assert [
-        error.message for error in validator.iter_errors(yaml.safe_load(COMPOSE.read_text()))
-    ] == []
+    assert [error.message for error in validator.iter_errors(compose)] == []
 
 
-def test_docker_itself_accepts_it() -> None:
-    """Where Docker's compose plugin exists it has the last word."""
+def test_docker_accepts_the_compose_file() -> None:
     docker = shutil.which("docker")
     if (
         docker is None
         or subprocess.run([docker, "compose", "version"], capture_output=True).returncode
     ):
-        pytest.skip("no docker compose here; the schema test above stands in")
-    told = subprocess.run(
+        pytest.skip("no docker compose here; the specification's schema is checked above")
+    result = subprocess.run(
         [docker, "compose", "-f", str(COMPOSE), "config", "--quiet"],
         env={
             "PATH": "/usr/bin:/bin",
@@ -67,51 +106,172 @@ def test_docker_itself_accepts_it() -> None:
         text=True,
     )
 
-    assert told.returncode == 0, told.stderr
+    assert result.returncode == 0, result.stderr
 
 
-def test_every_image_is_pinned(services: dict[str, Any]) -> None:
-    """No `latest`, in the Dockerfile neither."""
+def test_every_image_is_pinned_to_a_version(
+    services: dict[str, Service], dockerfile: list[list[str]]
+) -> None:
     images = [service["image"] for service in services.values()]
-    images += re.findall(r"^FROM (\S+)", DOCKERFILE.read_text(), re.MULTILINE)
+    images += [line[1] for line in dockerfile if line[0] == "FROM"]
 
     assert all(re.search(r":[^:]*\d", image) and "latest" not in image for image in images)
 
 
-def test_versions_are_the_native_stacks(services: dict[str, Any]) -> None:
-    """One tested set of versions, in the poms."""
-    kafka = f"apache/kafka:{version('kafka', 'kafka.version')}"
+def test_containers_run_the_versions_of_the_native_stack(
+    services: dict[str, Service], dockerfile: list[list[str]]
+) -> None:
+    kafka = f"apache/kafka:{pinned_version('kafka', 'kafka.version')}"
+    bases = [line[1] for line in dockerfile if line[0] == "FROM"]
 
-    assert services["kafka"]["image"] == services["topics"]["image"] == kafka
-    assert f"FROM {kafka}\n" in DOCKERFILE.read_text()
-    assert services["registry"]["image"].endswith(f":{version('registry', 'apicurio.version')}")
-    assert version("connect", "iceberg.version") in services["connect"]["image"]
-    assert "COPY connect/pom.xml" in DOCKERFILE.read_text()
-
-
-def test_the_same_configurations_are_used(services: dict[str, Any]) -> None:
-    """The very files that the native stack reads, and nothing in them is overruled silently."""
-    mounted = "\n".join(services["kafka"]["volumes"])
-    container = properties("connect", "container.properties")
-
-    assert "./kafka/server.properties:" in mounted
-    assert "./kafka/log4j2.properties:" in mounted
-    assert services["registry"]["env_file"] == "registry/registry.env"
-    assert "connect/worker.properties" in DOCKERFILE.read_text()
-    assert not container.keys() & properties("connect", "worker.properties").keys()
-    assert f"--topic={CONTROL_TOPIC}" in services["topics"]["command"]
+    assert services["kafka"]["image"] == kafka
+    assert bases[-1] == kafka
+    registry = pinned_version("registry", "apicurio.version")
+    assert services["registry"]["image"].endswith(f":{registry}")
+    assert pinned_version("connect", "iceberg.version") in services["connect"]["image"]
 
 
-def test_everything_is_reachable_from_this_machine_only(services: dict[str, Any]) -> None:
-    """A port without an address would be open to the network."""
-    ports = [port for service in services.values() for port in service.get("ports", [])]
+def test_files_that_the_containers_use_exist(
+    services: dict[str, Service], dockerfile: list[list[str]]
+) -> None:
+    """Docker would create a directory in place of a missing file that is mounted."""
+    mounted = [
+        volume.split(":")[0]
+        for service in services.values()
+        for volume in service["volumes"]
+        if volume.startswith("./")
+    ]
+    env_files = [service["env_file"] for service in services.values() if "env_file" in service]
+    copied = [
+        path
+        for line in dockerfile
+        if line[0] == "COPY" and not line[1].startswith("--from")
+        for path in line[1:-1]
+    ]
 
-    assert len(ports) == 5
-    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert all((INFRA / path).is_file() for path in [*mounted, *env_files, *copied])
+    build = services["connect"]["build"]
+    assert (INFRA / build["context"] / build["dockerfile"]).is_file()
 
 
-def test_no_credential_is_written_down(services: dict[str, Any]) -> None:
-    """They come from the environment, and their absence is an error that says so."""
+def test_the_kafka_container_sets_what_the_native_broker_sets(
+    services: dict[str, Service], programs: dict[str, Program], installation: Installation
+) -> None:
+    """Same properties with the same values, except for addresses and the data directory."""
+    kafka = services["kafka"]
+    native = read_variables(installation.data / "kafka" / "server.properties")
+    overrides = kafka_properties(kafka["environment"])
+    container = {**read_variables(INFRA / "kafka" / "server.properties"), **overrides}
+
+    assert container.keys() == native.keys()
+    assert {name for name in native if container[name] != native[name]} == overrides.keys()
+    listeners = {part.split("://")[0] for part in container["listeners"].split(",")}
+    security = dict(
+        part.split(":") for part in container["listener.security.protocol.map"].split(",")
+    )
+    assert listeners <= security.keys()
+    assert heap(kafka["environment"]["KAFKA_HEAP_OPTS"]) == heap(programs["kafka"].command)
+    targets = [volume.split(":")[1] for volume in kafka["volumes"]]
+    assert overrides["log.dirs"] in targets
+    assert kafka["environment"]["KAFKA_LOG4J_OPTS"].partition("=")[2] in targets
+
+
+def test_the_minio_container_has_the_native_environment(
+    services: dict[str, Service], programs: dict[str, Program]
+) -> None:
+    container, native = services["minio"]["environment"], programs["minio"].environment
+    secrets = {"MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"}
+
+    assert container.keys() == native.keys()
+    assert all(container[name] == native[name] for name in native.keys() - secrets)
+
+
+def test_the_registry_container_stores_schemas_like_the_native_one(
+    services: dict[str, Service], programs: dict[str, Program]
+) -> None:
+    """Same storage and rules; a killed registry must not lose a schema in the container either."""
+    registry, native = services["registry"], programs["registry"]
+    container = read_variables(INFRA / registry["env_file"]) | registry["environment"]
+    url, native_url = (
+        urlsplit(environment.pop("APICURIO_DATASOURCE_URL").removeprefix("jdbc:h2:"))
+        for environment in (container, dict(native.environment))
+    )
+
+    assert url.path.partition(";")[2] == native_url.path.partition(";")[2] == "WRITE_DELAY=0"
+    assert str(Path(url.path).parent) in [v.split(":")[1] for v in registry["volumes"]]
+    assert heap(container.pop("JAVA_OPTS_APPEND")) == heap(native.command)
+    addresses = re.compile("QUARKUS_(HTTP|MANAGEMENT)_(HOST|PORT)|APICURIO_DATASOURCE_URL")
+    assert container == {k: v for k, v in native.environment.items() if not addresses.fullmatch(k)}
+
+
+def test_the_connect_container_sets_what_the_native_worker_sets(
+    services: dict[str, Service],
+    dockerfile: list[list[str]],
+    programs: dict[str, Program],
+    installation: Installation,
+) -> None:
+    """The shared properties unchanged, and the same ones added; same heap, same environment."""
+    shared = read_variables(INFRA / "connect" / "worker.properties")
+    added = read_variables(INFRA / "connect" / "container.properties")
+    native = read_variables(installation.data / "connect" / "worker.properties")
+
+    assert not added.keys() & shared.keys()
+    assert (shared | added).keys() == native.keys()
+    copies = [line for line in dockerfile if line[0] == "COPY"]
+    assert {"connect/worker.properties", "connect/container.properties"} <= set(copies[-1])
+    assert added["plugin.path"] in [line[-1] for line in copies]
+    environment = dockerfile_environment(dockerfile)
+    assert heap(environment["KAFKA_HEAP_OPTS"]) == heap(programs["connect"].command)
+    assert services["connect"]["environment"].keys() == programs["connect"].environment.keys()
+    region = expand(services["connect"]["environment"]["AWS_REGION"])
+    assert region == Addresses.of(Ports()).aws_region
+    assert set(services["connect"]["depends_on"]) == set(programs["connect"].depends_on)
+
+
+def test_containers_publish_the_native_stacks_ports_on_loopback_only(
+    services: dict[str, Service],
+) -> None:
+    """A port without an address would be open to the network; defaults are those of `Ports`."""
+    published = [port for service in services.values() for port in service["ports"]]
+    names = dict(Ports().variables())
+
+    variables = []
+    for port in published:
+        match = re.fullmatch(r"127\.0\.0\.1:\$\{(\w+):-(\d+)\}:\d+", port)
+        assert match, port
+        assert names[match[1]] == int(match[2])
+        variables.append(match[1])
+    internal = {"KAFKA_CONTROLLER_PORT", "REGISTRY_MANAGEMENT_PORT", "DAGSTER_PORT"}
+    assert set(variables) == names.keys() - internal
+
+
+def test_the_pipelines_default_settings_reach_the_containers() -> None:
+    addresses = asdict(Addresses.of(Ports()))
+    del addresses["dagster_url"]  # not a setting
+
+    assert {name: Settings.model_fields[name].default for name in addresses} == addresses
+
+
+def test_addresses_between_containers_name_services_and_their_ports(
+    services: dict[str, Service],
+) -> None:
+    """In Connect's properties, and in the variables that the file's head tells people to export."""
+    exported = dict(re.findall(r"^#\s+export (CONNECT_\w+)=(\S+)$", COMPOSE.read_text(), re.M))
+    assert exported.keys() == {"CONNECT_REGISTRY_URL", "CONNECT_S3_ENDPOINT"}
+    container = read_variables(INFRA / "connect" / "container.properties")
+    listeners = kafka_properties(services["kafka"]["environment"])["listeners"]
+    inside = {int(port.rpartition(":")[2]) for port in listeners.split(",")}
+
+    kafka = urlsplit(f"//{container['bootstrap.servers']}")
+    assert (kafka.hostname in services, kafka.port in inside) == (True, True)
+    for url in map(urlsplit, exported.values()):
+        assert url.hostname in services
+        ports = [port.rpartition(":")[2] for port in services[url.hostname]["ports"]]
+        assert str(url.port) in ports
+
+
+def test_no_credential_is_in_the_compose_file(services: dict[str, Service]) -> None:
+    """They come from the environment, and a missing one is an error that says so."""
     secrets = [
         value
         for service in services.values()
@@ -123,16 +283,14 @@ def test_no_credential_is_written_down(services: dict[str, Any]) -> None:
     assert all(re.fullmatch(r"\$\{AWS_[A-Z_]+:\?.+\}", value) for value in secrets)
 
 
-def test_what_lasts_is_healthy_restarted_and_kept(services: dict[str, Any]) -> None:
-    """Health checks and restarts for services, named volumes for what must survive."""
-    lasting = {name: one for name, one in services.items() if one["restart"] != "no"}
-    volumes = {
-        volume.split(":")[0]
-        for service in lasting.values()
-        for volume in service["volumes"]
-        if not volume.startswith("./")
-    }
-
-    assert set(lasting) == {"kafka", "minio", "registry", "connect"}
-    assert all("healthcheck" in service for service in lasting.values())
-    assert volumes == set(yaml.safe_load(COMPOSE.read_text())["volumes"])
+def test_every_container_is_checked_restarted_and_keeps_its_data(
+    compose: dict[str, Any], services: dict[str, Service], programs: dict[str, Program]
+) -> None:
+    """Health checks, restarts and bounded logs; a named volume for what must survive."""
+    assert services.keys() == {name for name in programs if not name.startswith("dagster")}
+    for service in services.values():
+        assert service["restart"] == "unless-stopped"
+        assert "healthcheck" in service
+        assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
+        volumes = [volume.split(":")[0] for volume in service["volumes"]]
+        assert set(volumes) & compose["volumes"].keys()

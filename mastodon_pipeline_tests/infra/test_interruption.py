@@ -1,42 +1,40 @@
-"""Ctrl-C between two steps, never inside one, and never lost."""
+"""Deferred interrupts: raised between two steps, never inside one, and never lost."""
 
 import os
 import signal
 
 import pytest
 
-from infra.native_stack.interruption import deferred
+from infra.native_stack.interruption import deferred_interrupts
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_is_raised_when_it_is_asked_for(number: signal.Signals) -> None:
-    """Not before: the step in between is done whole."""
+def test_signal_is_deferred_until_it_is_checked(number: signal.Signals) -> None:
+    """The step in which it arrives is completed."""
     steps = []
 
     def two_steps() -> None:
-        with deferred() as check:
+        with deferred_interrupts() as check:
             check()
             os.kill(os.getpid(), number)
-            steps.append("done whole")
+            steps.append("completed")
             check()
-            steps.append("not begun")
+            steps.append("not reached")
 
     with pytest.raises(KeyboardInterrupt):
         two_steps()
 
-    assert steps == ["done whole"]
+    assert steps == ["completed"]
 
 
-def test_a_signal_that_nobody_asked_about_is_raised_at_the_end() -> None:
-    """It is late, but it is not lost."""
-    with pytest.raises(KeyboardInterrupt), deferred():
+def test_unchecked_signal_is_raised_at_the_end_of_the_block() -> None:
+    with pytest.raises(KeyboardInterrupt), deferred_interrupts():
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_the_former_handlers_are_back_afterwards() -> None:
-    """Whoever called us has their own way with signals."""
+def test_signal_handlers_are_restored_after_deferring() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with deferred():
+    with deferred_interrupts():
         assert signal.getsignal(signal.SIGINT) is not before
 
     assert signal.getsignal(signal.SIGINT) is before

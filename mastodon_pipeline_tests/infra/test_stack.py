@@ -1,33 +1,25 @@
-"""The native stack as it runs: healthy, private, and back when something dies."""
+"""The running native stack: healthy, private, and restarted when a program dies."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from infra.native_stack import Ports, Program, Stack, StackError
 from infra.native_stack.processes import marked_processes
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits until something holds, and fails where it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.2)
 
 
 def pids(stack: Stack) -> dict[str, int]:
@@ -39,14 +31,15 @@ def healthy(stack: Stack) -> bool:
 
 
 def kill(stack: Stack, name: str) -> None:
-    """kill -9, and wait until another process does its work."""
+    """kill -9 a program, and wait until it runs again as another process."""
     pid = pids(stack)[name]
     os.kill(pid, signal.SIGKILL)
-    until(lambda: pids(stack)[name] not in (0, pid) and healthy(stack))
+    wait_until(
+        lambda: pids(stack)[name] not in (0, pid) and healthy(stack), f"{name} is healthy again"
+    )
 
 
-def test_all_parts_are_ready(stack: Stack) -> None:
-    """`up` returned, so everything answers."""
+def test_up_returns_when_every_program_is_ready(stack: Stack) -> None:
     assert {program.name for program in stack.status()} == {
         "kafka",
         "minio",
@@ -58,8 +51,8 @@ def test_all_parts_are_ready(stack: Stack) -> None:
     assert 0 < stack.memory_bytes() < 2_500_000_000
 
 
-def test_everything_listens_on_loopback_alone(stack: Stack) -> None:
-    """Management ports included: nothing is open to the network."""
+def test_running_stack_listens_on_loopback_only(stack: Stack) -> None:
+    """Including management ports: nothing is open to the network."""
     listening = {
         connection.laddr
         for process in marked_processes(stack.data)
@@ -73,8 +66,8 @@ def test_everything_listens_on_loopback_alone(stack: Stack) -> None:
     assert {address.port for address in listening} == set(ports.values())
 
 
-def test_credentials_are_their_owners_alone(stack: Stack) -> None:
-    """In files of mode 0600 or 0700, in no log, in no command line."""
+def test_credentials_are_readable_by_their_owner_only(stack: Stack) -> None:
+    """They are in files of mode 0600 or 0700, in no log and in no command line."""
     secret = stack.environment["AWS_SECRET_ACCESS_KEY"]
     holding = {
         path.name: path.stat().st_mode & 0o077
@@ -88,8 +81,7 @@ def test_credentials_are_their_owners_alone(stack: Stack) -> None:
         assert secret not in " ".join(process.cmdline())
 
 
-def test_connect_knows_the_sink_and_the_converter(stack: Stack) -> None:
-    """The plugins were found, and load."""
+def test_connect_has_loaded_the_sink_and_the_converter(stack: Stack) -> None:
     plugins = requests.get(
         f"{stack.addresses.kafka_connect_url}/connector-plugins?connectorsOnly=false", timeout=20
     ).json()
@@ -99,32 +91,30 @@ def test_connect_knows_the_sink_and_the_converter(stack: Stack) -> None:
     assert "io.apicurio.registry.utils.converter.AvroConverter" in classes
 
 
-def test_the_sinks_control_topic_is_there_and_no_topic_comes_by_itself(stack: Stack) -> None:
+def test_broker_creates_no_topic_by_itself(stack: Stack) -> None:
     """A misspelt topic is an error, not a new topic."""
     admin = AdminClient({"bootstrap.servers": stack.addresses.kafka_bootstrap_servers})
 
     admin.list_topics(topic="mistodon-topic", timeout=10)
-    topics = admin.list_topics(timeout=10).topics
 
-    assert "control-iceberg" in topics
-    assert "mistodon-topic" not in topics
+    assert "mistodon-topic" not in admin.list_topics(timeout=10).topics
 
 
-def test_a_killed_program_comes_back(stack: Stack) -> None:
-    """kill -9 of the object store and of the broker: both are back, with what they held."""
+def test_killed_program_is_restarted_with_its_data(stack: Stack) -> None:
+    """kill -9 of the object store and of the broker."""
     admin = AdminClient({"bootstrap.servers": stack.addresses.kafka_bootstrap_servers})
-    before = set(admin.list_topics(timeout=10).topics)
+    admin.create_topics([NewTopic("survivor", 1, 1)])["survivor"].result(20)
 
     kill(stack, "minio")
     kill(stack, "kafka")
 
-    assert set(admin.list_topics(timeout=10).topics) >= before
+    assert "survivor" in admin.list_topics(timeout=10).topics
 
 
-def test_schemas_survive_a_killed_registry_and_backward_is_the_rule(stack: Stack) -> None:
-    """A schema that was just registered is on disk: listeners write with its id from then on.
+def test_schemas_and_compatibility_rule_survive_a_killed_registry(stack: Stack) -> None:
+    """A registered schema is on disk at once: listeners write with its id from then on.
 
-    And its rule is there without anybody setting it.
+    The compatibility rule is BACKWARD without being set by a client.
     """
     url = stack.addresses.schema_registry_url
     fields = [{"name": "a", "type": "string"}]
@@ -134,14 +124,14 @@ def test_schemas_survive_a_killed_registry_and_backward_is_the_rule(stack: Stack
 
     kill(stack, "registry")
 
-    found = requests.get(f"{subject}/latest", timeout=10).json()
-    assert found["id"] == registered["id"]
-    assert json.loads(found["schema"])["fields"] == fields
+    latest = requests.get(f"{subject}/latest", timeout=10).json()
+    assert latest["id"] == registered["id"]
+    assert json.loads(latest["schema"])["fields"] == fields
     assert requests.get(f"{url}/config", timeout=10).json() == {"compatibilityLevel": "BACKWARD"}
 
 
-def test_up_again_changes_nothing(stack: Stack) -> None:
-    """No process is restarted, no credential made anew."""
+def test_second_up_changes_nothing(stack: Stack) -> None:
+    """No process is restarted, and the credentials stay."""
     before, credentials = pids(stack), stack.env_file.read_text()
 
     Stack(data=stack.data, say=lambda line: None).up()
@@ -150,38 +140,38 @@ def test_up_again_changes_nothing(stack: Stack) -> None:
     assert stack.env_file.read_text() == credentials
 
 
-def test_another_program_can_join_and_leave(stack: Stack, tmp_path: Path) -> None:
-    """A demo's simulator is started with the stack; one that dies at its start is told, and taken
-    out again, with nothing else touched."""
+def test_extra_program_can_be_added_and_removed(stack: Stack, tmp_path: Path) -> None:
+    """Like the demo's simulator; one that dies while starting is reported and removed again, and
+    the other programs are left alone."""
     before = pids(stack)
-    joining = Program("joining", ("sleep", "1000"), lambda: True, tmp_path, after=("kafka",))
+    joining = Program("joining", ("sleep", "1000"), lambda: True, tmp_path, depends_on=("kafka",))
     failing = Program("failing", ("sh", "-c", "echo no such luck; exit 1"), lambda: False, tmp_path)
 
     stack.up(extra=[joining])
-    with pytest.raises(StackError, match=r"failing died at its start[\s\S]*no such luck"):
+    with pytest.raises(StackError, match=r"failing died while starting[\s\S]*no such luck"):
         stack.up(extra=[failing])
 
     assert pids(stack).keys() - before.keys() == {"joining"}
     assert {name: pids(stack)[name] for name in before} == before
-    stack.supervisor.forgets("joining")
+    stack.supervisor.remove("joining")
     assert pids(stack) == before
 
 
-def test_a_second_stack_on_the_same_ports_is_refused(stack: Stack, tmp_path: Path) -> None:
-    """Another checkout's stack is named, with two ways out."""
+def test_second_stack_on_the_same_ports_is_refused(stack: Stack, tmp_path: Path) -> None:
+    """The error names the other checkout's stack, and two fixes."""
     second = Stack(data=tmp_path / "second", ports=stack.ports, say=lambda line: None)
 
     with pytest.raises(StackError) as raised:
         second.up()
 
-    assert f"belongs to the stack of {stack.data}" in str(raised.value)
-    assert "set KAFKA_PORT to a free one" in str(raised.value)
+    assert f"in use by the stack of {stack.data}" in str(raised.value)
+    assert "set KAFKA_PORT to a free port" in str(raised.value)
     assert marked_processes(second.data) == []
 
 
 @pytest.fixture
 def command_environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of `python -m infra.native_stack` for a stack of this test's own."""
+    """The environment of `python -m infra.native_stack` for a separate stack."""
     data = tmp_path / "own"
     ports = {name: str(port) for name, port in Ports.free().variables()}
     yield {**os.environ, **ports, "MASTODON_PIPELINE_DATA": str(data)}
@@ -193,10 +183,10 @@ def command(*arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("moment", ["", "minio ready"])
-def test_an_interrupted_start_leaves_no_process(
+def test_interrupted_start_leaves_no_process(
     command_environment: dict[str, str], moment: str
 ) -> None:
-    """Ctrl-C at once, and when half of it runs: nothing is left, and what it wrote is ours."""
+    """Ctrl-C at the beginning, and when some programs run; `clean` then deletes the data."""
     data = Path(command_environment["MASTODON_PIPELINE_DATA"])
     with subprocess.Popen(
         command("up"),
@@ -211,7 +201,7 @@ def test_an_interrupted_start_leaves_no_process(
                 if moment in line:
                     break
         else:
-            until(lambda: bool(marked_processes(data)))
+            wait_until(lambda: marked_processes(data), "the first process is started")
         starting.send_signal(signal.SIGINT)
         starting.stdout.read()
 
@@ -221,33 +211,36 @@ def test_an_interrupted_start_leaves_no_process(
     assert not data.exists()
 
 
-def test_status_of_nothing_and_clean_of_something_else(
+def test_status_of_a_stopped_stack_names_the_command_that_starts_it(
     command_environment: dict[str, str],
 ) -> None:
-    """Status fails with a line that says how to start; clean does not touch what is not ours."""
+    status = subprocess.run(command("status"), env=command_environment, capture_output=True)
+
+    assert status.returncode == 1
+    assert b"make up" in status.stdout
+
+
+def test_clean_refuses_a_directory_that_no_stack_made(command_environment: dict[str, str]) -> None:
     data = Path(command_environment["MASTODON_PIPELINE_DATA"])
     data.mkdir()
     (data / "thesis.txt").write_text("years of work")
 
-    status = subprocess.run(command("status"), env=command_environment, capture_output=True)
     clean = subprocess.run(command("clean"), env=command_environment, capture_output=True)
 
-    assert status.returncode == 1
-    assert b"make up" in status.stdout
     assert clean.returncode == 2
-    assert b"not ours to wipe" in clean.stderr
+    assert b"so it is not deleted" in clean.stderr
     assert (data / "thesis.txt").exists()
 
 
-def test_a_deep_data_directory_can_be_used(
+def test_stack_starts_in_a_deep_data_directory(
     command_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """A checkout's path may be longer than a Unix socket's may: the process manager starts."""
+    """A checkout's path may be longer than a Unix socket's."""
     deep = tmp_path.joinpath(*["directory"] * 12)
     stack = Stack(data=deep, ports=Ports.from_environment(command_environment))
     deep.mkdir(parents=True)
 
-    stack.supervisor.start()
+    stack.supervisor.launch()
     try:
         assert stack.supervisor.running()
     finally:

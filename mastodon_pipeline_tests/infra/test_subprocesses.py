@@ -1,8 +1,7 @@
-"""Build tools: stopped with all their children, and their failures told in one line."""
+"""Build tools: stopped with all their children, and failures reported in one line."""
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -10,60 +9,61 @@ import pytest
 
 from infra.native_stack import StackError
 from infra.native_stack.minio import find_go
-from infra.native_stack.subprocesses import Interrupted, explain, run_tool
+from infra.native_stack.subprocesses import Interrupted, failure_message, run_tool
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 
 def test_stopping_a_tool_stops_its_children(tmp_path: Path) -> None:
-    """Ctrl-C while Go compiles: neither Go nor the compilers it started live on."""
+    """Ctrl-C while Go compiles ends Go and the compilers that it started."""
     stop = threading.Event()
     pids = tmp_path / "pids"
 
     def stop_once_running() -> None:
-        deadline = time.monotonic() + 10
-        while not pids.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        stop.set()
+        try:
+            wait_until(pids.exists, "the tool runs", timeout_seconds=10)
+        finally:
+            stop.set()
 
     threading.Thread(target=stop_once_running).start()
     script = f"sleep 60 & echo $! $$ > {pids}.partial; mv {pids}.partial {pids}; wait"
     with pytest.raises(Interrupted):
         run_tool("a build", ["sh", "-c", script], os.environ, tmp_path / "log", stop)
 
-    assert not any(psutil.pid_exists(int(pid)) and _lives(int(pid)) for pid in _read(pids))
+    assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
 
 
-def _read(pids: Path) -> list[str]:
-    return pids.read_text().split()
-
-
-def _lives(pid: int) -> bool:
-    return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+def is_alive(pid: int) -> bool:
+    """Return whether the process runs; zombies, which a container's PID 1 may not reap, do not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("output", "cause"),
     [
-        ("[ERROR] Could not transfer artifact x from central: Unknown host", "is there a network"),
-        ("go: github.com/minio/minio: dial tcp: lookup proxy: no such host", "is there a network"),
+        ("[ERROR] Could not transfer artifact x from central: Unknown host", "check the network"),
+        ("go: github.com/minio/minio: dial tcp: lookup proxy: no such host", "check the network"),
         ("write /x/y.jar: no space left on device", "the disk is full"),
         ("[INFO] fine\n[ERROR] the pom is malformed\n[INFO] bye", "the pom is malformed"),
-        ("", "it said nothing"),
+        ("", "it printed nothing"),
     ],
 )
-def test_a_failed_tool_is_told_in_one_line(tmp_path: Path, said: str, told: str) -> None:
-    """No wall of a tool's output: the cause where it is known, and where the rest is."""
+def test_tool_failure_is_one_line_with_cause_and_log(
+    tmp_path: Path, output: str, cause: str
+) -> None:
     log = tmp_path / "log"
-    log.write_text(said)
+    log.write_text(output)
 
-    line = explain("the jars of kafka", log)
+    line = failure_message("the jars of kafka", log)
 
-    assert told in line
+    assert cause in line
     assert str(log) in line
     assert "\n" not in line
 
 
-def test_a_tools_failure_carries_its_log(tmp_path: Path) -> None:
-    """The exit code alone decides, and what the tool said is in the line."""
+def test_nonzero_exit_code_raises_with_the_tools_error(tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"a build failed: error: no such flag"):
         run_tool(
             "a build",
@@ -74,7 +74,6 @@ def test_a_tools_failure_carries_its_log(tmp_path: Path) -> None:
         )
 
 
-def test_a_missing_compiler_is_told_with_the_command_that_brings_it() -> None:
-    """Without Go nothing can build MinIO."""
+def test_missing_go_compiler_names_the_command_that_installs_it() -> None:
     with pytest.raises(StackError, match="run `make install`"):
         find_go(path="/nowhere")

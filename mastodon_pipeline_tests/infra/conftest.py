@@ -1,0 +1,33 @@
+"""The configurations of a native stack that is not started."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.native_stack import Ports, Program
+from infra.native_stack.addresses import Addresses
+from infra.native_stack.fetch import Artifacts
+from infra.native_stack.programs import Installation, dagster_programs, stack_programs
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    """A stack on the ports 20001 to 20008, with known credentials."""
+    ports = Ports(*range(20001, 20009))
+    cache = tmp_path / "cache"
+    (tmp_path / "data").mkdir()
+    return Installation(
+        data=tmp_path / "data",
+        ports=ports,
+        addresses=Addresses.of(ports),
+        artifacts=Artifacts(cache, cache, cache, cache / "minio"),
+        access_key="the-access-key",
+        secret_key="the-secret-key",
+    )
+
+
+@pytest.fixture
+def programs(installation: Installation) -> dict[str, Program]:
+    """Its programs by name, with their configurations written."""
+    stack, dagster = stack_programs(installation), dagster_programs(installation, {}, ("connect",))
+    return {program.name: program for program in [*stack, *dagster]}
