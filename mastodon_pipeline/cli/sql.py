@@ -1,7 +1,9 @@
 """`mastodon-pipeline sql`: questions to the lake, in SQL."""
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,7 +55,7 @@ def sql(statement: str | None, output: "Output | None") -> None:
     from mastodon_pipeline.usage.views import open_views
 
     try:
-        with open_views(load_settings()) as connection:
+        with without_pandas(), open_views(load_settings()) as connection:
             if statement is None and sys.stdin.isatty():
                 prompt(connection, output or "table")
                 return
@@ -63,3 +65,23 @@ def sql(statement: str | None, output: "Output | None") -> None:
             print_results(connection, statements, output or "table")
     except duckdb.Error as error:
         raise QueryFailed(reason(error)) from error
+
+
+@contextmanager
+def without_pandas() -> Iterator[None]:
+    """Let DuckDB go without pandas, unless something has imported it already.
+
+    DuckDB imports it with the first parameter of a statement, to see whether that is
+    `pandas.NaT`: a second of CPU, which is more than all the rest of `sql "SELECT 1"`.
+
+    See: https://docs.python.org/3/reference/import.html#the-module-cache, on None in sys.modules
+    """
+    modules: dict[str, Any] = sys.modules
+    hidden = "pandas" not in modules
+    if hidden:
+        modules["pandas"] = None
+    try:
+        yield
+    finally:
+        if hidden:
+            del modules["pandas"]

@@ -17,7 +17,6 @@ import duckdb
 
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
-from mastodon_pipeline.lake.files import list_objects
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import Settings, load_settings
@@ -47,20 +46,35 @@ def connect_views(settings: Settings | None = None) -> duckdb.DuckDBPyConnection
     """
     settings = settings or load_settings()
     layout = Layout.of(settings)
-    with closing(s3_client(settings)) as s3, object_store_errors(settings):
+    connection = connect_lake(settings)
 
-        def first_file(folder: str) -> str | None:
-            return next(
-                (file.path for file in list_objects(s3, settings, folder, page_size=1)), None
-            )
+    def first_file(folder: str) -> str | None:
+        # DuckDB lists one page for it; boto3 would take half a second of CPU to start.
+        statement = "SELECT file FROM glob($files) LIMIT 1"
+        row = connection.execute(statement, {"files": f"{folder}**/*.parquet"}).fetchone()
+        return None if row is None else str(row[0])
 
-        connection = connect_lake(settings)
-        try:
+    try:
+        with _failing_early(connection, settings):
             create_views(connection, table_folders(layout), first_file)
-        except BaseException:
-            connection.close()
-            raise
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+@contextmanager
+def _failing_early(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Iterator[None]:
+    """Retry once instead of for half a minute, and let boto3 say what is wrong, if it is."""
+    row = connection.execute("SELECT current_setting('http_retries')").fetchone()
+    connection.execute("SET http_retries = 1")
+    try:
+        yield
+    except duckdb.Error:
+        with object_store_errors(settings), closing(s3_client(settings)) as s3:
+            s3.list_objects_v2(Bucket=settings.s3_bucket, MaxKeys=1)
+        raise
+    connection.execute(f"SET http_retries = {row[0] if row else 5}")
 
 
 def table_folders(layout: Layout) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """`mastodon-pipeline sql` as a command."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,16 @@ def test_sql_help_teaches_by_examples() -> None:
     output = CliRunner().invoke(cli, ["sql", "--help"]).output
     assert '  mastodon-pipeline sql "SHOW TABLES"\n' in output
     assert "Ctrl-D" in output
+
+
+def test_sql_keeps_duckdb_from_importing_pandas() -> None:
+    """It would with the first parameter; afterwards it may, for whoever wants a data frame."""
+    script = """
+import sys, duckdb
+from mastodon_pipeline.cli.sql import without_pandas
+with without_pandas():
+    assert duckdb.execute("SELECT $1", ["a"]).fetchall() == [("a",)]
+assert not {"numpy", "pandas"} & sys.modules.keys()
+assert duckdb.sql("SELECT 1 AS n").df()["n"].tolist() == [1]
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -22,9 +22,6 @@ from datetime import UTC, date, timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
-from mastodon_pipeline.listening.client.reasons import network_reason
-from mastodon_pipeline.listening.client.session import ServerSession
-from mastodon_pipeline.listening.following.discovery import asking, discover, mastodon_client
 from mastodon_pipeline.listening.protocol.text import scrub
 from mastodon_pipeline.settings import Server, Settings
 
@@ -74,6 +71,11 @@ def ask_server(server: Server, settings: Settings, today: date) -> ServerReport:
     Never raises: a server that refuses, is switched off or makes no sense is a report with the
     reason. Without our token: the figures are public, or not to be had.
     """
+    # Here, since whoever only asks which tables there are should not wait for HTTP clients.
+    from mastodon_pipeline.listening.client.reasons import network_reason
+    from mastodon_pipeline.listening.client.session import ServerSession
+    from mastodon_pipeline.listening.following.discovery import asking, discover, mastodon_client
+
     domain = urlsplit(server.base_url).hostname or server.name
     session = ServerSession(settings.user_agent, settings.mastodon_allow_private_addresses)
     with closing(session):
