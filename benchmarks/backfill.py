@@ -26,7 +26,8 @@ from benchmarks.generated_records import QUERY
 from benchmarks.object_store import an_object_store, put_all
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.lake.layout import Layout
-from mastodon_pipeline.settings import REPOSITORY, load_settings
+from mastodon_pipeline.paths import REPOSITORY
+from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.partitions import HOUR_KEY
 from mastodon_pipeline.usage.views import open_views
 

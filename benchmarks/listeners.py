@@ -24,7 +24,9 @@ from mastodon import Mastodon, StreamListener
 
 from mastodon_pipeline.listening.topic.kafka_listener import kafka_listener
 from mastodon_pipeline.listening.topic.topics import ensure_topics
-from mastodon_pipeline.settings import REPOSITORY, load_settings, parse_server
+from mastodon_pipeline.paths import REPOSITORY
+from mastodon_pipeline.servers import parse_server
+from mastodon_pipeline.settings import load_settings
 
 ARTICLE_SCHEMA = """
 {"type": "record", "name": "MastodonDetails", "fields": [

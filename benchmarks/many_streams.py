@@ -26,7 +26,9 @@ from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
-from mastodon_pipeline.settings import REPOSITORY, Server, load_settings
+from mastodon_pipeline.paths import REPOSITORY
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import load_settings
 
 TOKEN_VARIABLE = "MASTODON_TOKEN_MANY_STREAMS"
 IDLE_SECONDS = 5.0

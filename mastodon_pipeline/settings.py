@@ -9,19 +9,12 @@ Both files are beside the checkout's README.md; for an installed package they ar
 directory.
 """
 
-import os
-import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -31,87 +24,8 @@ from pydantic_settings import (
 )
 
 from mastodon_pipeline.errors import SettingsError
-
-
-def base_directory(package_parent: Path) -> Path:
-    """Return the directory of `.env` and `.data`: the checkout, else the current directory.
-
-    The directory that holds the package is a checkout if this project's pyproject.toml is in it;
-    for an installed package it is site-packages.
-    """
-    try:
-        project = (package_parent / "pyproject.toml").read_text("utf-8")
-    except OSError:
-        project = ""
-    return package_parent if 'name = "mastodon-pipeline"' in project else Path.cwd()
-
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-"""The checkout, for tests and benchmarks; meaningless for an installed package."""
-BASE_DIRECTORY = base_directory(REPOSITORY)
-OWN_FILE = BASE_DIRECTORY / ".env"
-"""A person's own settings and tokens, ignored by git."""
-Feed = Literal["local", "public", "remote"]
-
-
-def data_directory() -> Path:
-    """Return where the stack has its data and Dagster its home.
-
-    It is `MASTODON_PIPELINE_DATA`, or `.data` in the base directory.
-    """
-    return Path(os.environ.get("MASTODON_PIPELINE_DATA") or BASE_DIRECTORY / ".data").resolve()
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """One Mastodon server to listen to."""
-
-    base_url: str
-    """Scheme, host and, where not the default, port: `https://mastodon.social`."""
-    feed: Feed = "local"
-    token_env: str = ""
-    """The environment variable that holds the access token; the token itself never stands here."""
-
-    @property
-    def token(self) -> str | None:
-        """The access token, or None: then the server's public timeline is polled.
-
-        From the environment, else from the file `.env`.
-        """
-        return os.environ.get(self.token_env) or _own_file(OWN_FILE).get(self.token_env) or None
-
-    @property
-    def name(self) -> str:
-        """The base URL without its scheme, as logs and the UI show it."""
-        return self.base_url.split("://", 1)[1]
-
-
-def parse_server(url: str, feed: str = "local", token_env: str = "") -> Server:
-    """A `Server` from what a person wrote: `mastodon.social` or `https://mastodon.social/`.
-
-    Without `token_env` the token is looked for in `MASTODON_TOKEN_<HOST>`, upper case, every
-    other character an underscore: `MASTODON_TOKEN_MASTODON_SOCIAL`.
-
-    Raises SettingsError for anything that is not the address of a server.
-    """
-    refusal = SettingsError(
-        f"{url!r} is not a server's address; write it like https://mastodon.social"
-    )
-    text = url.strip().removesuffix("/")
-    try:
-        parts = urlsplit(text if "://" in text else f"https://{text}")
-        _ = parts.port  # checked on access
-    except ValueError:
-        raise refusal from None
-    host = parts.netloc.rpartition("@")[2].lower()
-    plain = host and not re.search(r"[\s\x00-\x1f\\]", host) and parts.hostname
-    extra = parts.path or parts.query or parts.fragment
-    if parts.scheme not in ("http", "https") or not plain or extra:
-        raise refusal
-    if feed not in ("local", "public", "remote"):
-        raise SettingsError(f"feed {feed!r} of {url} is none of local, public, remote")
-    variable = token_env or "MASTODON_TOKEN_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
-    return Server(f"{parts.scheme}://{host}", feed, variable)  # type: ignore[arg-type]
+from mastodon_pipeline.paths import OWN_FILE, data_directory
+from mastodon_pipeline.servers import Server, parse_server, read_servers_file
 
 
 class Settings(BaseSettings):
@@ -234,7 +148,7 @@ class Settings(BaseSettings):
         """
         found = [parse_server(url) for url in self.mastodon_servers]
         if self.mastodon_servers_file is not None:
-            found += _servers_in(self.mastodon_servers_file)
+            found += read_servers_file(self.mastodon_servers_file)
         return tuple({server.base_url: server for server in found}.values())
 
     def kafka_client_config(self) -> dict[str, str]:
@@ -261,31 +175,3 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise SettingsError("these settings are wrong: " + "; ".join(lines)) from None
-
-
-def _own_file(path: Path) -> Mapping[str, str | None]:
-    try:
-        found = path.stat()
-    except OSError:
-        return {}
-    return _read_own_file(path, found.st_ino, found.st_mtime_ns, found.st_size)
-
-
-@lru_cache(maxsize=1)
-def _read_own_file(path: Path, *_version: int) -> Mapping[str, str | None]:
-    # Kept until the file changes: a thousand servers ask for their tokens in one second.
-    return dotenv_values(path)
-
-
-def _servers_in(path: Path) -> list[Server]:
-    try:
-        tables = tomllib.loads(path.read_text())["servers"]
-        return [
-            parse_server(t["url"], t.get("feed", "local"), t.get("token_env", "")) for t in tables
-        ]
-    except FileNotFoundError:
-        raise SettingsError(f"MASTODON_SERVERS_FILE names {path}, which does not exist") from None
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise SettingsError(
-            f"{path} is not a list of servers ({error}); write [[servers]] tables with a url each"
-        ) from None

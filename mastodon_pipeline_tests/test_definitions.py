@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mastodon_pipeline.settings import REPOSITORY
+from mastodon_pipeline.paths import REPOSITORY
 
 pytestmark = pytest.mark.thorough
 

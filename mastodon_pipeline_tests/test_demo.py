@@ -19,7 +19,8 @@ import pytest
 
 from infra.native_stack import Ports
 from infra.native_stack.processes import marked_processes
-from mastodon_pipeline.settings import REPOSITORY, Settings
+from mastodon_pipeline.paths import REPOSITORY
+from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mastodon_pipeline.settings import REPOSITORY
+from mastodon_pipeline.paths import REPOSITORY
 
 PACKAGES = ("mastodon_pipeline", "infra", "benchmarks", "mastodon_pipeline_tests")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mastodon_pipeline.settings import REPOSITORY
+from mastodon_pipeline.paths import REPOSITORY
 
 UNSPEAKING = {"told", "said", "found", "kept", "heard", "one", "those"}
 PACKAGES = (

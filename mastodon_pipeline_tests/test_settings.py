@@ -7,13 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mastodon_pipeline.errors import SettingsError
-from mastodon_pipeline.settings import (
-    Server,
-    base_directory,
-    data_directory,
-    load_settings,
-    parse_server,
-)
+from mastodon_pipeline.paths import base_directory, data_directory
+from mastodon_pipeline.servers import Server, parse_server
+from mastodon_pipeline.settings import load_settings
 
 
 @pytest.fixture(autouse=True)

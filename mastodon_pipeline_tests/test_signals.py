@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 
-from mastodon_pipeline.settings import REPOSITORY
+from mastodon_pipeline.paths import REPOSITORY
 
 PROGRAM = """
 import subprocess, sys

@@ -16,7 +16,8 @@ from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.lake.bucket import ensure_bucket
-from mastodon_pipeline.settings import REPOSITORY, load_settings
+from mastodon_pipeline.paths import REPOSITORY
+from mastodon_pipeline.settings import load_settings
 
 pytestmark = pytest.mark.thorough
 PACKAGE = REPOSITORY / "mastodon_pipeline"

@@ -42,7 +42,7 @@ from infra.native_stack.supervision import (
     Process,
     Supervisor,
 )
-from mastodon_pipeline.settings import data_directory
+from mastodon_pipeline.paths import data_directory
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,7 @@ class Fediverse:
 
 
 def token_variable(server: SimulatedServer) -> str:
-    """Where the pipeline looks for this server's token, by `settings.parse_server`'s rule."""
+    """Where the pipeline looks for this server's token, by `servers.parse_server`'s rule."""
     return "MASTODON_TOKEN_" + re.sub(r"[^A-Z0-9]", "_", f"{HOST}:{server.port}")
 
 

@@ -22,7 +22,8 @@ from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.landing.health import SinkState, connector_health
 from mastodon_pipeline.listening.topic.registry import registry_client, value_subject
 from mastodon_pipeline.listening.topic.topics import admin_client, unreachable
-from mastodon_pipeline.settings import OWN_FILE, Settings, data_directory, load_settings
+from mastodon_pipeline.paths import OWN_FILE, data_directory
+from mastodon_pipeline.settings import Settings, load_settings
 
 APPLY_CONFIG = "dagster job execute -m mastodon_pipeline.definitions -j kafka_connect_config"
 _DEADLINE_SECONDS = 5.0

@@ -61,7 +61,8 @@ def listen(
     from mastodon_pipeline.listening.following.listener import Listener
     from mastodon_pipeline.listening.following.position_store import PositionStore
     from mastodon_pipeline.listening.records.sink import TootSink
-    from mastodon_pipeline.settings import load_settings, parse_server
+    from mastodon_pipeline.servers import parse_server
+    from mastodon_pipeline.settings import load_settings
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("mastodon_pipeline").setLevel(logging.INFO)

@@ -32,7 +32,8 @@ def login(server: str, env_file: Path | None) -> None:
     from mastodon_pipeline.cli.servers import wanted_servers
     from mastodon_pipeline.listening.client.login import Login, keep_token
     from mastodon_pipeline.listening.following.trial import check_server
-    from mastodon_pipeline.settings import OWN_FILE, load_settings
+    from mastodon_pipeline.paths import OWN_FILE
+    from mastodon_pipeline.settings import load_settings
 
     settings = load_settings()
     file = env_file or OWN_FILE

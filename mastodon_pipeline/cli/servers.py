@@ -10,7 +10,8 @@ from mastodon_pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
     from mastodon_pipeline.listening.following.trial import ServerCheck
-    from mastodon_pipeline.settings import Server, Settings
+    from mastodon_pipeline.servers import Server
+    from mastodon_pipeline.settings import Settings
 
 _WAYS = {"stream": "streaming", "websocket": "websocket", "poll": "polling", "park": "parked"}
 _HEADINGS = ("SERVER", "FEED", "VERSION", "WAY", "WHY")
@@ -57,7 +58,7 @@ def wanted_servers(settings: "Settings", named: Sequence[str]) -> "list[Server]"
     Without names, all configured servers. Raises SettingsError if a name is not the address of a
     server, or if there is no server at all.
     """
-    from mastodon_pipeline.settings import parse_server
+    from mastodon_pipeline.servers import parse_server
 
     configured = {server.base_url: server for server in settings.servers()}
     if not named and not configured:

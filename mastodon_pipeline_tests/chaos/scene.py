@@ -37,7 +37,8 @@ from mastodon_pipeline.listening.supervising.runs import (
 )
 from mastodon_pipeline.listening.topic.encoding import decode
 from mastodon_pipeline.listening.topic.topics import ensure_topics
-from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
+from mastodon_pipeline.paths import REPOSITORY
+from mastodon_pipeline.settings import Settings, load_settings
 
 TOOTS_PER_SECOND = 3.0
 RECOVERY_SECONDS = 60.0

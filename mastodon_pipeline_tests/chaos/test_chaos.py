@@ -19,7 +19,8 @@ from mastodon_pipeline.listening.supervising.runs import (
     listener_runs,
     load_assignments,
 )
-from mastodon_pipeline.settings import Server, load_settings
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline_tests.chaos.scene import Scene
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]

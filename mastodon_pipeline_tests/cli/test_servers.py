@@ -12,7 +12,8 @@ from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.cli.servers import table, wanted_servers
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.listening.following.trial import check_server
-from mastodon_pipeline.settings import Settings, parse_server
+from mastodon_pipeline.servers import parse_server
+from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.listening.conftest import simulator_settings
 
 STREAMING = ServerPolicy("stream.example", local_feed="authenticated")

@@ -11,7 +11,8 @@ from mastodon_pipeline.listening.client.backoff import Backoff
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.following.position_store import PositionStore
 from mastodon_pipeline.listening.records.sink import TootSink
-from mastodon_pipeline.settings import Server, Settings
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import Settings
 
 
 def simulator_settings(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Settings:

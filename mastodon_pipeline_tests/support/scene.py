@@ -22,7 +22,8 @@ from mastodon_pipeline.listening.client.backoff import Backoff
 from mastodon_pipeline.listening.client.patience import Patience
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
-from mastodon_pipeline.settings import Feed, Settings, parse_server
+from mastodon_pipeline.servers import Feed, parse_server
+from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.support.recording_sink import (
     MemoryPositions,
     RecordingSink,

@@ -17,7 +17,8 @@ import pytest
 from infra.native_stack import Stack
 from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.lake.lake import Lake, open_lake
-from mastodon_pipeline.settings import REPOSITORY, load_settings
+from mastodon_pipeline.paths import REPOSITORY
+from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.checks.tables import hours_equal_recount, no_duplicate_toots
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.partitions import HOUR_KEY

@@ -15,7 +15,8 @@ import pytest
 from mastodon_pipeline.cli.query_printing import print_results
 from mastodon_pipeline.errors import ObjectStoreUnavailable
 from mastodon_pipeline.lake.lake import Lake, open_lake
-from mastodon_pipeline.settings import REPOSITORY, Settings, load_settings
+from mastodon_pipeline.paths import REPOSITORY
+from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, look
 from mastodon_pipeline.usage.refreshing.sensor import RANGE_END, RANGE_START

@@ -9,7 +9,8 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from mastodon_pipeline.lake.lake import open_lake
-from mastodon_pipeline.settings import REPOSITORY, Settings
+from mastodon_pipeline.paths import REPOSITORY
+from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.tables.building import (
     DAILY_TABLES,
     build_daily,

@@ -15,7 +15,8 @@ from mastodon_pipeline.errors import CrossHostRedirect, LoginFailed, UnsafeAddre
 from mastodon_pipeline.listening.client.reasons import network_reason
 from mastodon_pipeline.listening.client.session import REQUEST_TIMEOUT, ServerSession
 from mastodon_pipeline.listening.following.discovery import mastodon_client
-from mastodon_pipeline.settings import Server, Settings
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import Settings
 
 SCOPES = ["read:statuses"]
 _APP_NAME = "mastodon_pipeline"

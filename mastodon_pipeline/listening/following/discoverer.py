@@ -22,7 +22,8 @@ from mastodon_pipeline.listening.following.discovery import (
     discover,
     mastodon_client,
 )
-from mastodon_pipeline.settings import Server, Settings
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import Settings
 
 _SOON_SECONDS = 60.0
 _AT_ONCE = 48

@@ -20,7 +20,7 @@ from mastodon import (
 from mastodon_pipeline.errors import CrossHostRedirect, Refused, Unreachable, UnsafeAddress
 from mastodon_pipeline.listening.client.reasons import network_reason
 from mastodon_pipeline.listening.client.session import REQUEST_TIMEOUT, ServerSession
-from mastodon_pipeline.settings import Feed, Server
+from mastodon_pipeline.servers import Feed, Server
 
 Access = Literal["public", "authenticated", "disabled"]
 STREAM_REFUSALS = frozenset({400, 401, 403, 404, 405, 410, 422, 426, 501})

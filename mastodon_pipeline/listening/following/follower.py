@@ -48,7 +48,8 @@ from mastodon_pipeline.listening.following.websocket import follow_messages
 from mastodon_pipeline.listening.records.record import ObservingServer
 from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
-from mastodon_pipeline.settings import Server, Settings
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import Settings
 
 _log = logging.getLogger(__name__)
 

@@ -29,7 +29,8 @@ from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.streaming import Sweeper
 from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
-from mastodon_pipeline.settings import Server, Settings
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import Settings
 
 SAVE_POSITIONS_SECONDS = 2.0
 """How often positions are saved: a killed listener reads about that much twice."""

@@ -13,7 +13,7 @@ from threading import Lock
 from mastodon_pipeline.listening.following.timeline import later
 from mastodon_pipeline.listening.protocol.ids import moved_back
 from mastodon_pipeline.listening.records.sink import Acknowledged
-from mastodon_pipeline.settings import Feed
+from mastodon_pipeline.servers import Feed
 
 OVERLAP_MS = 10 * 60 * 1000
 """How far before the position, in milliseconds, a feed with remote toots is read again."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from mastodon_pipeline.settings import Server
+from mastodon_pipeline.servers import Server
 
 State = Literal["connecting", "streaming", "websocket", "polling", "waiting", "parked", "stopped"]
 """`streaming` is over server-sent events, `websocket` the same over a WebSocket."""

@@ -17,7 +17,7 @@ from mastodon_pipeline.listening.client.patience import PATIENT
 from mastodon_pipeline.listening.client.reasons import network_reason
 from mastodon_pipeline.listening.following.discovery import Way
 from mastodon_pipeline.listening.following.events import BlockStreamListener
-from mastodon_pipeline.settings import Feed
+from mastodon_pipeline.servers import Feed
 
 _SWEEP_SECONDS = 1.0
 _PATHS: dict[Feed, str] = {

@@ -15,7 +15,7 @@ from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.rate_budget import RateBudget
 from mastodon_pipeline.listening.protocol.ids import listed_at
 from mastodon_pipeline.listening.protocol.statuses import decode_page, status_id_of
-from mastodon_pipeline.settings import Feed
+from mastodon_pipeline.servers import Feed
 
 PAGE_LIMIT = 40
 """Statuses a page, Mastodon's maximum."""

@@ -24,7 +24,8 @@ from mastodon_pipeline.listening.following.events import BlockStreamListener
 from mastodon_pipeline.listening.following.streaming import Sweeper, follow_events
 from mastodon_pipeline.listening.following.timeline import TimelineReader
 from mastodon_pipeline.listening.following.websocket import follow_messages
-from mastodon_pipeline.settings import Server, Settings
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

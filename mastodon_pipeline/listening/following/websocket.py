@@ -13,7 +13,7 @@ from mastodon_pipeline.listening.client.reasons import network_reason
 from mastodon_pipeline.listening.following.discovery import Way
 from mastodon_pipeline.listening.following.events import BlockStreamListener
 from mastodon_pipeline.listening.protocol.sse import ServerSentEvent
-from mastodon_pipeline.settings import Feed
+from mastodon_pipeline.servers import Feed
 
 _STREAMS: dict[Feed, str] = {
     "public": "public",

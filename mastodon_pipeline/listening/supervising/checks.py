@@ -25,7 +25,8 @@ from mastodon_pipeline.listening.supervising.reports import (
 )
 from mastodon_pipeline.listening.supervising.runs import load_assignments
 from mastodon_pipeline.listening.supervising.server_table import servers_metadata
-from mastodon_pipeline.settings import Server, load_settings
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import load_settings
 
 CHECK_NAME = "all_servers_reporting"
 FRESH_REPORT_SECONDS = 120.0

@@ -21,7 +21,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mastodon_pipeline.settings import Server
+from mastodon_pipeline.servers import Server
 
 
 def group_names(count: int) -> tuple[str, ...]:

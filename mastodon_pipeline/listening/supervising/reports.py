@@ -20,7 +20,7 @@ from mastodon_pipeline.listening.following.statistics import (
 )
 from mastodon_pipeline.listening.supervising.rhythm import Rhythm
 from mastodon_pipeline.listening.supervising.runs import JOB_NAME, load_values, save_value
-from mastodon_pipeline.settings import Server
+from mastodon_pipeline.servers import Server
 
 
 class ServerReport(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ from mastodon_pipeline.listening.topic.producer import TootProducer, kafka_produ
 from mastodon_pipeline.listening.topic.recall import recall
 from mastodon_pipeline.listening.topic.registry import register
 from mastodon_pipeline.listening.topic.topics import ensure_topics
-from mastodon_pipeline.settings import Server, Settings
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import Settings
 
 
 def open_kafka(settings: Settings) -> tuple[TootSink, PositionStore]:

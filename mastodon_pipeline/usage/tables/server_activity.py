@@ -23,7 +23,8 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from mastodon_pipeline.listening.protocol.text import scrub
-from mastodon_pipeline.settings import Server, Settings
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import Settings
 
 WEEK = timedelta(days=6)
 """How many days a week's figure covers."""

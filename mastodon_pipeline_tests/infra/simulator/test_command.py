@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from mastodon_pipeline.settings import parse_server
+from mastodon_pipeline.servers import parse_server
 
 COMMAND = (sys.executable, "-m", "infra.simulator")
 

@@ -8,7 +8,7 @@ from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.listening.following.position_store import feed_key
-from mastodon_pipeline.settings import parse_server
+from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
 from mastodon_pipeline_tests.support.recording_sink import (
     MemoryPositions,

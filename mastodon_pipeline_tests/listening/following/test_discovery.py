@@ -11,7 +11,7 @@ from mastodon_pipeline.listening.following.discovery import (
     choose_way,
     streaming_url,
 )
-from mastodon_pipeline.settings import Feed, Server, parse_server
+from mastodon_pipeline.servers import Feed, Server, parse_server
 
 
 def server(feed: Feed = "local") -> Server:

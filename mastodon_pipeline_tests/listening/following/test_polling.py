@@ -15,7 +15,8 @@ from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.timeline import PAGE_LIMIT, TimelineReader
 from mastodon_pipeline.listening.records.record import ObservingServer
 from mastodon_pipeline.listening.records.seen import SeenToots
-from mastodon_pipeline.settings import Settings, parse_server
+from mastodon_pipeline.servers import parse_server
+from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.support.recording_sink import RecordingSink
 
 LIMITS = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299"}

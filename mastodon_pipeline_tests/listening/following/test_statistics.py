@@ -10,7 +10,7 @@ from mastodon_pipeline.listening.following.statistics import (
     ServerStatistics,
     UnfilledGap,
 )
-from mastodon_pipeline.settings import parse_server
+from mastodon_pipeline.servers import parse_server
 
 SERVER = parse_server("a.example")
 

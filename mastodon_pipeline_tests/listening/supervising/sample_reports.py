@@ -3,7 +3,7 @@
 from mastodon_pipeline.listening.following.statistics import ServerSnapshot, State, UnfilledGap
 from mastodon_pipeline.listening.supervising.reports import ServerReport
 from mastodon_pipeline.listening.supervising.rhythm import PausesOfDay, Rhythm
-from mastodon_pipeline.settings import parse_server
+from mastodon_pipeline.servers import parse_server
 
 NOW = 1_800_000_000.0
 GAP = UnfilledGap("1", "9", 1_799_990_000_000, 1_799_993_600_000, "410 Gone", 1_799_999_000_000)

@@ -22,7 +22,7 @@ from mastodon_pipeline.listening.supervising.reports import (
     save_report,
 )
 from mastodon_pipeline.listening.supervising.runs import save_assignment
-from mastodon_pipeline.settings import parse_server
+from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline_tests.listening.supervising.sample_reports import (
     NOW,
     sample_report,

@@ -14,7 +14,7 @@ from mastodon_pipeline.listening.supervising.groups import (
     hand_over,
     spread,
 )
-from mastodon_pipeline.settings import Server
+from mastodon_pipeline.servers import Server
 
 hosts_lists = st.lists(
     st.from_regex(r"[a-z]{1,8}\.example", fullmatch=True), unique=True, max_size=40

@@ -13,7 +13,7 @@ from mastodon_pipeline.listening.supervising.reports import (
 )
 from mastodon_pipeline.listening.supervising.rhythm import Rhythm
 from mastodon_pipeline.listening.supervising.runs import load_values, save_value
-from mastodon_pipeline.settings import parse_server
+from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline_tests.listening.supervising.sample_reports import (
     NOW,
     sample_report,

@@ -23,7 +23,8 @@ from mastodon_pipeline.listening.supervising.supervised_run import (
     await_predecessor,
     first_assignment,
 )
-from mastodon_pipeline.settings import load_settings, parse_server
+from mastodon_pipeline.servers import parse_server
+from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline_tests.listening.supervising.dagster_runs import configure, make_run
 
 

@@ -42,7 +42,8 @@ from mastodon_pipeline.listening.topic.observation import observe_topic
 from mastodon_pipeline.listening.topic.registry import register, registry_client, value_subject
 from mastodon_pipeline.listening.topic.topics import admin_client, ensure_topics
 from mastodon_pipeline.schemas import schema_text
-from mastodon_pipeline.settings import Settings, parse_server
+from mastodon_pipeline.servers import parse_server
+from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
 from mastodon_pipeline_tests.support.recording_sink import wait_until
 

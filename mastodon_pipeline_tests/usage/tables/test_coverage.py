@@ -16,7 +16,8 @@ from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.settings import Server, Settings, parse_server
+from mastodon_pipeline.servers import Server, parse_server
+from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.tables.building import build_toots, build_toots_per_server
 from mastodon_pipeline.usage.tables.coverage import (

@@ -1,0 +1,104 @@
+"""The Mastodon servers to listen to, as people write them down, and their access tokens."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from mastodon_pipeline.errors import SettingsError
+from mastodon_pipeline.paths import OWN_FILE
+
+Feed = Literal["local", "public", "remote"]
+"""Toots by the server's own users, all that it knows, or only those by users of other servers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One Mastodon server to listen to."""
+
+    base_url: str
+    """Scheme, host and, if it is not the default one, port: `https://mastodon.social`."""
+    feed: Feed = "local"
+    token_env: str = ""
+    """The environment variable that holds the access token; the token itself is not held here."""
+
+    @property
+    def token(self) -> str | None:
+        """The access token, or None: then the server's public timeline is polled.
+
+        From the environment, else from the file `.env`.
+        """
+        return os.environ.get(self.token_env) or _own_file().get(self.token_env) or None
+
+    @property
+    def name(self) -> str:
+        """The base URL without its scheme, as logs and the UI show it."""
+        return self.base_url.split("://", 1)[1]
+
+
+def parse_server(url: str, feed: str = "local", token_env: str = "") -> Server:
+    """Return the server that a person wrote as `mastodon.social` or `https://mastodon.social/`.
+
+    Without `token_env` its token is in `MASTODON_TOKEN_<HOST>`, upper case, with an underscore for
+    every other character: `MASTODON_TOKEN_MASTODON_SOCIAL`.
+
+    Raises SettingsError if the text is not a server's address or the feed does not exist.
+    """
+    refusal = SettingsError(
+        f"{url!r} is not a server's address; write it like https://mastodon.social"
+    )
+    text = url.strip().removesuffix("/")
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        _ = parts.port  # checked on access
+    except ValueError:
+        raise refusal from None
+    # Credentials are dropped: logs show the base URL.
+    host = parts.netloc.rpartition("@")[2].lower()
+    plain = host and not re.search(r"[\s\x00-\x1f\\]", host) and parts.hostname
+    extra = parts.path or parts.query or parts.fragment
+    if parts.scheme not in ("http", "https") or not plain or extra:
+        raise refusal
+    if feed not in get_args(Feed):
+        raise SettingsError(f"feed {feed!r} of {url} is none of {', '.join(get_args(Feed))}")
+    variable = token_env or "MASTODON_TOKEN_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
+    return Server(f"{parts.scheme}://{host}", feed, variable)  # type: ignore[arg-type]
+
+
+def read_servers_file(path: Path) -> list[Server]:
+    """Read a TOML file of `[[servers]]` tables with `url` and optionally `feed`, `token_env`.
+
+    Raises SettingsError if the file does not exist or is not such a list.
+    """
+    try:
+        tables = tomllib.loads(path.read_text())["servers"]
+        return [
+            parse_server(t["url"], t.get("feed", "local"), t.get("token_env", "")) for t in tables
+        ]
+    except FileNotFoundError:
+        raise SettingsError(f"MASTODON_SERVERS_FILE names {path}, which does not exist") from None
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(
+            f"{path} is not a list of servers ({error}); write [[servers]] tables with a url each"
+        ) from None
+
+
+def _own_file() -> Mapping[str, str | None]:
+    try:
+        status = OWN_FILE.stat()
+    except OSError:
+        return {}
+    return _read_own_file(status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read_own_file(*_version: int) -> Mapping[str, str | None]:
+    # Cached until the file changes: a thousand servers ask for their tokens within a second.
+    return dotenv_values(OWN_FILE)
