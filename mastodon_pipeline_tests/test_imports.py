@@ -45,8 +45,8 @@ def test_the_code_keeps_its_import_contracts() -> None:
     ("module", "planted"),
     [
         ("mastodon_pipeline/lake/layout.py", "mastodon_pipeline.usage.views"),
-        ("mastodon_pipeline/listening/records/record.py", "mastodon_pipeline.landing.landed"),
-        ("mastodon_pipeline/landing/landed.py", "mastodon_pipeline.cli.main"),
+        ("mastodon_pipeline/listening/records/record.py", "mastodon_pipeline.landing.landed_index"),
+        ("mastodon_pipeline/landing/landed_index.py", "mastodon_pipeline.cli.main"),
         (
             "mastodon_pipeline/listening/records/sink.py",
             "mastodon_pipeline.listening.topic.encoding",
