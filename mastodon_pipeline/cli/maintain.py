@@ -26,7 +26,7 @@ def maintain(dry_run: bool) -> None:
     from mastodon_pipeline.settings import load_settings
 
     try:
-        report = maintain_lake(load_settings(), dry_run=dry_run, say=_print_step)
+        report = maintain_lake(load_settings(), dry_run=dry_run, log=_print_step)
     except duckdb.Error as error:
         raise MaintenanceError(str(error).splitlines()[0]) from error
     except KeyboardInterrupt:

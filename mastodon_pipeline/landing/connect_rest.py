@@ -1,4 +1,4 @@
-"""A client of Kafka Connect's REST API, as much of it as the pipeline uses.
+"""A client of Kafka Connect's REST API: the calls that the pipeline uses.
 
 See: https://kafka.apache.org/documentation/#connect_rest
 """
@@ -12,8 +12,8 @@ import msgspec
 
 from mastodon_pipeline.errors import ConnectRefused, ConnectUnavailable
 
-FIRST_WAIT_S = 0.2
-LONGEST_WAIT_S = 2.0
+FIRST_WAIT_SECONDS = 0.2
+LONGEST_WAIT_SECONDS = 2.0
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class TaskStatus(_State, frozen=True):
-    """One task: its state (RUNNING, FAILED, UNASSIGNED, ...) and, where it failed, the trace."""
+    """A task: its state (RUNNING, FAILED, UNASSIGNED, ...) and, if it failed, the stack trace."""
 
     id: int = -1
 
@@ -37,7 +37,7 @@ class ConnectorStatus(msgspec.Struct, frozen=True):
 
     @property
     def running(self) -> bool:
-        """The connector runs, it has tasks, and each of them runs."""
+        """Whether the connector runs, has tasks, and all of them run."""
         return (
             self.connector.state == "RUNNING"
             and bool(self.tasks)
@@ -46,14 +46,14 @@ class ConnectorStatus(msgspec.Struct, frozen=True):
 
     @property
     def failures(self) -> dict[str, str]:
-        """What failed and why: `connector` or `task 0` to its Java stack trace."""
+        """The Java stack trace of each part that failed: of `connector` or of `task 0`."""
         failed = {"connector": self.connector} if self.connector.state == "FAILED" else {}
         failed |= {f"task {task.id}": task for task in self.tasks if task.state == "FAILED"}
         return {name: state.trace for name, state in failed.items()}
 
     @property
     def summary(self) -> str:
-        """One line for people: `connector RUNNING, task 0 RUNNING, task 1 FAILED`."""
+        """One line: `connector RUNNING, task 0 RUNNING, task 1 FAILED`."""
         tasks = [f"task {task.id} {task.state}" for task in self.tasks] or ["no tasks yet"]
         return ", ".join([f"connector {self.connector.state}", *tasks])
 
@@ -80,7 +80,7 @@ class _Error(msgspec.Struct):
 
 
 class ConfigProblem(msgspec.Struct, frozen=True):
-    """A key of a configuration and what Connect has against its value."""
+    """A key of a configuration, and Connect's objection to its value."""
 
     key: str
     message: str
@@ -89,14 +89,16 @@ class ConfigProblem(msgspec.Struct, frozen=True):
 class ConnectRest:
     """Kafka Connect at one address; use as a context manager.
 
-    A worker that is rebalancing answers 409: the call is repeated until `deadline_s` is over.
+    A worker that is rebalancing answers 409: the call is repeated for `deadline_seconds`.
     Every method raises ConnectUnavailable or ConnectRefused.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0, deadline_s: float = 60.0) -> None:
+    def __init__(
+        self, url: str, *, timeout_seconds: float = 10.0, deadline_seconds: float = 60.0
+    ) -> None:
         self.url = url.rstrip("/")
-        self._deadline_s = deadline_s
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_s)
+        self._deadline_seconds = deadline_seconds
+        self._http = httpx.Client(base_url=self.url, timeout=timeout_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -110,13 +112,13 @@ class ConnectRest:
         self._http.close()
 
     def plugins(self) -> frozenset[str]:
-        """The classes of the connectors that the worker can run."""
+        """Return the classes of the connectors that the worker can run."""
         answer = self._send("GET", "/connector-plugins")
         plugins = msgspec.json.decode(answer, type=tuple[_Plugin, ...])
         return frozenset(plugin.class_ for plugin in plugins)
 
     def validate(self, config: dict[str, str]) -> tuple[ConfigProblem, ...]:
-        """What Connect would object to in this configuration, which must hold `name`."""
+        """Return Connect's objections to this configuration, which must have a `name`."""
         path = f"/connector-plugins/{config['connector.class']}/config/validate"
         validation = msgspec.json.decode(self._send("PUT", path, config), type=_Validation)
         return tuple(
@@ -126,28 +128,28 @@ class ConnectRest:
         )
 
     def config(self, name: str) -> dict[str, str] | None:
-        """What a connector runs with, or None where there is no such connector."""
+        """Return the configuration of a connector, or None if there is no such connector."""
         answer = self._find("GET", f"/connectors/{name}/config")
         return None if answer is None else msgspec.json.decode(answer, type=dict[str, str])
 
     def put_config(self, name: str, config: dict[str, str]) -> None:
-        """Creates the connector, or gives the running one this configuration."""
+        """Create the connector, or give the running one this configuration."""
         self._send("PUT", f"/connectors/{name}/config", config)
 
     def status(self, name: str) -> ConnectorStatus | None:
-        """The connector's state and its tasks', or None where there is no such connector."""
+        """Return the state of a connector and its tasks, or None if there is no such connector."""
         answer = self._find("GET", f"/connectors/{name}/status")
         return None if answer is None else msgspec.json.decode(answer, type=ConnectorStatus)
 
     def restart(self, name: str, *, only_failed: bool = True) -> None:
-        """Restarts the connector and its tasks: those that failed, or all of them."""
+        """Restart the connector and its tasks: those that failed, or all of them."""
         only = "true" if only_failed else "false"
         self._send("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed={only}")
 
     def delete(self, name: str) -> bool:
-        """Removes a connector, and says whether there was one.
+        """Remove a connector; return whether there was one.
 
-        Its consumer group's offsets stay, so a connector made again goes on where it was.
+        Its consumer group's offsets stay, so a connector created again continues where it was.
         """
         return self._find("DELETE", f"/connectors/{name}") is not None
 
@@ -160,8 +162,8 @@ class ConnectRest:
             raise
 
     def _send(self, method: str, path: str, body: dict[str, str] | None = None) -> bytes:
-        give_up = time.monotonic() + self._deadline_s
-        wait = FIRST_WAIT_S
+        give_up = time.monotonic() + self._deadline_seconds
+        wait = FIRST_WAIT_SECONDS
         while True:
             try:
                 answer = self._http.request(method, path, json=body)
@@ -176,14 +178,14 @@ class ConnectRest:
             if not rebalancing or time.monotonic() + wait > give_up:
                 raise ConnectRefused(answer.status_code, self._refusal(answer))
             time.sleep(wait)
-            wait = min(2 * wait, LONGEST_WAIT_S)
+            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
 
     def _refusal(self, answer: httpx.Response) -> str:
-        """Connect's own words, on one line."""
+        """Return Connect's own message, on one line."""
         try:
-            words = msgspec.json.decode(answer.content, type=_Error).message
+            message = msgspec.json.decode(answer.content, type=_Error).message
         except msgspec.DecodeError:
-            words = answer.text
+            message = answer.text
         request = f"{answer.request.method} {answer.request.url.path}"
-        said = " ".join(words.split())[:500] or answer.reason_phrase
-        return f"Kafka Connect at {self.url} refuses {request} ({answer.status_code}): {said}"
+        reason = " ".join(message.split())[:500] or answer.reason_phrase
+        return f"Kafka Connect at {self.url} refuses {request} ({answer.status_code}): {reason}"

@@ -14,7 +14,7 @@ from mastodon_pipeline.schemas import connector_template
 from mastodon_pipeline.settings import Settings
 
 CONTROL_TOPIC = "control-iceberg"
-"""Where the Iceberg sink's tasks and their coordinator talk; several connectors may share it."""
+"""Where the Iceberg sink's tasks and coordinator agree on commits; connectors may share it."""
 
 
 class _Placeholders(Template):

@@ -1,17 +1,13 @@
-"""Whether the sink does what the settings want: configured so, running, and getting on.
+"""Whether the sink is configured as the settings want, runs, and makes progress.
 
-A task that ran out of memory may stay RUNNING and write nothing, so progress is looked at too:
-committed offsets that do not move while records wait.
+A task that ran out of memory may stay RUNNING and write nothing. So progress is checked too: the
+sink is stalled if its committed offsets do not move while records wait.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mastodon_pipeline.errors import (
-    ConnectRefused,
-    ConnectUnavailable,
-    PipelineError,
-)
+from mastodon_pipeline.errors import ConnectRefused, ConnectUnavailable, PipelineError
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import drifted_keys, root_cause
 from mastodon_pipeline.landing.connector_config import connector_config
@@ -23,17 +19,17 @@ from mastodon_pipeline.landing.sink_progress import (
 )
 from mastodon_pipeline.settings import Settings
 
-STANDSTILL_S = 120.0
-"""Longer than any pause of a sink at work: commits every 10 s with 30 s to answer, up to 25 s to
-recover after a kill."""
-REST_TIMEOUT_S = 2.0
-KAFKA_TIMEOUT_S = 2.0
-CLOSELY_LOOKED_AT = 1000
-"""Records a partition of which is asked whether they wait at all."""
+STALLED_AFTER_SECONDS = 120.0
+"""Longer than any pause of a working sink: it commits every 10 s with 30 s to answer, and recovers
+within 25 s after a kill."""
+REST_TIMEOUT_SECONDS = 2.0
+KAFKA_TIMEOUT_SECONDS = 2.0
+EXAMINED_RECORDS = 1000
+"""Records of each partition that are examined for whether they can land at all."""
 
 
 class SinkState(StrEnum):
-    """What may be the matter with a sink, worst first."""
+    """The state of a sink, worst first."""
 
     UNREACHABLE = "unreachable"
     MISSING = "missing"
@@ -41,18 +37,18 @@ class SinkState(StrEnum):
     FAILED = "failed"
     PAUSED = "paused"
     STARTING = "starting"
-    STANDING_STILL = "standing still"
+    STALLED = "stalled"
     HEALTHY = "healthy"
 
     @property
     def needs_repair(self) -> bool:
-        """Applying the config mends it. A pause is somebody's wish; the rest mends itself."""
-        return self in (self.MISSING, self.DRIFTED, self.FAILED, self.STANDING_STILL)
+        """Whether applying the config fixes it; a pause is intended, other states end alone."""
+        return self in (self.MISSING, self.DRIFTED, self.FAILED, self.STALLED)
 
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """The sum of the committed offsets, and since when it stands there (seconds, epoch)."""
+    """The sum of the committed offsets, and since when it has not moved (seconds, epoch)."""
 
     committed: int
     since: float
@@ -60,7 +56,7 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The sink's state, a line on it for people, and the watermark to hand in next time."""
+    """The sink's state, one line about it, and the watermark to pass to the next check."""
 
     state: SinkState
     detail: str
@@ -68,15 +64,17 @@ class Health:
 
 
 def connector_health(settings: Settings, earlier: Watermark | None, now: float) -> Health:
-    """Looks at the sink; takes less than 10 s whatever hangs.
+    """Check the sink; takes less than 10 s, whatever hangs.
 
-    `earlier` is the watermark that the last look returned, `now` in seconds of the epoch.
+    `earlier` is the watermark of the previous check; `now` is in seconds since the epoch.
 
-    Raises SettingsError where the wanted config cannot be made.
+    Raises SettingsError if the wanted config cannot be built.
     """
     wanted = connector_config(settings)
     name = settings.connector_name
-    with ConnectRest(settings.kafka_connect_url, timeout_s=REST_TIMEOUT_S, deadline_s=0) as connect:
+    with ConnectRest(
+        settings.kafka_connect_url, timeout_seconds=REST_TIMEOUT_SECONDS, deadline_seconds=0
+    ) as connect:
         try:
             running = connect.config(name)
             status = connect.status(name) if running is not None else None
@@ -87,7 +85,7 @@ def connector_health(settings: Settings, earlier: Watermark | None, now: float) 
     if running is None:
         return Health(SinkState.MISSING, f"Kafka Connect has no connector {name}", earlier)
     if keys := drifted_keys(wanted, running):
-        return Health(SinkState.DRIFTED, f"{name} runs with other {', '.join(keys)}", earlier)
+        return Health(SinkState.DRIFTED, f"{name} runs with a different {', '.join(keys)}", earlier)
     if status is None:
         return Health(SinkState.STARTING, f"{name} has no status yet", earlier)
     if status.failures:
@@ -97,43 +95,45 @@ def connector_health(settings: Settings, earlier: Watermark | None, now: float) 
         return Health(SinkState.PAUSED, f"{name} was paused: {status.summary}", None)
     if not status.running:
         return Health(SinkState.STARTING, f"{name}: {status.summary}", earlier)
-    return _progress(settings, earlier, now, status.summary)
+    return _check_progress(settings, earlier, now, status.summary)
 
 
-def _progress(settings: Settings, earlier: Watermark | None, now: float, running: str) -> Health:
+def _check_progress(
+    settings: Settings, earlier: Watermark | None, now: float, running: str
+) -> Health:
     try:
-        partitions = sink_progress(settings, KAFKA_TIMEOUT_S)
+        partitions = sink_progress(settings, KAFKA_TIMEOUT_SECONDS)
         committed = sum(partition.committed for partition in partitions)
         lag = sum(partition.lag for partition in partitions)
         if earlier is None or earlier.committed != committed or lag == 0:
             watermark = Watermark(committed, now)
         else:
             watermark = earlier
-        stands_s = now - watermark.since
+        idle_seconds = now - watermark.since
         detail = f"{settings.connector_name}: {running}; {lag} records behind"
-        if stands_s < STANDSTILL_S or not _records_wait(settings, partitions):
+        if idle_seconds < STALLED_AFTER_SECONDS or not _records_wait(settings, partitions):
             return Health(SinkState.HEALTHY, detail, watermark)
-    except PipelineError as error:  # Kafka is away: then nothing can be said about progress
+    except PipelineError as error:  # Kafka does not answer: progress is unknown
         return Health(SinkState.UNREACHABLE, str(error), earlier)
     return Health(
-        SinkState.STANDING_STILL, f"{detail}, and none committed for {stands_s:.0f} s", watermark
+        SinkState.STALLED, f"{detail}, and none committed for {idle_seconds:.0f} s", watermark
     )
 
 
 def _records_wait(settings: Settings, partitions: tuple[PartitionProgress, ...]) -> bool:
-    """Whether anything above the committed offsets can land.
+    """Return whether any record above the committed offsets can land.
 
-    The sink commits behind a record it was given. A bad record or a tombstone that is the last
-    of its partition never reaches it, and stays uncommitted until the next record comes.
+    The sink commits the offset of a record that it received. A bad record or a tombstone at the
+    end of its partition never reaches it, and stays uncommitted until the next record comes.
     """
-    above = {
+    uncommitted = {
         (partition.partition, offset)
         for partition in partitions
         for offset in range(max(partition.committed, partition.low), partition.end)[
-            :CLOSELY_LOOKED_AT
+            :EXAMINED_RECORDS
         ]
     }
-    if not above:
+    if not uncommitted:
         return False
-    bad = dead_lettered(settings, last=CLOSELY_LOOKED_AT, timeout_s=KAFKA_TIMEOUT_S)
-    return bool(landable(settings, above - bad, KAFKA_TIMEOUT_S))
+    bad = dead_lettered(settings, last=EXAMINED_RECORDS, timeout_s=KAFKA_TIMEOUT_SECONDS)
+    return bool(landable(settings, uncommitted - bad, KAFKA_TIMEOUT_SECONDS))

@@ -1,8 +1,8 @@
-"""The sink's Iceberg table, for those who look after it: opened through the sink's own catalog.
+"""The sink's Iceberg table, for maintenance: opened through the sink's own catalog.
 
-Every change is a commit against the table as it then is. The catalog takes one only where nobody
-else committed in between (an `UPDATE ... WHERE metadata_location = <the one read>`), so the
-sink's commits and ours cannot overwrite each other: the later one is refused and made anew.
+Every change is a commit against the table's current state. The catalog accepts it only if nothing
+was committed in between (`UPDATE ... WHERE metadata_location = <the location that was read>`), so
+the sink's commits and ours cannot overwrite each other: the later one is refused and retried.
 
 See: https://iceberg.apache.org/spec/ and https://py.iceberg.apache.org/
 """
@@ -21,23 +21,23 @@ from mastodon_pipeline.lake.bucket import s3_credentials
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
 from mastodon_pipeline.settings import Settings
 
-if TYPE_CHECKING:  # it takes half a second to import, which only maintenance shall wait for
+if TYPE_CHECKING:  # its import takes half a second, which only maintenance should pay
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot
 
 
 CATALOG = "lake"
-"""The catalog's name in the sink's config (`iceberg.catalog`): its rows are kept under it."""
-BUSY_TIMEOUT_S = 15
-"""How long SQLite waits for the sink's transaction, as the sink waits for ours."""
+"""The catalog's name in the sink's config (`iceberg.catalog`), and in the catalog's rows."""
+BUSY_TIMEOUT_SECONDS = 15.0
+"""How long SQLite waits for the sink's transaction; the sink waits as long for ours."""
 COMMIT_ATTEMPTS = 12
 
 
 def catalog_address(settings: Settings) -> URL:
-    """The catalog as SQLAlchemy addresses it: LAKE_CATALOG_URI, else what Connect was given.
+    """Return the catalog's address for SQLAlchemy: LAKE_CATALOG_URI, else Connect's own.
 
-    A SQLite file is opened, never made: an empty catalog would be one more thing to go wrong.
+    A SQLite file is opened, never created: an empty catalog would hide that the address is wrong.
 
     Raises SettingsError for a JDBC address that is neither SQLite's nor PostgreSQL's.
     """
@@ -48,7 +48,7 @@ def catalog_address(settings: Settings) -> URL:
     scheme, _, rest = settings.iceberg_catalog_uri.removeprefix("jdbc:").partition(":")
     if scheme == "sqlite":
         path = rest.removeprefix("file:").partition("?")[0]
-        options = {"mode": "rw", "uri": "true", "timeout": str(BUSY_TIMEOUT_S)}
+        options = {"mode": "rw", "uri": "true", "timeout": str(BUSY_TIMEOUT_SECONDS)}
         return URL.create("sqlite", database=f"file:{quote(path)}", query=options)
     if scheme == "postgresql":
         parts = urlsplit(f"postgresql:{rest}")
@@ -65,10 +65,11 @@ def catalog_address(settings: Settings) -> URL:
 
 
 def open_table(settings: Settings) -> "Table | None":
-    """The sink's table as it is now; None where the sink has not made it yet.
+    """Load the sink's table in its current state; None if the sink has not created it yet.
 
-    Raises CatalogUnavailable where the catalog cannot be reached, and SettingsError as
-    `catalog_address` does.
+    Raises:
+        CatalogUnavailable: the catalog cannot be read.
+        SettingsError: as `catalog_address` does.
     """
     from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.exceptions import NoSuchTableError
@@ -93,20 +94,20 @@ def open_table(settings: Settings) -> "Table | None":
     except NoSuchTableError:
         return None
     except (SQLAlchemyError, ImportError) as error:
-        told = str(getattr(error, "orig", None) or error).splitlines()[0]
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise CatalogUnavailable(
-            f"the Iceberg catalog at {address.render_as_string()} cannot be read ({told}): start"
+            f"the Iceberg catalog at {address.render_as_string()} cannot be read ({reason}): start"
             " the sink once, or set LAKE_CATALOG_URI to its address as SQLAlchemy writes it"
         ) from None
 
 
 def commit(settings: Settings, change: Callable[["Table"], object]) -> "Table":
-    """Commits a change of the table, made anew as often as the sink is faster.
+    """Commit a change of the table, and retry it if the sink commits first.
 
-    `change` gets the table as it is, and must commit. It is called again with a newer table where
-    that is refused, so it may rely on nothing that it was not just given.
+    `change` gets the current table, and must commit. It is called again with a newer table if the
+    commit is refused, so it must not rely on an earlier state.
 
-    Raises CatalogUnavailable where the table is gone, or the sink was faster every time.
+    Raises CatalogUnavailable if the table is gone, or the sink was faster every time.
     """
     from pyiceberg.exceptions import CommitFailedException, ValidationException
 
@@ -125,27 +126,27 @@ def commit(settings: Settings, change: Callable[["Table"], object]) -> "Table":
         else:
             return table
     raise CatalogUnavailable(
-        f"the Iceberg table {settings.iceberg_table} changed under each of {COMMIT_ATTEMPTS}"
-        " tries to commit; try again when the sink is less busy"
+        f"the Iceberg table {settings.iceberg_table} changed during each of {COMMIT_ATTEMPTS}"
+        " attempts to commit; try again when the sink is less busy"
     )
 
 
 def live_files(table: "Table") -> dict[str, int]:
-    """The paths of the table's data files as it is now, and their bytes."""
+    """Return the paths of the table's current data files, and their sizes in bytes."""
     return {file.file_path: file.file_size_in_bytes for file in _data_files(table)}
 
 
 def drop_files(table: "Table", paths: Set[str]) -> None:
-    """Commits a snapshot without these data files, as far as the table still has them.
+    """Commit a snapshot without these data files, as far as the table still has them.
 
-    They are named one by one: a filter on their hours would also take a file that was committed a
+    They are listed one by one: a filter on their hours would also drop a file that was committed a
     moment ago.
     """
-    doomed = [file for file in _data_files(table) if file.file_path in paths]
-    if not doomed:
+    dropped = [file for file in _data_files(table) if file.file_path in paths]
+    if not dropped:
         return
     with table.transaction() as transaction, transaction.update_snapshot().overwrite() as change:
-        for file in doomed:
+        for file in dropped:
             change.delete_data_file(file)
 
 
@@ -159,13 +160,13 @@ def _data_files(table: "Table") -> Iterator["DataFile"]:
 def snapshot_paths(
     table: "Table", snapshots: Sequence["Snapshot"], progress: Callable[[str], object]
 ) -> set[str]:
-    """Every file that these snapshots need: manifest lists, manifests, data files.
+    """Return all files that these snapshots need: manifest lists, manifests, data files.
 
-    `progress` is told of each snapshot.
+    `progress` is called for each snapshot.
     """
     paths: set[str] = set()
     for number, snapshot in enumerate(snapshots):
-        progress(f"reading what snapshots name, {number:,} of {len(snapshots):,}")
+        progress(f"reading snapshots: {number:,} of {len(snapshots):,}")
         paths.add(snapshot.manifest_list)
         for manifest in snapshot.manifests(table.io):
             if manifest.manifest_path in paths:
@@ -177,21 +178,22 @@ def snapshot_paths(
 
 
 def metadata_paths(table: "Table") -> set[str]:
-    """The table's metadata file, those before it that it names, and its statistics' files."""
+    """Return the table's metadata file, the earlier ones that it names, and its statistics."""
     metadata = table.metadata
     return {
         table.metadata_location,
         *(entry.metadata_file for entry in metadata.metadata_log),
-        *(one.statistics_path for one in metadata.statistics),
-        *(one.statistics_path for one in metadata.partition_statistics),
+        *(statistics.statistics_path for statistics in metadata.statistics),
+        *(statistics.statistics_path for statistics in metadata.partition_statistics),
     }
 
 
 def sink_chain(settings: Settings, table: "Table") -> tuple["Snapshot", ...]:
-    """The newest snapshot, and its ancestors down to the newest that the sink wrote.
+    """Return the newest snapshot, and its ancestors back to the newest that the sink wrote.
 
-    At its start the sink walks this way to find where it was: without it, it reads its control
-    topic from the beginning and commits files twice. The last one is the sink's, if there is one.
+    When it starts, the sink follows this chain to find its position: without the chain it reads
+    its control topic from the beginning, and commits files twice. The last snapshot is the sink's,
+    if the sink wrote any.
     """
     chain = []
     snapshot = table.current_snapshot()
@@ -205,7 +207,7 @@ def sink_chain(settings: Settings, table: "Table") -> tuple["Snapshot", ...]:
 
 
 def sink_wrote(settings: Settings, snapshot: "Snapshot") -> bool:
-    """Whether a snapshot's summary holds the sink's place in its control topic."""
-    said = snapshot.summary.additional_properties if snapshot.summary else {}
+    """Return whether a snapshot's summary holds the sink's offsets in its control topic."""
+    properties = snapshot.summary.additional_properties if snapshot.summary else {}
     group = f"connect-{settings.connector_name}"
-    return f"kafka.connect.offsets.{CONTROL_TOPIC}.{group}" in said
+    return f"kafka.connect.offsets.{CONTROL_TOPIC}.{group}" in properties

@@ -1,4 +1,4 @@
-"""The job that puts the sink connector's configuration in force."""
+"""The job that applies the sink connector's configuration."""
 
 import dagster as dg
 from pydantic import Field
@@ -9,22 +9,23 @@ from mastodon_pipeline.settings import load_settings
 
 
 class ApplyConfig(dg.Config):
-    """What to do beyond putting the config; the config itself comes from the settings."""
+    """What to do beyond applying the config; the config itself comes from the settings."""
 
     restart_tasks: bool = Field(
-        default=False, description="Restart the running tasks too, for a sink that stands still"
+        default=False, description="Restart the running tasks too, for a sink that is stalled"
     )
 
 
 @dg.op(
     description=(
-        "Makes the Kafka Connect sink run with its reviewed config (schemas/): ensures the"
-        " bucket and the topics, validates, puts, restarts what failed, waits for RUNNING."
+        "Makes the Kafka Connect sink run with its reviewed config (schemas/): creates the bucket"
+        " and the topics if they are missing, validates and applies the config, restarts failed"
+        " tasks, and waits for RUNNING."
     ),
     tags={"kind": "kafka"},
 )
 def apply_connector_config(context: dg.OpExecutionContext, config: ApplyConfig) -> None:
-    """Shows the applied config (it holds no secret) and the tasks' states as metadata."""
+    """Apply the config; show it (it holds no secret) and the tasks' states as metadata."""
     with readable_failures():
         applied = connector.apply_connector_config(
             load_settings(), context.log.info, restart_tasks=config.restart_tasks
@@ -41,7 +42,7 @@ def apply_connector_config(context: dg.OpExecutionContext, config: ApplyConfig) 
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    description="Puts the sink connector's config in force. Doing it again changes nothing.",
+    description="Applies the sink connector's config. Doing it again changes nothing.",
 )
 def kafka_connect_config() -> None:
     """One op: the config."""

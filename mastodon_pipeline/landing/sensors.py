@@ -1,4 +1,4 @@
-"""`connector_supervisor`: keeps the sink configured, running and getting on."""
+"""`connector_supervisor`: keeps the sink configured, running and making progress."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,15 +11,15 @@ from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.landing.supervision import SupervisorMemory, decide
 from mastodon_pipeline.settings import load_settings
 
-_UNFINISHED = [
+UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-REPAIR_TAKES_AT_MOST = timedelta(minutes=10)
-"""An unfinished run that is older was cut off with its machine: nothing will end it."""
+LONGEST_REPAIR = timedelta(minutes=10)
+"""An unfinished run that is older lost its machine: nothing will ever end it."""
 
 
 @dg.sensor(
@@ -27,13 +27,13 @@ REPAIR_TAKES_AT_MOST = timedelta(minutes=10)
     minimum_interval_seconds=20,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Runs kafka_connect_config where the sink connector is missing, drifted from its reviewed"
-        " config, failed, or RUNNING without progress while records wait. One repair at a time,"
-        " with growing pauses. A paused connector is left alone."
+        "Runs kafka_connect_config if the sink connector is missing, has drifted from its reviewed"
+        " config, has failed, or is RUNNING without progress while records wait. One repair at a"
+        " time, with growing pauses. A paused connector is left alone."
     ),
 )
 def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Looks (in less than 10 s), decides, and tells what it wanted, saw and did."""
+    """Check the sink (in less than 10 s), decide, and report what it wanted, saw and did."""
     memory = SupervisorMemory.from_cursor(context.cursor)
     try:
         settings = load_settings()
@@ -47,8 +47,8 @@ def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult
     if not decision.repair:
         return dg.SensorResult(skip_reason=explanation, cursor=decision.memory.to_cursor())
     request = dg.RunRequest(
-        # A run key is used once for ever, so it holds the time.
-        run_key=f"{settings.connector_name}-{health.state}-{decision.memory.asked_at:.3f}",
+        # Dagster launches a run key only once, ever, so the key holds the time.
+        run_key=f"{settings.connector_name}-{health.state}-{decision.memory.requested_at:.3f}",
         run_config=dg.RunConfig(
             {"apply_connector_config": {"config": {"restart_tasks": decision.restart_tasks}}}
         ),
@@ -60,7 +60,7 @@ def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult
 def _repair_in_progress(instance: dg.DagsterInstance) -> bool:
     unfinished = dg.RunsFilter(
         job_name=kafka_connect_config.name,
-        statuses=_UNFINISHED,
-        created_after=datetime.now(UTC) - REPAIR_TAKES_AT_MOST,
+        statuses=UNFINISHED,
+        created_after=datetime.now(UTC) - LONGEST_REPAIR,
     )
     return bool(instance.get_run_records(unfinished, limit=1))

@@ -1,4 +1,4 @@
-"""When the sink's repair is to be run: at once, and then ever more patiently."""
+"""When to run the sink's repair: at once, then after growing pauses."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ import msgspec
 
 from mastodon_pipeline.landing.health import Health, SinkState, Watermark
 
-FIRST_PATIENCE_S = 30.0
-LONGEST_PATIENCE_S = 600.0
+FIRST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 600.0
 
 
 class SupervisorMemory(msgspec.Struct, frozen=True):
@@ -16,19 +16,19 @@ class SupervisorMemory(msgspec.Struct, frozen=True):
     watermark: Watermark | None = None
     attempts: int = 0
     """Repairs since the sink was last seen healthy."""
-    asked_at: float = 0.0
-    """When the last repair was asked for; seconds of the epoch."""
+    requested_at: float = 0.0
+    """When the last repair was requested, in seconds since the epoch."""
 
     @classmethod
     def from_cursor(cls, cursor: str | None) -> "SupervisorMemory":
-        """The memory in a cursor; an empty one where there is none or it cannot be read."""
+        """Return the memory in a cursor; an empty one if there is none or it cannot be read."""
         try:
             return msgspec.json.decode(cursor or "{}", type=cls)
         except msgspec.MsgspecError:
-            return cls()  # written by another version: nothing in it is worth failing for
+            return cls()  # written by another version; nothing in it is worth failing for
 
     def to_cursor(self) -> str:
-        """The memory as text."""
+        """Return the memory as text."""
         return msgspec.json.encode(self).decode()
 
 
@@ -45,27 +45,27 @@ class Decision:
 def decide(
     health: Health, memory: SupervisorMemory, repair_in_progress: bool, now: float
 ) -> Decision:
-    """One tick: what to do about the sink's health; `now` in seconds of the epoch.
+    """Decide what one tick does about the sink's health; `now` in seconds since the epoch.
 
-    A second repair waits 30 s from the first, the next 60 s, and so on up to 10 min; a healthy
-    sink clears that.
+    A second repair waits 30 s after the first, the next 60 s, and so on up to 10 min; a healthy
+    sink resets the pause.
     """
     attempts = 0 if health.state is SinkState.HEALTHY else memory.attempts
-    kept = SupervisorMemory(health.watermark, attempts, memory.asked_at)
+    unchanged = SupervisorMemory(health.watermark, attempts, memory.requested_at)
     saw = f"saw: {health.state}, {health.detail}"
     if not health.state.needs_repair:
-        return Decision(False, False, f"{saw}. Did: nothing", kept)
+        return Decision(False, False, f"{saw}. Did: nothing", unchanged)
     if repair_in_progress:
-        return Decision(False, False, f"{saw}. Did: nothing, a repair is in progress", kept)
-    patience = min(FIRST_PATIENCE_S * 2 ** (attempts - 1), LONGEST_PATIENCE_S) if attempts else 0.0
-    left = memory.asked_at + patience - now
-    if left > 0:
-        tried = f"repaired {attempts} times in vain, again in {left:.0f} s"
-        return Decision(False, False, f"{saw}. Did: nothing, {tried}", kept)
+        return Decision(False, False, f"{saw}. Did: nothing, a repair is in progress", unchanged)
+    pause = min(FIRST_PAUSE_SECONDS * 2 ** (attempts - 1), LONGEST_PAUSE_SECONDS) if attempts else 0
+    remaining = memory.requested_at + pause - now
+    if remaining > 0:
+        reason = f"repaired {attempts} times without success, again in {remaining:.0f} s"
+        return Decision(False, False, f"{saw}. Did: nothing, {reason}", unchanged)
     return Decision(
         True,
-        health.state is SinkState.STANDING_STILL,
-        f"{saw}. Did: asked for a repair (number {attempts + 1})",
-        # The repaired sink gets its whole time to move before it is said to stand still.
+        health.state is SinkState.STALLED,
+        f"{saw}. Did: requested a repair (number {attempts + 1})",
+        # Without a watermark: the repaired sink gets the full time to move before it is stalled.
         SupervisorMemory(None, attempts + 1, now),
     )

@@ -1,1 +1,1 @@
-"""The lake, kept: what is verified and no longer needed is removed, and nothing else."""
+"""Maintenance of the lake: removes what is verified and no longer needed, and nothing else."""

@@ -13,22 +13,23 @@ from mastodon_pipeline.settings import load_settings
 
 
 class MaintenanceConfig(dg.Config):
-    """How to maintain; what and where comes from the settings."""
+    """How to run; what is maintained comes from the settings."""
 
-    dry_run: bool = Field(default=False, description="Only tell what would be done")
+    dry_run: bool = Field(default=False, description="Only report what would be done")
 
 
 @dg.op(
     description=(
         "Removes landed files of verified hours past RAW_RETENTION_DAYS from the Iceberg table and"
-        " the bucket, expires snapshots, removes orphans. One at a time; killing it is harmless."
+        " the bucket, expires snapshots, removes orphans. Only one runs at a time; killing it is"
+        " harmless."
     ),
     tags={"kind": "iceberg"},
 )
 def maintain_lake(context: dg.OpExecutionContext, config: MaintenanceConfig) -> None:
-    """Shows what was done, or would be, in files and bytes."""
+    """Maintain the lake; show what was done, or would be, in files and bytes."""
     with readable_failures():
-        report = maintain(load_settings(), dry_run=config.dry_run, say=context.log.info)
+        report = maintain(load_settings(), dry_run=config.dry_run, log=context.log.info)
     for line in report.lines():
         context.log.info(line)
     for fault in report.faults:
@@ -43,7 +44,7 @@ def maintain_lake(context: dg.OpExecutionContext, config: MaintenanceConfig) -> 
     executor_def=dg.in_process_executor,
     description=(
         "Removes from the lake what is verified and no longer needed. With dry_run in the run"
-        " config it only says what it would do."
+        " config it only reports what it would do."
     ),
 )
 def lake_maintenance() -> None:

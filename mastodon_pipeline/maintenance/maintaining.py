@@ -2,24 +2,24 @@
 
 Compaction is `toots` itself, one file an hour: once an hour is older than RAW_RETENTION_DAYS and
 its tables are verified, its landed files are removed, first from the Iceberg table and then, when
-no snapshot names them any more, from the bucket. That takes two runs, so whoever reads the table
-keeps their files for as long as snapshots live.
+no snapshot names them any more, from the bucket. That takes two runs, so readers of the table
+keep their files for as long as snapshots live.
 
 What could lose toots here, and what protects them:
 
-* An hour's tables might not hold what its files held: they are verified against exactly these
-  files, `toots` row by row (see `verification`), each time, in the moment before they go.
-* A late toot might afterwards replace the hour: see `usage.kept`. The receipt that prevents it
-  is written before the first file is removed.
-* The sink might yet commit a file that no snapshot names: none is touched that is younger than
-  a day, counted back from the sink's own newest commit. While the sink stands still, so does this.
-* The sink might forget its place: its newest snapshot, and all up to the newest, are never
-  expired (see `landing.iceberg.sink_chain`).
-* A file that is taken for an orphan might hold records of its own: those of its coordinates that
-  no other file of its hour has are counted first, and the file stays if there are any.
-* Files come while this runs: the landed files are listed first, the table is read afterwards, and
+* An hour's tables might lack what its files hold: each time, just before the files are removed,
+  the tables are verified against exactly these files, `toots` row by row (see `verification`).
+* A late toot might afterwards replace the hour: see `usage.inputs.removed_hours`. The receipt that
+  prevents it is written before the first file is removed.
+* The sink might yet commit a file that no snapshot names: only files older than a day are touched,
+  counted back from the sink's own newest commit. While the sink is stalled, nothing is removed.
+* The sink might lose its position: its newest snapshot, and all later ones, are never expired
+  (see `landing.iceberg.sink_chain`).
+* A presumed orphan might hold records that no other file has: its coordinates are compared with
+  the hour's other files first, and it stays if any is missing there.
+* Files land while this runs: the landed files are listed first, the table is read afterwards, and
   only what was listed is removed. So a file that was committed meanwhile is either not listed or
-  named.
+  named by a snapshot.
 
 See: https://iceberg.apache.org/docs/latest/maintenance/
 """
@@ -59,32 +59,33 @@ NEVER = datetime(1970, 1, 2, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """How old things must be before they may go."""
+    """How old things must be before they may be removed."""
 
     snapshots: timedelta = timedelta(hours=6)
-    """The sink makes 360 an hour, a kilobyte each in a file that every commit writes anew; so
-    long may a query of the table take, or a reader stay with what it once saw."""
+    """How long a query of the table may take, or a reader may stay on a snapshot. The sink makes
+    360 an hour, a kilobyte each in a file that every commit writes again."""
     files: timedelta = timedelta(days=1)
-    """A younger file that nothing names may be one that somebody is about to name."""
+    """A younger file that no snapshot names may belong to a commit in progress."""
 
 
 def maintain(
     settings: Settings,
     *,
     dry_run: bool = False,
-    say: Callable[[str], object] = print,
+    log: Callable[[str], object] = print,
     now: datetime | None = None,
     ages: Ages = Ages(),
 ) -> Report:
-    """Maintains the lake once; a dry run looks in the same way and changes nothing.
+    """Maintain the lake once; a dry run does the same checks and changes nothing.
 
-    `say` is told every few seconds how far it is. `now` is UTC, the present unless given.
-    Repeating it is harmless, and so is killing it: the next run goes on.
+    `log` gets the progress every few seconds. `now` is UTC, the present unless given. Repeating it
+    is harmless, and so is killing it: the next run continues.
 
     Raises:
         ServiceUnavailable: the object store or the catalog does not answer.
-        MaintenanceError: another maintenance is at work.
-        SettingsError: a setting is missing.
+        MaintenanceError: another maintenance is running, or a file cannot be removed.
+        SettingsError: a setting is missing or wrong.
+        duckdb.Error: the lake cannot be read.
     """
     now = now or datetime.now(UTC)
     report = Report(dry_run)
@@ -94,13 +95,13 @@ def maintain(
         stack.enter_context(_table_errors(settings))
         lock = None if dry_run else stack.enter_context(hold_lock(s3, settings))
         lake = stack.enter_context(open_lake(settings))
-        remover = BucketRemover(s3, settings, lock, say)
+        remover = BucketRemover(s3, settings, lock, log)
         landed = lake.by_hour(
             lake.parquet_files(lake.layout.landed())
         )  # before the table is read: see above
         table = open_table(settings) if settings.sink == "iceberg" else None
         if table is None and settings.sink == "iceberg":
-            report.faults.append(f"the sink has not made its table {settings.iceberg_table} yet")
+            report.faults.append(f"the sink has not created its table {settings.iceberg_table} yet")
             return report
         named: set[str] = set()
         settled = now - ages.files
@@ -155,31 +156,34 @@ def _past_retention(
 def _expire(
     settings: Settings, table: "Table", before: datetime, report: Report
 ) -> tuple["Table", list["Snapshot"]]:
-    """Expires snapshots in one commit; returns the table, and the snapshots that it has left."""
+    """Expire snapshots in one commit; return the table, and the snapshots that remain."""
 
     def expendable(table: "Table") -> list[int]:
-        kept = {one.snapshot_id for one in sink_chain(settings, table)}
-        kept |= {ref.snapshot_id for ref in table.metadata.refs.values()}
+        needed = {snapshot.snapshot_id for snapshot in sink_chain(settings, table)}
+        needed |= {ref.snapshot_id for ref in table.metadata.refs.values()}
         return [
-            one.snapshot_id
-            for one in table.metadata.snapshots
-            if one.snapshot_id not in kept and one.timestamp_ms < before.timestamp() * 1000
+            snapshot.snapshot_id
+            for snapshot in table.metadata.snapshots
+            if snapshot.snapshot_id not in needed
+            and snapshot.timestamp_ms < before.timestamp() * 1000
         ]
 
     def expire(newest: "Table") -> None:
         if ids := expendable(newest):
             newest.maintenance.expire_snapshots().by_ids(ids).commit()
 
-    gone = set(expendable(table))
-    if gone and not report.dry_run:
+    expired = set(expendable(table))
+    if expired and not report.dry_run:
         table = commit(settings, expire)
-    left = [one for one in table.metadata.snapshots if one.snapshot_id not in gone]
-    report.snapshots_expired, report.snapshots_left = len(gone), len(left)
+    left = [
+        snapshot for snapshot in table.metadata.snapshots if snapshot.snapshot_id not in expired
+    ]
+    report.snapshots_expired, report.snapshots_left = len(expired), len(left)
     return table, left
 
 
 def _newest_sink_commit(settings: Settings, table: "Table") -> datetime:
-    """UTC; the beginning of time where the sink has committed nothing that is known."""
+    """Return the time of the sink's newest commit, UTC; `NEVER` if none is known."""
     chain = sink_chain(settings, table)
     if not chain or not sink_wrote(settings, chain[-1]):
         return NEVER
@@ -196,7 +200,7 @@ def _remove_metadata_orphans(
 ) -> None:
     folder = f"{table.location().rstrip('/')}/metadata/"
     if not folder.startswith(f"{lake.layout.root}/"):
-        report.faults.append(f"{folder} is not in the bucket: orphans there were not looked for")
+        report.faults.append(f"{folder} is not in the bucket: it was not searched for orphans")
         return
     needed = named | metadata_paths(table)
     orphans = [

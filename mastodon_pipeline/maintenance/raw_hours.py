@@ -1,4 +1,4 @@
-"""The landed files themselves: those of verified hours, and those that nothing names."""
+"""Removes landed files: those of verified hours, and those that no snapshot names."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
@@ -25,33 +25,34 @@ def maintain_raw_hours(
     settled: datetime,
     first_day: date,
 ) -> list[str]:
-    """Removes the landed files of verified hours that no snapshot names any more.
+    """Remove the landed files of verified hours that no snapshot names any more.
 
-    `hours` are those past their retention; `named` by any snapshot, `live` by the newest. Files
-    written after `settled` (UTC) keep their hour. Returns the paths that the newest snapshot
-    should name no more: those of the other verified hours.
+    `hours` are those past their retention. `named` are the paths that any snapshot names, `live`
+    those that the newest one names. An hour with a file written after `settled` (UTC) stays.
+    Return the paths to drop from the newest snapshot: those of all verified hours.
 
-    An hour's files go together or not at all, so that its tables stay built from what is there.
+    An hour's files are removed all together or not at all, so that its tables stay built from the
+    files that are there.
     """
-    live_in = _by_hour(lake, live)
+    live_by_hour = _by_hour(lake, live)
     drop: list[str] = []
     for number, (hour, files) in enumerate(sorted(hours.items())):
         remover.progress(f"verifying {hour:%Y-%m-%d %H:%M} UTC, {number:,} of {len(hours):,} hours")
-        here = {file.path for file in files}
+        paths = {file.path for file in files}
         if hour.date() < first_day:
-            why: str | None = f"from before FIRST_DAY {first_day}, so never counted"
+            reason: str | None = f"from before FIRST_DAY {first_day}, so never counted"
         elif any(file.modified >= settled for file in files):
-            why = "it got files lately, or the sink has not committed since"
-        elif live_in[hour] - here:
-            why = "the Iceberg table names files of it that are not in the bucket"
+            reason = "it got files lately, or the sink has not committed since"
+        elif live_by_hour[hour] - paths:
+            reason = "the Iceberg table names files of it that are not in the bucket"
         else:
-            why = why_not_verified(lake, hour, tuple(files))
-        if why is not None:
-            report.hours_kept[hour] = why
+            reason = why_not_verified(lake, hour, tuple(files))
+        if reason is not None:
+            report.hours_kept[hour] = reason
             continue
         report.hours_verified += 1
-        drop += sorted(live_in[hour])
-        if here & named:
+        drop += sorted(live_by_hour[hour])
+        if paths & named:
             report.hours_waiting += 1
             continue
         report.hours_removed += 1
@@ -73,27 +74,27 @@ def remove_data_orphans(
     *,
     settled: datetime,
 ) -> None:
-    """Removes landed files that no snapshot names, and whose records live files of the hour have.
+    """Remove landed files that no snapshot names, if the hour's live files have their records.
 
-    What has records of its own is left, and told as a fault: the tables hold them, the Iceberg
-    table does not.
+    Orphans with records that no live file has stay, and are reported as a fault: the tables hold
+    these records, the Iceberg table does not.
     """
-    live_in = _by_hour(lake, live)
+    live_by_hour = _by_hour(lake, live)
     removed = False
     for hour, files in sorted(hours.items()):
         orphans = [file for file in files if file.path not in named and file.modified < settled]
         if not orphans:
             continue
-        remover.progress(f"looking at {len(orphans)} orphans of {hour:%Y-%m-%d %H:%M} UTC")
+        remover.progress(f"checking {len(orphans)} orphans of {hour:%Y-%m-%d %H:%M} UTC")
         try:
-            own = _records_of_their_own(lake, orphans, live_in[hour])
+            unique = _count_unique_records(lake, orphans, live_by_hour[hour])
         except duckdb.Error as error:
-            told = str(error).splitlines()[0]
-            report.faults.append(f"orphans of {hour:%Y-%m-%d %H:%M} UTC cannot be read: {told}")
+            reason = str(error).splitlines()[0]
+            report.faults.append(f"orphans of {hour:%Y-%m-%d %H:%M} UTC cannot be read: {reason}")
             continue
-        if own:
+        if unique:
             report.faults.append(
-                f"{own:,} records of {hour:%Y-%m-%d %H:%M} UTC are in {len(orphans)} files that"
+                f"{unique:,} records of {hour:%Y-%m-%d %H:%M} UTC are in {len(orphans)} files that"
                 f" the Iceberg table does not name, the first is {orphans[0].path}"
             )
             continue
@@ -103,23 +104,24 @@ def remove_data_orphans(
             remover.remove(orphans)
             removed = True
     if removed:
-        # The hours' tables stand on files that are gone: whoever watches them has to look anew.
+        # The hours' tables were built from files that are gone: the marker makes the sensor check
+        # all hours again.
         remover.touch(lake.layout.removal_marker())
 
 
 def _write_receipt(lake: Lake, hour: datetime, files: Sequence[StoredFile]) -> None:
-    """Before the first file is removed: from now on the hour's toots are never replaced."""
+    """Write the receipt, before the first file is removed: the hour's toots are never replaced."""
     path = f"{lake.layout.removed_hour(hour)}{fingerprint(files)}.parquet"
     values = {"files": [lake.empty_record, *(file.path for file in files)], "path": path}
     lake.connection.execute(query("maintenance/receipt"), values)
 
 
-def _records_of_their_own(lake: Lake, files: Sequence[StoredFile], others: Set[str]) -> int:
+def _count_unique_records(lake: Lake, files: Sequence[StoredFile], others: Set[str]) -> int:
     values = {
         "files": [file.path for file in files],
         "others": [lake.empty_record, *sorted(others)],
     }
-    row = lake.connection.execute(query("maintenance/records_of_their_own"), values).fetchone()
+    row = lake.connection.execute(query("maintenance/unique_records"), values).fetchone()
     return int(row[0]) if row else 0
 
 

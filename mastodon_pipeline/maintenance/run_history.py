@@ -1,14 +1,14 @@
 """Deletes the records of runs that a later run has superseded, and the files they leave.
 
-With Dagster's default storage each run has an SQLite file of its own, and while toots come the
-tables are refreshed twice a minute. `DagsterInstance.delete_run` deletes a run's record and all
-its events, also from the index that the catalog reads, so what the catalog shows decides what
-must stay: see `runs_shown`. It leaves the run's emptied SQLite file and its compute logs, which
-`remove_leftovers` removes.
+With Dagster's default storage each run has its own SQLite file, and while toots arrive the tables
+are refreshed twice a minute. `DagsterInstance.delete_run` deletes a run's record and all its
+events, also from the index that the catalog reads. So what the catalog shows decides what must
+stay: see `runs_shown`. `delete_run` leaves the run's emptied SQLite file and its compute logs,
+which `remove_leftovers` removes.
 
-What is lost: the log of a deleted run, and its points in the plots of an asset's past.
-Nothing here needs a lock: a run is deleted once, whoever deletes it, and what was superseded
-stays superseded. Killed at any point, the next one goes on.
+What is lost: the log of a deleted run, and its points in the plots of an asset's history.
+Nothing here needs a lock: deleting a run twice is harmless, and what was superseded stays
+superseded. If a purge is killed at any point, the next one continues.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,17 +16,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 import dagster as dg
 
-PORTION = 500
-"""Runs deleted at most at once: 7 s of work. An hour brings 140."""
-PAGE = 500
+T = TypeVar("T")
+
+MOST_DELETED = 500
+"""Runs that one purge deletes at most: 7 s of work. An hour adds 140."""
+PAGE_SIZE = 500
 FAILURES_STAY = timedelta(days=7)
-"""A failed run is kept at least so long: somebody may want to know why."""
-BACKFILL = "dagster/backfill"
-"""The tag of a backfill's runs, which its page lists and counts: they stay."""
+"""How long a failed run stays at least, for a person to see why it failed."""
+BACKFILL_TAG = "dagster/backfill"
+"""The tag of a backfill's runs: they stay, since the backfill's page lists and counts them."""
 
 _ENDED = (
     dg.DagsterRunStatus.SUCCESS,
@@ -36,11 +39,12 @@ _ENDED = (
 
 
 @dataclass(slots=True)
-class Purged:
-    """What was deleted."""
+class Purge:
+    """The result of one purge."""
 
-    runs: int = 0
-    kept: int = 0
+    deleted: int = 0
+    """Runs."""
+    retained: int = 0
     """Runs that are old enough, but that the catalog shows: a partition's newest, for instance."""
     bytes: int = 0
     """Of the SQLite files and compute logs that were removed."""
@@ -53,46 +57,46 @@ def purge_superseded_runs(
     *,
     days: int,
     now: datetime,
-    say: Callable[[str], object] = print,
-    portion: int = PORTION,
-) -> Purged:
-    """Deletes runs of `jobs` that ended more than `days` days before `now` (UTC); 0 keeps all.
+    log: Callable[[str], object] = print,
+    limit: int = MOST_DELETED,
+) -> Purge:
+    """Delete runs of `jobs` that ended more than `days` days before `now` (UTC); 0 deletes none.
 
-    Job by job, the oldest first, at most `portion` of them. Never a run that is not at its end, a
-    failed one younger than a week, one of a backfill, or one that the catalog shows, see
-    `runs_shown`; `checks` are the asset checks whose latest results are to stay.
+    Job by job, the oldest first, at most `limit` of them. Never a run that has not ended, a failed
+    one younger than a week, one of a backfill, or one that the catalog shows, see `runs_shown`;
+    `checks` are the asset checks whose latest results must stay.
     """
-    purged = Purged()
+    purge = Purge()
     if not days:
-        return purged
+        return purge
     jobs = tuple(jobs)
     shown = runs_shown(instance, jobs, checks)
     superseded: list[str] = []
     for record in _ended(instance, jobs, timedelta(days=days), now):
         run = record.dagster_run
-        if run.run_id in shown or BACKFILL in run.tags:
-            purged.kept += 1
-        elif len(superseded) < portion:
+        if run.run_id in shown or BACKFILL_TAG in run.tags:
+            purge.retained += 1
+        elif len(superseded) < limit:
             superseded.append(run.run_id)
         else:
-            say(f"more than {portion} runs are superseded: the rest is for the next time")
+            log(f"more than {limit} runs are superseded: the next purge deletes the rest")
             break
     for run_id in superseded:
         instance.delete_run(run_id)
-        purged.runs += 1
-        if purged.runs % 100 == 0:
-            say(f"{purged.runs} of {len(superseded)} runs deleted")
-    purged.bytes = remove_leftovers(instance)
-    return purged
+        purge.deleted += 1
+        if purge.deleted % 100 == 0:
+            log(f"{purge.deleted} of {len(superseded)} runs deleted")
+    purge.bytes = remove_leftovers(instance)
+    return purge
 
 
 def runs_shown(
     instance: dg.DagsterInstance, jobs: Iterable[str], checks: Iterable[dg.AssetCheckKey]
 ) -> frozenset[str]:
-    """The ids of the runs whose events the catalog shows as the present state.
+    """Return the ids of the runs whose events the catalog shows as the present state.
 
-    Those are, of every asset, the newest materialisation of each partition and the newest
-    observation; of every check its newest execution; and of every job its newest run of each
+    These are, for every asset, the newest materialisation of each partition and the newest
+    observation; for every check its newest execution; and for every job its newest run of each
     outcome.
     """
     shown: set[str] = set()
@@ -100,11 +104,10 @@ def runs_shown(
         newest = instance.get_latest_storage_id_by_partition(
             asset, dg.DagsterEventType.ASSET_MATERIALIZATION
         )
-        ids = sorted(newest.values())
-        for some in (ids[at : at + PAGE] for at in range(0, len(ids), PAGE)):
-            of_these = dg.AssetRecordsFilter(asset, storage_ids=some)
-            found = instance.fetch_materializations(of_these, limit=len(some)).records
-            shown.update(record.run_id for record in found)
+        for ids in _pages(sorted(newest.values())):
+            by_id = dg.AssetRecordsFilter(asset, storage_ids=ids)
+            records = instance.fetch_materializations(by_id, limit=len(ids)).records
+            shown.update(record.run_id for record in records)
         unpartitioned = instance.fetch_materializations(asset, limit=1).records
         observed = instance.fetch_observations(asset, limit=1).records
         shown.update(record.run_id for record in (*unpartitioned, *observed))
@@ -115,20 +118,20 @@ def runs_shown(
         for status in _ENDED:
             of_job = dg.RunsFilter(job_name=job, statuses=[status])
             shown.update(
-                one.dagster_run.run_id for one in instance.get_run_records(of_job, limit=1)
+                record.dagster_run.run_id for record in instance.get_run_records(of_job, limit=1)
             )
     return frozenset(shown)
 
 
 def remove_leftovers(instance: dg.DagsterInstance) -> int:
-    """Removes SQLite files and compute logs of runs that are no more; returns their bytes.
+    """Remove SQLite files and compute logs of deleted runs; return their bytes.
 
-    Dagster has no call for a deleted run's SQLite file. Where it is was read in its source:
+    Dagster has no call for a deleted run's SQLite file. Its place was read in Dagster's source:
     `history/runs/<run id>.db` under the instance's `root_directory`, with SQLite's `-wal` and
-    `-shm` beside it. With another storage there are none, and none are looked for elsewhere.
+    `-shm` beside it. With another storage there are none, and no other place is searched.
 
-    The files are listed before the runs are asked for, and a run's record is written before its
-    files: so those of a run that begins meanwhile are not taken for leftovers.
+    The files are listed before the runs are queried, and a run's record is written before its
+    files: so the files of a run that starts meanwhile are not taken for leftovers.
     """
     history = Path(instance.root_directory) / "history" / "runs"
     logs = Path(instance.storage_directory())
@@ -141,7 +144,7 @@ def remove_leftovers(instance: dg.DagsterInstance) -> int:
         for path in files[run_id]:
             with suppress(FileNotFoundError):  # another purge was faster
                 if path.is_dir():
-                    size = sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+                    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
                     instance.compute_log_manager.delete_logs(prefix=[run_id])
                 else:
                     size = path.stat().st_size
@@ -156,17 +159,21 @@ def _ended(
     for job in jobs:
         for status in _ENDED:
             stays = max(age, FAILURES_STAY) if status is dg.DagsterRunStatus.FAILURE else age
-            which = dg.RunsFilter(job_name=job, statuses=[status], updated_before=now - stays)
+            old = dg.RunsFilter(job_name=job, statuses=[status], updated_before=now - stays)
             cursor: str | None = None
-            while page := instance.get_run_records(which, PAGE, cursor=cursor, ascending=True):
+            while page := instance.get_run_records(old, PAGE_SIZE, cursor=cursor, ascending=True):
                 yield from page
                 cursor = page[-1].dagster_run.run_id
 
 
 def _without_record(instance: dg.DagsterInstance, run_ids: list[str]) -> Iterator[str]:
-    for some in (run_ids[at : at + PAGE] for at in range(0, len(run_ids), PAGE)):
-        known = set(instance.get_run_ids(dg.RunsFilter(run_ids=some)))
-        yield from (run_id for run_id in some if run_id not in known)
+    for page in _pages(run_ids):
+        existing = set(instance.get_run_ids(dg.RunsFilter(run_ids=page)))
+        yield from (run_id for run_id in page if run_id not in existing)
+
+
+def _pages(ids: list[T]) -> Iterator[list[T]]:
+    return (ids[start : start + PAGE_SIZE] for start in range(0, len(ids), PAGE_SIZE))
 
 
 def _run_id(name: str) -> str | None:

@@ -20,22 +20,22 @@ from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh
     ),
 )
 def purge_run_history(context: dg.OpExecutionContext) -> None:
-    """Shows how many runs were deleted, how many old ones stay, and the bytes."""
+    """Purge once; show how many runs were deleted and how many old ones stay, and the bytes."""
     with readable_failures():
         days = load_settings().run_history_days
-    purged = purge_superseded_runs(
+    purge = purge_superseded_runs(
         context.instance,
         PURGED_JOBS,
         context.repository_def.asset_graph.asset_check_keys,
         days=days,
         now=datetime.now(UTC),
-        say=context.log.info,
+        log=context.log.info,
     )
     context.add_output_metadata(
         {
-            "runs deleted": purged.runs,
-            "old runs kept": purged.kept,
-            "bytes removed": purged.bytes,
+            "runs deleted": purge.deleted,
+            "old runs kept": purge.retained,
+            "bytes removed": purge.bytes,
         }
     )
 
@@ -58,7 +58,7 @@ PURGED_JOBS = (
     observe_mastodon_topic.name,
     run_history_maintenance.name,
 )
-"""What runs by itself, and often. Not the listeners, whose last runs their supervisor looks at."""
+"""Jobs that run often. Not the listeners' jobs: the supervisor reads their last runs."""
 
 run_history_maintenance_schedule = dg.ScheduleDefinition(
     name="run_history_maintenance_schedule",
@@ -66,5 +66,5 @@ run_history_maintenance_schedule = dg.ScheduleDefinition(
     cron_schedule="40 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every hour, a portion of the superseded runs.",
+    description="Every hour, up to 500 of the superseded runs.",
 )

@@ -1,4 +1,4 @@
-"""Whether an hour's tables may stand in for its landed files: asked before these are removed."""
+"""Whether an hour's tables may replace its landed files: checked before these are removed."""
 
 from datetime import datetime
 from pathlib import Path
@@ -16,13 +16,13 @@ from mastodon_pipeline.usage.tables.building import write_toots
 
 
 def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) -> str | None:
-    """Why the tables of an hour (its start, UTC) do not stand for these files; None if they do.
+    """Return why the tables of an hour (its start, UTC) may not replace these files.
 
-    They do where all of this is so:
+    None if they may, which takes all of this:
 
-    * both hourly tables say that they were made from exactly these files, in these versions;
+    * both hourly tables carry the fingerprint of exactly these files, in these versions;
     * the hour's folder holds no other file;
-    * `toots` built again from them, by the query of today, is the same, row by row;
+    * `toots` built again from the files, by today's query, is the same, row by row;
     * the counts equal a recount from the files.
     """
     toots, counts = lake.layout.toots(hour), lake.layout.toots_per_server(hour)
@@ -31,11 +31,11 @@ def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) 
     rebuilt = Path(lake.empty_record).with_name(f"rebuilt-{uuid4().hex}.parquet")
     try:
         with hour_records(lake, hour) as records:
-            made_from = fingerprint(files)
-            said = lake.built_from([toots, counts])
-            if fingerprint(records.landed) != made_from:
-                return "files came or went just now"
-            if said.get(toots) != made_from or said.get(counts) != made_from:
+            expected = fingerprint(files)
+            built_from = lake.built_from([toots, counts])
+            if fingerprint(records.landed) != expected:
+                return "files landed or were removed just now"
+            if built_from.get(toots) != expected or built_from.get(counts) != expected:
                 return "its tables were made from other files"
             write_toots(lake, hour, records, str(rebuilt))
             differing = _differing(lake, toots, str(rebuilt))
@@ -53,8 +53,8 @@ def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) 
     return None
 
 
-def _differing(lake: Lake, kept: str, rebuilt: str) -> str:
-    values = {"kept": kept, "rebuilt": rebuilt}
+def _differing(lake: Lake, current: str, rebuilt: str) -> str:
+    values = {"current": current, "rebuilt": rebuilt}
     try:
         row = lake.connection.execute(query("maintenance/differing_toots"), values).fetchone()
     except duckdb.BinderException:

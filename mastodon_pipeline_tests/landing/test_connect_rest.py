@@ -22,7 +22,7 @@ def test_a_rebalance_without_end_is_given_up(connect: ScriptedConnect) -> None:
     """After the deadline the refusal is told in Connect's own words."""
     connect.on("GET /connector-plugins", (409, {"message": "a rebalance\nis expected"}))
     with (
-        ConnectRest(connect.url, deadline_s=0.3) as rest,
+        ConnectRest(connect.url, deadline_seconds=0.3) as rest,
         pytest.raises(ConnectRefused, match=r"\(409\): a rebalance is expected"),
     ):
         rest.plugins()

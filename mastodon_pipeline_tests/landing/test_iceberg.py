@@ -15,7 +15,7 @@ def test_the_native_stack_s_catalog_is_opened_and_never_made(settings: Settings)
         load_settings(iceberg_catalog_uri="jdbc:sqlite:file:/lake/a b.db?journal_mode=WAL")
     )
     assert address.database == "file:/lake/a%20b.db"
-    assert dict(address.query) == {"mode": "rw", "timeout": "15", "uri": "true"}
+    assert dict(address.query) == {"mode": "rw", "timeout": "15.0", "uri": "true"}
 
 
 def test_a_missing_catalog_is_one_line_that_names_the_setting(

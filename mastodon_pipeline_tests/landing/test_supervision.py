@@ -33,7 +33,7 @@ def test_repairs_come_ever_more_patiently() -> None:
 
 def test_a_healthy_sink_clears_the_patience() -> None:
     """The next trouble is repaired at once."""
-    tired = SupervisorMemory(attempts=6, asked_at=1_000)
+    tired = SupervisorMemory(attempts=6, requested_at=1_000)
     rested = decide(HEALTHY, tired, repair_in_progress=False, now=1_010).memory
     assert rested.watermark == HEALTHY.watermark
     assert decide(MISSING, rested, repair_in_progress=False, now=1_011).repair
@@ -48,7 +48,7 @@ def test_one_repair_at_a_time() -> None:
 
 def test_a_standstill_restarts_the_running_tasks() -> None:
     """And the watermark is forgotten, so the repaired sink has its whole time to move."""
-    stuck = Health(SinkState.STANDING_STILL, "stuck", Watermark(5, 100.0))
+    stuck = Health(SinkState.STALLED, "stuck", Watermark(5, 100.0))
     decision = decide(stuck, SupervisorMemory(), repair_in_progress=False, now=1_000)
     assert decision.repair
     assert decision.restart_tasks
@@ -105,8 +105,8 @@ def test_a_tick_tells_wanted_saw_and_did(connect: ScriptedConnect, settings: Set
     assert requested.run_requests
     reason = str(waiting.skip_reason)
     assert "wanted: iceberg sink mastodon-sink running as reviewed" in reason
-    assert "saw: drifted, mastodon-sink runs with other tasks.max" in reason
-    assert "Did: nothing, repaired 1 times in vain" in reason
+    assert "saw: drifted, mastodon-sink runs with a different tasks.max" in reason
+    assert "Did: nothing, repaired 1 times without success" in reason
 
 
 def test_a_stack_that_is_down_is_explained_not_repaired(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ class KeptLake:
 
     def maintain(self, **how: Any) -> Report:
         """Maintains at once: nothing has to be older than two seconds."""
-        return maintain(self.settings, **{"ages": AT_ONCE, "say": str, **how})
+        return maintain(self.settings, **{"ages": AT_ONCE, "log": str, **how})
 
     def build(self, first: datetime, hours: int = 1) -> None:
         """Builds the hourly tables of these hours."""

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from mastodon_pipeline.definitions import defs
-from mastodon_pipeline.maintenance.run_history import Purged, purge_superseded_runs, runs_shown
+from mastodon_pipeline.maintenance.run_history import Purge, purge_superseded_runs, runs_shown
 from mastodon_pipeline.maintenance.run_history_job import PURGED_JOBS
 
 pytestmark = pytest.mark.thorough
@@ -107,11 +107,11 @@ class Home:
         )
         return done.run_id
 
-    def purge(self, days_later: float = 1.01, *, days: int = 1, portion: int = 500) -> Purged:
+    def purge(self, days_later: float = 1.01, *, days: int = 1, limit: int = 500) -> Purge:
         """Purges with a retention of a day, as if it were so much later."""
         now = datetime.now(UTC) + timedelta(days=days_later)
         return purge_superseded_runs(
-            self.instance, JOBS, [CHECK], days=days, now=now, portion=portion, say=lambda _: None
+            self.instance, JOBS, [CHECK], days=days, now=now, limit=limit, log=lambda _: None
         )
 
     def runs(self) -> set[str]:
@@ -147,7 +147,7 @@ def test_what_the_catalog_shows_survives(home: Home) -> None:
 
     purged = home.purge()
 
-    assert (purged.runs, purged.kept) == (6, 3)
+    assert (purged.deleted, purged.retained) == (6, 3)
     assert home.runs() == kept
     after = home.files()
     assert purged.bytes == sum(before.values()) - sum(after.values())
@@ -194,9 +194,9 @@ def test_a_run_of_several_partitions_stays_for_one(home: Home) -> None:
     job = TINY.resolve_job_def("refresh")
     both = job.execute_in_process(instance=home.instance, tags=tags).run_id
     home.refresh(TODAY, 2)
-    assert home.purge().runs == 0
+    assert home.purge().deleted == 0
     home.refresh(BEFORE, 3)
-    assert home.purge().runs == 1
+    assert home.purge().deleted == 1
     assert both not in home.runs()
     assert home.instance.get_materialized_partitions(KEY) == {BEFORE, TODAY}
 
@@ -205,9 +205,9 @@ def test_young_and_unfinished_runs_stay(home: Home) -> None:
     """By when they ended; a run that never does stays for ever."""
     begun = home.instance.create_run_for_job(TINY.resolve_job_def("look")).run_id
     runs = [home.run("look"), home.run("look")]
-    assert home.purge(0.96).runs == 0
-    assert home.purge(99, days=0) == Purged()
-    assert home.purge(99).runs == 1
+    assert home.purge(0.96).deleted == 0
+    assert home.purge(99, days=0) == Purge()
+    assert home.purge(99).deleted == 1
     assert home.runs() == {begun, runs[-1]}
 
 
@@ -215,8 +215,8 @@ def test_a_failed_run_stays_for_a_week(home: Home) -> None:
     """And a job's newest failure as long as it is the newest."""
     failures = [home.run("breakable", fail=True), home.run("breakable", fail=True)]
     good = home.run("breakable", fail=False)
-    assert home.purge(6).runs == 0
-    assert home.purge(8).runs == 1
+    assert home.purge(6).deleted == 0
+    assert home.purge(8).deleted == 1
     assert home.runs() == {failures[-1], good}
 
 
@@ -224,18 +224,18 @@ def test_a_backfills_runs_stay(home: Home) -> None:
     """Its page lists them."""
     of_backfill = home.refresh(TODAY, 1, **{"dagster/backfill": "abcdefgh"})
     home.refresh(TODAY, 2)
-    assert home.purge().runs == 0
+    assert home.purge().deleted == 0
     assert of_backfill in home.runs()
 
 
 def test_a_portion_at_a_time_and_what_a_killed_purge_left(home: Home) -> None:
     """The oldest first; files whose run is gone are found whoever deleted it."""
     runs = [home.run("look") for _ in range(4)]
-    assert home.purge(portion=1).runs == 1
+    assert home.purge(limit=1).deleted == 1
     assert home.runs() == set(runs[1:])
     home.instance.delete_run(runs[1])
     assert any(runs[1] in path for path in home.files())
-    assert home.purge(portion=1).runs == 1
+    assert home.purge(limit=1).deleted == 1
     assert home.runs() == {runs[3]}
     assert all(runs[3] in path for path in home.files())
 

@@ -1,5 +1,5 @@
--- Counts one folder: its rows, and its offsets as ranges without a hole (an island's offsets rise
--- as its row numbers do).
+-- Count one folder: its rows, and its offsets as ranges without gaps (within a range, offsets grow
+-- as fast as row numbers do).
 INSERT INTO landed_folder
 WITH landed AS (
     SELECT

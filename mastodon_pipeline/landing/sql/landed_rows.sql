@@ -1,4 +1,4 @@
--- How many rows the landed files hold, duplicates included: the sink delivers at least once.
+-- The rows of the landed files, duplicates included: the sink delivers at least once.
 SELECT coalesce(sum(rows), 0)::BIGINT AS landed_rows
 FROM landed_folder
 WHERE starts_with(folder, $folder);

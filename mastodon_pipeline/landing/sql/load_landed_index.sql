@@ -1,4 +1,4 @@
--- Takes from the index the folders that have the same files as when they were counted.
+-- Load from the index the folders that still have the files that were counted.
 INSERT INTO landed_folder
 SELECT
     folder,

@@ -1,6 +1,6 @@
--- For each partition of the topic: how many offsets below the sink's watermark were landed, and
+-- For each partition of the topic: how many offsets below the sink's watermark have landed, and
 -- which are neither landed nor in the dead-letter topic. Gaps in the log itself (transaction
--- markers, tombstones) are among the missing ones: only Kafka can tell them.
+-- markers, tombstones) are among the missing offsets: only Kafka can tell them apart.
 WITH topic_partition AS (
     SELECT
         unnest($partitions)::INTEGER AS _partition,
@@ -14,7 +14,7 @@ dead_lettered AS (
         unnest($dead_offsets)::BIGINT AS _offset
 ),
 
--- The landed ranges, and an empty one at either end of what is looked for.
+-- The landed ranges, and an empty range at either end of the checked offsets.
 stretch AS (
     SELECT
         landed._partition,
@@ -32,7 +32,7 @@ stretch AS (
     WHERE committed > low
 ),
 
--- Between a range and the furthest one that begins before it.
+-- Between a range and the furthest end of all ranges that begin before it.
 gap AS (
     SELECT
         _partition,
@@ -67,7 +67,7 @@ dead_by_partition AS (
     GROUP BY dead_lettered._partition
 ),
 
--- As many of each gap as may be wanted, were they all dead-lettered but for the last ones.
+-- Enough offsets of each gap for the examples, even if all but the last ones are dead letters.
 candidate AS (
     SELECT
         _partition,

@@ -1,2 +1,2 @@
--- Keeps the index for the next time.
+-- Save the index for the next run.
 COPY (FROM landed_folder ORDER BY folder) TO $path (FORMAT parquet, COMPRESSION zstd);

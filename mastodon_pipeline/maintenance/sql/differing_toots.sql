@@ -1,8 +1,8 @@
--- How many rows stand in one of two files of toots and not in the other, copies counted.
+-- How many rows are in only one of two files of toots, counting copies.
 SELECT count(*)
 FROM (
     (
-        FROM read_parquet($kept, hive_partitioning := false)
+        FROM read_parquet($current, hive_partitioning := false)
         EXCEPT ALL
         FROM read_parquet($rebuilt, hive_partitioning := false)
     )
@@ -10,6 +10,6 @@ FROM (
     (
         FROM read_parquet($rebuilt, hive_partitioning := false)
         EXCEPT ALL
-        FROM read_parquet($kept, hive_partitioning := false)
+        FROM read_parquet($current, hive_partitioning := false)
     )
 );

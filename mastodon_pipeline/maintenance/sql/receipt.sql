@@ -1,5 +1,5 @@
--- The Kafka coordinates of an hour's landed records, each once: what stays of them when their
--- files are removed, so that completeness against Kafka can still be told.
+-- The Kafka coordinates of an hour's landed records, each once: what remains of them when their
+-- files are removed, so that completeness against Kafka can still be checked.
 COPY (
     SELECT DISTINCT
         _partition,

@@ -1,5 +1,5 @@
--- How many records these files hold that are in none of the others: of a file that no table
--- names, what would be lost with it.
+-- How many records these files hold that none of the other files has: what would be lost with
+-- files that no snapshot names.
 SELECT count(*)
 FROM (
     SELECT DISTINCT
