@@ -1,4 +1,4 @@
-"""Every setting of the pipeline: environment variables, typed, in this one place.
+"""Every setting of the pipeline: environment variables, typed, in one place.
 
 Values come from the environment, then from the files `.env` (yours) and `.data/stack.env`
 (written by the native stack: its addresses and MinIO's generated credentials), then from the
@@ -29,79 +29,99 @@ from mastodon_pipeline.servers import Server, parse_server, read_servers_file
 
 
 class Settings(BaseSettings):
-    """What the pipeline listens to and where its parts are.
+    """What the pipeline listens to, and how its parts are reached.
 
-    Raises SettingsError through `load_settings`, which names the wrong variable.
+    Each field is the environment variable of the same name in upper case. Use `load_settings`,
+    which raises SettingsError for a wrong variable and names it.
     """
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     mastodon_servers: Annotated[tuple[str, ...], NoDecode] = ()
-    """Comma-separated addresses; each one's local feed is followed."""
+    """Comma-separated addresses; each server's local feed is followed. None by default."""
     mastodon_servers_file: Path | None = None
-    """TOML instead: `[[servers]]` tables with url, feed (local, public, remote), token_env."""
+    """A TOML file with more servers: `[[servers]]` tables with url, feed, token_env."""
     mastodon_allow_private_addresses: bool = False
-    """Follow http:// and loopback or private addresses: for the simulator and tests alone."""
+    """Follow http:// and loopback or private addresses: only for the simulator and tests."""
     mastodon_contact: str = ""
     """Who runs this listener (a page or an address), for the User-Agent that server admins see."""
     mastodon_poll_interval_seconds: float = Field(15.0, ge=0.2)
-    """Between two looks at a polled timeline; Mastodon caches anonymous answers for 15 s."""
+    """Between two requests to a polled timeline; Mastodon caches anonymous answers for 15 s."""
     listener_groups: int = Field(1, ge=1, le=16)
-    """Over how many runs the servers are spread; one follows a thousand. No more than Dagster's
-    `tag_concurrency_limits` lets run at once."""
+    """Number of runs that the servers are spread over: 1, because one run can follow a thousand
+    servers; 16 at most, because Dagster's `tag_concurrency_limits` allow no more at once."""
 
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    """The brokers, comma-separated `host:port`; by default the native stack's."""
     kafka_topic: str = "mastodon-topic"
+    """The topic of the records, named as in the article."""
     kafka_topic_partitions: int = Field(4, ge=1)
-    """Partitions of the topic when it is first made."""
+    """Partitions of the topic when it is created: room for a sink of several tasks, because adding
+    partitions later would move keys to other partitions."""
     kafka_topic_retention_bytes: int = Field(2 * 1024**3, ge=-1)
-    """Per partition, bytes; -1 keeps everything. By size, since records carry post times."""
+    """Bytes per partition when the topic is created; -1 keeps everything. By size and not by age,
+    because the records' Kafka timestamps are post times, which a replay has of any age."""
     kafka_security_protocol: str | None = None
+    """librdkafka's `security.protocol`, such as SASL_SSL; unset, it is PLAINTEXT."""
     kafka_sasl_mechanism: str | None = None
+    """librdkafka's `sasl.mechanism`, such as SCRAM-SHA-512."""
     kafka_sasl_username: str | None = None
+    """librdkafka's `sasl.username`."""
     kafka_sasl_password: SecretStr | None = None
+    """librdkafka's `sasl.password`."""
     kafka_ssl_ca_location: Path | None = None
+    """librdkafka's `ssl.ca.location`: a PEM file; unset, the system's certificates are used."""
     schema_registry_url: str = "http://127.0.0.1:8081/apis/ccompat/v7"
-    """The registry's Confluent API."""
+    """The registry's Confluent API; by default the native stack's Apicurio."""
     connect_registry_url: str = "http://127.0.0.1:8081/apis/registry/v2"
     """The registry as Kafka Connect's Avro converter reaches it (Apicurio's own API)."""
 
     kafka_connect_url: str = "http://127.0.0.1:8083"
+    """Kafka Connect's REST API; by default the native stack's."""
     sink: Literal["iceberg", "s3"] = "iceberg"
+    """Which connector writes the Parquet: Iceberg's, which Maven Central serves, or a plain S3 sink
+    that your Connect has already."""
     connector_name: str = Field("mastodon-sink", pattern=r"^[A-Za-z0-9._-]+$")
     """The sink connector's name in Kafka Connect; its consumer group is `connect-<name>`."""
     sink_tasks: int = Field(1, ge=1)
-    """The sink connector's tasks. Each writes files of its own, and the cost of a query follows
-    the files: more only where one task cannot keep up."""
+    """The sink connector's tasks: 1, because each writes separate files and the cost of a query
+    grows with the files; more only if one task cannot keep up."""
     iceberg_table: str = Field("mastodon.toots_raw", pattern=r"^\w+\.\w+$")
-    """The Iceberg sink's table: namespace.name."""
+    """The Iceberg sink's table, `namespace.name`."""
     iceberg_catalog_uri: str = Field(
         default_factory=lambda: (
             f"jdbc:sqlite:file:{data_directory()}/lake/catalog.db"
             "?journal_mode=WAL&busy_timeout=15000"
         )
     )
-    """The Iceberg catalog as Kafka Connect reaches it."""
+    """The Iceberg catalog as Kafka Connect reaches it, as a JDBC URL; SQLite needs no server."""
     lake_catalog_uri: SecretStr | None = None
-    """The same catalog as SQLAlchemy writes its address, where the pipeline reaches it otherwise
-    than Kafka Connect does."""
+    """The same catalog as a SQLAlchemy URL, if the pipeline cannot reach it as Kafka Connect does;
+    secret, because it may contain a password."""
     raw_retention_days: int = Field(30, ge=0)
-    """Landed files of older hours are removed once their `toots` are verified; 0 keeps them."""
+    """Days after which an hour's landed files are removed once its `toots` are verified: a month in
+    which it can still be rebuilt. 0 keeps them."""
     run_history_days: int = Field(1, ge=0)
-    """Dagster's records of older runs are deleted once later ones supersede them; 0 keeps them."""
+    """Days after which Dagster's records of superseded runs are deleted: 1, because there are
+    two runs a minute, of 140 kB each, while toots come. 0 keeps them."""
 
     s3_endpoint: str = "http://127.0.0.1:9000"
+    """The object store; by default the native stack's MinIO."""
     connect_s3_endpoint: str | None = None
-    """The object store as Kafka Connect reaches it, where that differs from `s3_endpoint`."""
+    """The object store as Kafka Connect reaches it, if that differs from `s3_endpoint`."""
     s3_bucket: str = "mastodon"
+    """The bucket of the landed files, tables and charts."""
     aws_region: str = "us-east-1"
+    """The bucket's region; MinIO's default is AWS's."""
     aws_access_key_id: SecretStr | None = None
+    """The object store's key; unset, AWS's own chain applies (profile, role)."""
     aws_secret_access_key: SecretStr | None = None
+    """The object store's secret key."""
 
     first_day: date = date(2026, 1, 1)
-    """The first day with usage tables; toots claimed to be older land, but are not counted."""
+    """The first day (UTC) of the usage tables; older toots land, but are not counted."""
     terms: Annotated[tuple[str, ...], NoDecode] = ("mastodon", "fediverse", "kafka", "duckdb")
-    """Comma-separated words or phrases whose mentions `term_mentions` counts, in any case."""
+    """Comma-separated words or phrases whose mentions `term_mentions` counts, ignoring case."""
 
     @field_validator("mastodon_servers", "terms", mode="before")
     @classmethod
@@ -121,39 +141,39 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         from pydantic_settings import DotEnvSettingsSource
 
-        # The later file wins, so a person's own .env stands above what the stack wrote.
+        # The later file wins, so a person's own .env has precedence over what the stack wrote.
         files = (data_directory() / "stack.env", OWN_FILE)
         return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=files)
 
     @property
     def dead_letter_topic(self) -> str:
-        """Where bad records go, with the reason in their headers."""
+        """The topic of the records that could not be written, with the reason in their headers."""
         return f"{self.kafka_topic}-dlq"
 
     @property
     def positions_topic(self) -> str:
-        """How far each server has been read (compacted): where listeners go on after a restart."""
+        """The compacted topic of the feeds' positions: where a restarted listener continues."""
         return f"{self.kafka_topic}-positions"
 
     @property
     def user_agent(self) -> str:
-        """What servers see of us: product, version, and the contact where one is set."""
+        """What servers see of us: product, version, and the contact if one is set."""
         contact = f" (+{self.mastodon_contact})" if self.mastodon_contact else ""
         return f"mastodon_pipeline/{version('mastodon-pipeline')}{contact}"
 
     def servers(self) -> tuple[Server, ...]:
-        """The configured servers, each once, in the order written.
+        """Return the configured servers, each once, in the order written; the file's entry wins.
 
-        Raises SettingsError where an address, a feed or the servers' file cannot be understood.
+        Raises SettingsError if an address, a feed or the servers' file is wrong.
         """
-        found = [parse_server(url) for url in self.mastodon_servers]
+        servers = [parse_server(url) for url in self.mastodon_servers]
         if self.mastodon_servers_file is not None:
-            found += read_servers_file(self.mastodon_servers_file)
-        return tuple({server.base_url: server for server in found}.values())
+            servers += read_servers_file(self.mastodon_servers_file)
+        return tuple({server.base_url: server for server in servers}.values())
 
     def kafka_client_config(self) -> dict[str, str]:
-        """librdkafka's settings for reaching the broker, security included."""
-        values: Mapping[str, object] = {
+        """Return librdkafka's properties for reaching the broker, security included."""
+        properties: Mapping[str, object] = {
             "bootstrap.servers": self.kafka_bootstrap_servers,
             "security.protocol": self.kafka_security_protocol,
             "sasl.mechanism": self.kafka_sasl_mechanism,
@@ -162,13 +182,13 @@ class Settings(BaseSettings):
             and self.kafka_sasl_password.get_secret_value(),
             "ssl.ca.location": self.kafka_ssl_ca_location,
         }
-        return {name: str(value) for name, value in values.items() if value is not None}
+        return {name: str(value) for name, value in properties.items() if value is not None}
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """The settings as the environment and the settings files give them now.
+    """Return the settings that the environment and the settings files have now.
 
-    Raises SettingsError that names each variable that is wrong.
+    Raises SettingsError, which names each wrong variable.
     """
     try:
         return Settings(**overrides)

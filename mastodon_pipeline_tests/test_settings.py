@@ -1,86 +1,38 @@
-"""Settings: what a person writes, what the pipeline makes of it, and how it says no."""
+"""Settings: where they are read from, which one wins, and how a wrong one is reported."""
 
+import ast
+import inspect
+import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mastodon_pipeline.errors import SettingsError
-from mastodon_pipeline.paths import base_directory, data_directory
-from mastodon_pipeline.servers import Server, parse_server
-from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.paths import REPOSITORY
+from mastodon_pipeline.servers import Server
+from mastodon_pipeline.settings import Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """No variable of the caller's and no stack of the checkout's reaches a test."""
-    import os
-
     for name in [n for n in os.environ if n.startswith(("MASTODON_", "KAFKA_", "S3_", "AWS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MASTODON_PIPELINE_DATA", str(tmp_path))
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("written", "base_url"),
-    [
-        ("mastodon.social", "https://mastodon.social"),
-        ("https://Mastodon.Social/", "https://mastodon.social"),
-        ("http://127.0.0.1:9101", "http://127.0.0.1:9101"),
-        (" fosstodon.org ", "https://fosstodon.org"),
-    ],
-)
-def test_a_server_is_understood_as_people_write_it(written: str, base_url: str) -> None:
-    """A bare domain means https; case, blanks and a last slash do not matter."""
-    assert parse_server(written).base_url == base_url
-
-
-@pytest.mark.parametrize("written", ["", "ftp://a.example", "https://a.example/web", "https://"])
-def test_what_is_no_server_is_refused_by_name(written: str) -> None:
-    """The message repeats what was written and shows the right form."""
-    with pytest.raises(SettingsError, match=r"write it like https://mastodon\.social"):
-        parse_server(written)
-
-
-@given(st.text())
-def test_any_text_is_a_server_or_a_settings_error(text: str) -> None:
-    """No text whatever raises anything else."""
-    try:
-        server = parse_server(text)
-    except SettingsError:
-        return
-    assert server.base_url.startswith(("https://", "http://"))
-
-
-def test_credentials_in_an_address_are_dropped() -> None:
-    """`user:password@` never becomes part of a base URL, which logs show."""
-    assert parse_server("https://me:secret@a.example").base_url == "https://a.example"
-
-
-def test_a_token_is_looked_up_by_host_and_is_no_part_of_the_server(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """MASTODON_TOKEN_<HOST> holds it; what is printed names the variable alone."""
-    server = parse_server("https://mastodon.social")
-    assert server.token is None
-    monkeypatch.setenv("MASTODON_TOKEN_MASTODON_SOCIAL", "s3cret")
-    assert server.token == "s3cret"
-    assert "s3cret" not in repr(server)
-
-
-def test_servers_come_from_the_list_and_the_file_each_once(
+def test_server_in_list_and_file_is_followed_once_as_the_file_says(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A server that both name is followed once, as the file says."""
-    listed = tmp_path / "servers.toml"
-    listed.write_text(
+    """In the order written, the list first."""
+    file = tmp_path / "servers.toml"
+    file.write_text(
         '[[servers]]\nurl = "b.example"\nfeed = "public"\ntoken_env = "B_TOKEN"\n'
         '[[servers]]\nurl = "c.example"\n'
     )
     monkeypatch.setenv("MASTODON_SERVERS", "a.example, b.example,")
-    monkeypatch.setenv("MASTODON_SERVERS_FILE", str(listed))
+    monkeypatch.setenv("MASTODON_SERVERS_FILE", str(file))
     assert load_settings().servers() == (
         Server("https://a.example", "local", "MASTODON_TOKEN_A_EXAMPLE"),
         Server("https://b.example", "public", "B_TOKEN"),
@@ -88,31 +40,18 @@ def test_servers_come_from_the_list_and_the_file_each_once(
     )
 
 
-@pytest.mark.parametrize(
-    "content", ["[[servers]]\nfeed = 'local'", "servers = 3", "nonsense", "[[servers]]\nurl = 5"]
-)
-def test_a_wrong_servers_file_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str
-) -> None:
-    """Whatever is wrong in it, the message names the file."""
-    listed = tmp_path / "servers.toml"
-    listed.write_text(content)
-    monkeypatch.setenv("MASTODON_SERVERS_FILE", str(listed))
-    with pytest.raises(SettingsError, match=r"servers\.toml"):
-        load_settings().servers()
-
-
-def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable's name stands in the message."""
+def test_every_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has all of their variables."""
     monkeypatch.setenv("SINK", "hdfs")
-    with pytest.raises(SettingsError, match="SINK"):
+    monkeypatch.setenv("LISTENER_GROUPS", "17")
+    with pytest.raises(SettingsError, match=r"LISTENER_GROUPS: .*SINK: "):
         load_settings()
 
 
-def test_the_stack_s_file_is_read_and_the_environment_wins(
+def test_stack_file_is_read_and_the_environment_wins(
     monkeypatch: pytest.MonkeyPatch, clean_environment: Path
 ) -> None:
-    """The native stack's addresses need no export; a person's own export stands above them."""
+    """The native stack's addresses need no export; a person's own export has precedence."""
     (clean_environment / "stack.env").write_text(
         "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1111\nS3_ENDPOINT=http://127.0.0.1:2222\n"
         "AWS_SECRET_ACCESS_KEY=hidden\n"
@@ -135,27 +74,22 @@ def test_security_settings_reach_librdkafka(monkeypatch: pytest.MonkeyPatch) -> 
     }
 
 
-@pytest.mark.parametrize(
-    ("pyproject", "is_checkout"),
-    [
-        ('[project]\nname = "mastodon-pipeline"\n', True),
-        ('[project]\nname = "another"\n', False),
-        (None, False),
-    ],
-)
-def test_base_directory_is_the_checkout_or_the_current_directory(
-    pyproject: str | None, is_checkout: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """An installed package must not look for `.env` in site-packages."""
-    parent, current = tmp_path / "parent", tmp_path / "current"
-    parent.mkdir()
-    current.mkdir()
-    if pyproject is not None:
-        (parent / "pyproject.toml").write_text(pyproject)
-    monkeypatch.chdir(current)
-    assert base_directory(parent) == (parent if is_checkout else current)
+def test_every_setting_is_documented_where_it_is_declared() -> None:
+    """A docstring below each field: what it is, its unit, and why the default is what it is."""
+    [declaration] = ast.parse(inspect.getsource(Settings)).body
+    assert isinstance(declaration, ast.ClassDef)
+    undocumented = []
+    for statement, below in zip(declaration.body, declaration.body[1:], strict=False):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            match below:
+                case ast.Expr(value=ast.Constant(value=str())):
+                    pass
+                case _:
+                    undocumented.append(statement.target.id)
+    assert undocumented == []
 
 
-def test_the_data_directory_is_settable(clean_environment: Path) -> None:
-    """MASTODON_PIPELINE_DATA moves data, logs and Dagster's home in one go."""
-    assert data_directory() == clean_environment.resolve()
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_setting_is_in_the_operations_manual(name: str) -> None:
+    """In one of its tables of variables."""
+    assert f"| `{name.upper()}` |" in (REPOSITORY / "docs" / "operations.md").read_text()
