@@ -39,8 +39,8 @@ from mastodon_pipeline.lake.bucket import s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.partitions import RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh_hourly_usage
-from mastodon_pipeline.usage.refreshing.sensor import RANGE_END, RANGE_START
 
 ARRIVALS = """
     select

@@ -24,8 +24,7 @@ from benchmarks.object_store import an_object_store
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import DAY_KEY, HOUR_KEY
-from mastodon_pipeline.usage.refreshing.sensor import RANGE_END, RANGE_START
+from mastodon_pipeline.usage.partitions import DAY_KEY, HOUR_KEY, RANGE_END, RANGE_START
 
 SLICES = 24 * 60
 """Files of the day, about: a commit a minute. With one each 10 s, the listing grows, not this."""

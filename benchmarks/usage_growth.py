@@ -35,10 +35,10 @@ from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import HOUR_KEY
-from mastodon_pipeline.usage.refreshing.freshness import Cursor, look
-from mastodon_pipeline.usage.refreshing.sensor import RANGE_END, RANGE_START, requests
-from mastodon_pipeline.usage.tables.building import build_toots, build_toots_per_server
+from mastodon_pipeline.usage.partitions import HOUR_KEY, RANGE_END, RANGE_START
+from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
+from mastodon_pipeline.usage.refreshing.sensor import run_requests
+from mastodon_pipeline.usage.tables.hourly import build_toots, build_toots_per_server
 
 HOUR = timedelta(hours=1)
 FILES, TOOTS_A_FILE = 180, 100
@@ -137,9 +137,9 @@ def measure(hour: datetime, repetitions: int, store: int) -> Times:
             def evaluation() -> None:
                 now = datetime.now(UTC)
                 with LakeResource().open() as lake:
-                    found = look(lake, cursors[-1], now, load_settings().first_day)
-                requests(instance, found, now)
-                cursors.append(found.cursor)
+                    freshness = scan(lake, cursors[-1], now, load_settings().first_day)
+                run_requests(instance, freshness, now)
+                cursors.append(freshness.cursor)
 
             looks = [timed(evaluation)]
             while cursors[-1].after:

@@ -31,12 +31,8 @@ from benchmarks.object_store import an_object_store, put_all
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.tables.building import (
-    DAILY_TABLES,
-    build_daily,
-    build_toots,
-    build_toots_per_server,
-)
+from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
+from mastodon_pipeline.usage.tables.hourly import build_toots, build_toots_per_server
 from mastodon_pipeline.usage.views import open_views
 
 TOOTS, DAYS = 1_600_000, 10
@@ -120,7 +116,7 @@ def land_and_build() -> float:
         began = time.monotonic()
         for number in range(DAYS):
             for table in DAILY_TABLES:
-                build_daily(lake, (START + timedelta(days=number)).date(), table)
+                table.build(lake, (START + timedelta(days=number)).date())
         say(f"built the tables of {DAYS} days", began)
     return seconds
 

@@ -86,9 +86,13 @@ class Layout:
         """The prefix of all files of a table."""
         return f"{self.root}/{name}/" if name == "toots" else f"{self.root}/usage/{name}/"
 
+    def table_day(self, name: str, day: date) -> str:
+        """The prefix of a day's files of a table."""
+        return f"{self.table(name)}day={day:%Y-%m-%d}/"
+
     def toots_day(self, day: date) -> str:
         """The prefix of a day's `toots`."""
-        return f"{self.table('toots')}day={day:%Y-%m-%d}/"
+        return self.table_day("toots", day)
 
     def toots(self, hour: datetime) -> str:
         """The file of an hour of `toots`."""
@@ -96,7 +100,7 @@ class Layout:
 
     def toots_per_server_day(self, day: date) -> str:
         """The prefix of a day's `toots_per_server_per_hour`."""
-        return f"{self.table('toots_per_server_per_hour')}day={day:%Y-%m-%d}/"
+        return self.table_day("toots_per_server_per_hour", day)
 
     def toots_per_server(self, hour: datetime) -> str:
         """The file of an hour of `toots_per_server_per_hour`."""
@@ -104,7 +108,7 @@ class Layout:
 
     def daily(self, table: str, day: date) -> str:
         """The file of a day of a daily table."""
-        return f"{self.table(table)}day={day:%Y-%m-%d}/{table}.parquet"
+        return f"{self.table_day(table, day)}{table}.parquet"
 
     def chart(self, name: str, day: date) -> str:
         """The picture of a day."""

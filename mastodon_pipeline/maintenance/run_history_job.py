@@ -9,8 +9,11 @@ from mastodon_pipeline.landing.assets import landed_toots_check, observe_landed_
 from mastodon_pipeline.listening.assets import observe_mastodon_topic
 from mastodon_pipeline.maintenance.run_history import purge_superseded_runs
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.checks.lake_assets import usage_checks
-from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh_hourly_usage
+from mastodon_pipeline.usage.refreshing.jobs import (
+    refresh_daily_usage,
+    refresh_hourly_usage,
+    usage_checks,
+)
 
 
 @dg.op(

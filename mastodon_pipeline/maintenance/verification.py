@@ -10,9 +10,9 @@ from mastodon_pipeline.errors import RecordsGone
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.usage.checks.tables import hours_equal_recount
+from mastodon_pipeline.usage.checks.hours import hours_equal_recount
 from mastodon_pipeline.usage.inputs.removed_hours import hour_records
-from mastodon_pipeline.usage.tables.building import write_toots
+from mastodon_pipeline.usage.tables.hourly import write_toots
 
 
 def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) -> str | None:

@@ -1,10 +1,10 @@
-"""The lake's tables by name, for whoever asks in SQL: a view each, over all of its files.
+"""The lake's tables by name, for queries in SQL: a view each, over all of its files.
 
-Views read the files when they are queried, so they are always current, and nobody is locked out.
-The folders' names are columns too (`day`, and of `toots` the `hour`): a query that names a day
-reads that day's files alone.
+Views read the files when they are queried, so they are always current, and lock nobody out. The
+folders' names are columns too (`day`, and of `toots` the `hour`): a query that names a day reads
+only that day's files.
 
-Nothing is listed before it is asked for. To make a view, DuckDB reads the files that it names; so
+Nothing is listed before it is queried. To create a view, DuckDB reads the files that it names; so
 it names a variable, which holds the table's first file then, and all of its files afterwards.
 
 See: https://duckdb.org/docs/stable/sql/statements/set_variable
@@ -20,25 +20,24 @@ from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import Settings, load_settings
-from mastodon_pipeline.usage.tables import coverage
-from mastodon_pipeline.usage.tables.building import DAILY_TABLES
+from mastodon_pipeline.usage.tables.catalog import TABLES
 from mastodon_pipeline.usage.tables.languages import language_names
 
 
 @contextmanager
 def open_views(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """`connect_views`, closed when the body is done or fails."""
+    """Connect as `connect_views` does, and close the connection when the body ends or fails."""
     with closing(connect_views(settings)) as connection:
         yield connection
 
 
 def connect_views(settings: Settings | None = None) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with a view for every table that the bucket has; the caller closes it.
+    """Return an in-memory DuckDB with a view for every table in the bucket; the caller closes it.
 
-    For notebooks and scripts; `mastodon-pipeline sql` opens the same. Where no settings are given,
-    they are read from the environment. The object store's keys cannot be read back from it: DuckDB
-    redacts secrets, and refuses to be told otherwise while it runs. But whoever has it may write
-    what the keys may write (`COPY ... TO 's3://...'`): give readers keys that only read.
+    For notebooks and scripts; `mastodon-pipeline sql` opens the same. The settings are read from
+    the environment unless given. The object store's keys cannot be read back from the connection:
+    DuckDB redacts secrets, and refuses to change that while it runs. But its user may write what
+    the keys may write (`COPY ... TO 's3://...'`): give readers keys that only read.
 
     Raises:
         SettingsError: there are no credentials.
@@ -78,9 +77,8 @@ def _failing_early(connection: duckdb.DuckDBPyConnection, settings: Settings) ->
 
 
 def table_folders(layout: Layout) -> dict[str, str]:
-    """Every table, and the prefix below which its files are."""
-    usage = ("toots_per_server_per_hour", *DAILY_TABLES, coverage.TABLE)
-    return {table: layout.table(table) for table in ("toots", *usage)}
+    """Return the prefix of every table's files, by the table's name."""
+    return {table.name: layout.table(table.name) for table in TABLES}
 
 
 def create_views(
@@ -88,9 +86,9 @@ def create_views(
     folders: Mapping[str, str],
     first_file: Callable[[str], str | None],
 ) -> None:
-    """A view for each of these tables that has a file, and `mastodon_toot` where there are `toots`.
+    """Create a view for each of these tables that has a file, and `mastodon_toot` over `toots`.
 
-    `first_file` finds any file in a folder.
+    `first_file` returns any file in a folder, or None.
     """
     for table, folder in folders.items():
         if (file := first_file(folder)) is None:
@@ -101,8 +99,8 @@ def create_views(
             f"CREATE VIEW {table} AS FROM"
             f" read_parquet(getvariable('{table}_files'), hive_partitioning := true)"
         )
-        everything = {"files": f"{folder}**/*.parquet"}
-        connection.execute(f"SET VARIABLE {table}_files = (SELECT $files)", everything)
+        all_files = {"files": f"{folder}**/*.parquet"}
+        connection.execute(f"SET VARIABLE {table}_files = (SELECT $files)", all_files)
         if table == "toots":
             names = language_names()
             values = {"codes": list(names), "names": list(names.values())}

@@ -20,7 +20,7 @@ from mastodon_pipeline.listening.topic.topics import ensure_topics
 from mastodon_pipeline.maintenance.maintaining import Ages, maintain
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import Settings, load_settings
-from mastodon_pipeline.usage.tables.building import build_toots, build_toots_per_server
+from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.producing import eventually, produce, toots
 
 NAMES = {
@@ -82,9 +82,7 @@ class KeptLake:
     def build(self, first: datetime, hours: int = 1) -> None:
         """Builds the hourly tables of these hours."""
         with open_lake(self.settings) as lake:
-            for number in range(hours):
-                build_toots(lake, first + timedelta(hours=number))
-                build_toots_per_server(lake, first + timedelta(hours=number))
+            build_hours(lake, *(first + timedelta(hours=number) for number in range(hours)))
 
     def in_iceberg(self) -> int:
         """Rows of the table, counted by pyiceberg."""

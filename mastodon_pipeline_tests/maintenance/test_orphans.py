@@ -9,7 +9,7 @@ from mastodon_pipeline.lake.bucket import s3_client
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.iceberg import open_table
 from mastodon_pipeline.maintenance.maintaining import Ages
-from mastodon_pipeline.usage.refreshing.freshness import Cursor, look
+from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline_tests.maintenance.conftest import NOW, OLD, YOUNG, KeptLake
 
 pytestmark = pytest.mark.integration
@@ -56,14 +56,14 @@ def test_a_copy_that_no_snapshot_names_goes_and_its_hour_is_looked_at(sunk: Kept
     with open_lake(sunk.settings) as lake:
         cursor = Cursor()
         for _ in range(2):
-            found = look(lake, cursor, datetime.now(UTC), OLD.date())
+            found = scan(lake, cursor, datetime.now(UTC), OLD.date())
             cursor = found.cursor
         assert YOUNG not in found.stale_hours
         report = sunk.maintain()
         assert (report.data_orphans.files, report.faults) == (1, [])
         assert orphan not in sunk.objects()
         assert young in sunk.objects()
-        assert YOUNG in look(lake, cursor, datetime.now(UTC), OLD.date()).stale_hours
+        assert YOUNG in scan(lake, cursor, datetime.now(UTC), OLD.date()).stale_hours
     remove(sunk, young)
 
 

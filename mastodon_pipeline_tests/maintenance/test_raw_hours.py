@@ -10,7 +10,7 @@ from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.maintenance.raw_hours import maintain_raw_hours
 from mastodon_pipeline.maintenance.report import Report
-from mastodon_pipeline.usage.tables.building import build_toots, build_toots_per_server
+from mastodon_pipeline.usage.tables.hourly import build_toots, build_toots_per_server
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record, rows
 
 LATER = HOUR + timedelta(days=3650)

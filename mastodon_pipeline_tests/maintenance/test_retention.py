@@ -13,7 +13,7 @@ from infra.native_stack import Stack
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.iceberg import open_table
-from mastodon_pipeline.usage.checks.tables import hours_equal_recount
+from mastodon_pipeline.usage.checks.hours import hours_equal_recount
 from mastodon_pipeline_tests.maintenance.conftest import OLD, YOUNG, KeptLake
 from mastodon_pipeline_tests.support.producing import eventually
 

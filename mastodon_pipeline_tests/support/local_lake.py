@@ -123,6 +123,14 @@ def rows(lake: Lake, path: str) -> list[Record]:
     return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
 
+def file_columns(lake: Lake, path: str) -> dict[str, str]:
+    """The columns of a table's file, in order, with their types as declarations name them."""
+    file = lake.connection.read_parquet(path, hive_partitioning=False)
+    short = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}
+    types = [short.get(str(kind), str(kind)) for kind in file.types]
+    return dict(zip(file.columns, types, strict=True))
+
+
 @contextmanager
 def local_lake(root: Path) -> Iterator[Lake]:
     """A lake in this directory."""

@@ -1,4 +1,4 @@
-"""Backfills of overlapping ranges at once, in processes of their own, on the real object store.
+"""Overlapping backfills at the same time, in separate processes, on the real object store.
 
 Nothing is locked: each run opens a DuckDB in memory, and a table's file is replaced whole.
 """
@@ -19,10 +19,9 @@ from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.checks.tables import hours_equal_recount, no_duplicate_toots
+from mastodon_pipeline.usage.checks.hours import hours_equal_recount, no_duplicate_toots
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import HOUR_KEY
-from mastodon_pipeline.usage.refreshing.sensor import RANGE_END, RANGE_START
+from mastodon_pipeline.usage.partitions import HOUR_KEY, RANGE_END, RANGE_START
 from mastodon_pipeline_tests.support.local_lake import HOUR, land, record, rows
 
 pytestmark = pytest.mark.integration
@@ -33,14 +32,14 @@ TABLES = "toots,toots_per_server_per_hour"
 
 @pytest.fixture
 def lake(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
-    """A bucket of this test's own, in which twelve hours have landed, in three files each."""
+    """A bucket of this test, in which twelve hours have landed, in three files each."""
     monkeypatch.setenv("S3_BUCKET", f"backfill-test-{os.getpid()}")
     settings = load_settings()
     ensure_bucket(settings)
     with open_lake(settings) as opened:
         for hour in HOURS:
             for file in range(3):
-                some = [
+                records = [
                     record(
                         uri=f"{hour}/{file}/{number}",
                         created_at=hour + timedelta(minutes=number),
@@ -50,17 +49,17 @@ def lake(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
                     )
                     for number in range(20)
                 ]
-                land(opened, *some, name=f"{file}")
+                land(opened, *records, name=f"{file}")
         yield opened
     with closing(s3_client(settings)) as s3:
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=settings.s3_bucket):
-            for found in page.get("Contents", []):
-                s3.delete_object(Bucket=settings.s3_bucket, Key=found["Key"])
+            for item in page.get("Contents", []):
+                s3.delete_object(Bucket=settings.s3_bucket, Key=item["Key"])
         s3.delete_bucket(Bucket=settings.s3_bucket)
 
 
 def backfill(home: Path, first: int, last: int) -> subprocess.Popen[str]:
-    """Materialises a range of the hours from the shell, in one run."""
+    """Materialize a range of the hours from the shell, in one run."""
     return subprocess.Popen(
         [
             str(Path(sys.executable).with_name("dagster")),
@@ -76,7 +75,7 @@ def backfill(home: Path, first: int, last: int) -> subprocess.Popen[str]:
 
 
 def refresh(instance: dg.DagsterInstance, first: int, last: int) -> bool:
-    """Runs the sensor's job over a range, as the daemon would."""
+    """Run the sensor's job over a range, as the daemon would."""
     tags = {RANGE_START: f"{HOURS[first]:{HOUR_KEY}}", RANGE_END: f"{HOURS[last]:{HOUR_KEY}}"}
     job = definitions.resolve_job_def("refresh_hourly_usage")
     return job.execute_in_process(instance=instance, tags=tags, raise_on_error=False).success
@@ -91,7 +90,7 @@ def tables(lake: Lake) -> dict[str, str]:
     }
 
 
-def test_backfills_and_a_refresh_at_once_fail_on_no_lock_and_agree(
+def test_concurrent_backfills_and_refreshes_meet_no_lock_and_agree(
     lake: Lake, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     """Two over overlapping ranges and, as long as they run, the sensor's job over a third.
@@ -101,18 +100,20 @@ def test_backfills_and_a_refresh_at_once_fail_on_no_lock_and_agree(
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    with dg.DagsterInstance.from_config(str(home)) as made:  # two would both make its tables
-        assert made.get_run_ids() == []
+    # First: two processes would both try to create its tables.
+    with dg.DagsterInstance.from_config(str(home)) as created:
+        assert created.get_run_ids() == []
     running = [backfill(home, 0, 8), backfill(home, 3, 11)]
     refreshed = [refresh(instance, 2, 6)]
-    while any(one.poll() is None for one in running):
+    while any(process.poll() is None for process in running):
         refreshed.append(refresh(instance, 2, 6))
-    told = [one.communicate()[0] for one in running]
-    assert [one.returncode for one in running] == [0, 0], "\n".join(text[-3000:] for text in told)
+    logs = [process.communicate()[0] for process in running]
+    ends = "\n".join(log[-3000:] for log in logs)
+    assert [process.returncode for process in running] == [0, 0], ends
     assert all(refreshed)
-    for text in told:
-        assert "Could not set lock" not in text
-        assert "RETRY" not in text, "nothing had to be tried twice"
+    for log in logs:
+        assert "Could not set lock" not in log
+        assert "RETRY" not in log, "nothing had to be tried twice"
     together = tables(lake)
     assert len(together) == 2 * len(HOURS)
     assert hours_equal_recount(lake, HOURS).faults == ()
@@ -123,10 +124,10 @@ def test_backfills_and_a_refresh_at_once_fail_on_no_lock_and_agree(
     assert tables(lake) == together, "one run by itself makes the same files, byte for byte"
 
 
-def test_a_range_is_one_run(lake: Lake, instance: dg.DagsterInstance) -> None:
-    """Of every asset with hours; that is what makes a backfill cheap."""
+def test_backfill_of_a_range_of_hours_is_one_run(lake: Lake, instance: dg.DagsterInstance) -> None:
+    """That makes it cheap."""
     assert refresh(instance, 0, 11)
     assert len(instance.get_run_ids()) == 1
     for key in ("toots", "toots_per_server_per_hour"):
-        made = instance.get_materialized_partitions(dg.AssetKey(key))
-        assert made == {f"{hour:{HOUR_KEY}}" for hour in HOURS}
+        built = instance.get_materialized_partitions(dg.AssetKey(key))
+        assert built == {f"{hour:{HOUR_KEY}}" for hour in HOURS}

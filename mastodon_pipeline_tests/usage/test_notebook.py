@@ -1,4 +1,4 @@
-"""The notebook tells what it promises, executed as a reader would, on a lake in a real bucket."""
+"""The notebook shows the tables' figures, run as a reader would, on a lake in a real bucket."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -11,12 +11,7 @@ from nbformat import NotebookNode
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline.usage.tables.building import (
-    DAILY_TABLES,
-    build_daily,
-    build_toots,
-    build_toots_per_server,
-)
+from mastodon_pipeline_tests.support.building import build_day, build_hours
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record
 
 NOTEBOOK = REPOSITORY / "notebooks" / "mastodon_usage.ipynb"
@@ -24,7 +19,7 @@ FIGURES = 6
 
 
 def outputs(notebook: NotebookNode, kind: str) -> list[str]:
-    """What its cells showed of this kind, in their order."""
+    """The outputs of its cells of this kind, in their order."""
     return [
         output["data"][kind]
         for cell in notebook.cells
@@ -33,7 +28,7 @@ def outputs(notebook: NotebookNode, kind: str) -> list[str]:
     ]
 
 
-def test_the_notebook_is_kept_without_outputs() -> None:
+def test_notebook_is_stored_without_outputs() -> None:
     """They would be one reader's, with that reader's paths."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     nbformat.validate(notebook)
@@ -42,10 +37,10 @@ def test_the_notebook_is_kept_without_outputs() -> None:
     assert [cell for cell in code if cell.outputs or cell.execution_count] == []
 
 
-def test_the_notebook_runs_and_shows_the_tables_figures(
+def test_notebook_runs_and_shows_the_tables_figures(
     bucket: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every cell; the article's query and our table tell the same of each day."""
+    """Every cell; the article's query and our table give the same counts for each day."""
     with open_lake(bucket) as lake:
         land(
             lake,
@@ -54,10 +49,8 @@ def test_the_notebook_runs_and_shows_the_tables_figures(
             record(uri="c", status_id="3", server="two.example", created_at=HOUR - timedelta(1)),
         )
         for hour in (HOUR - timedelta(1), HOUR):
-            build_toots(lake, hour)
-            build_toots_per_server(lake, hour)
-            for table in DAILY_TABLES:
-                build_daily(lake, hour.date(), table)
+            build_hours(lake, hour)
+            build_day(lake, hour.date())
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()

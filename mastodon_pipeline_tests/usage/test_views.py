@@ -8,14 +8,11 @@ import duckdb
 import pytest
 
 from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.usage.tables.building import (
-    DAILY_TABLES,
-    build_daily,
-    build_toots,
-    build_toots_per_server,
-)
+from mastodon_pipeline.usage.tables.catalog import TABLES
 from mastodon_pipeline.usage.tables.coverage import build_server_coverage
+from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline.usage.views import create_views, table_folders
+from mastodon_pipeline_tests.support.building import build_day, build_hours
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record
 
 ARTICLE = [
@@ -41,11 +38,8 @@ def connection(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
         record(uri="b", status_id="01HX", server="two.example", language="zh-CN"),
         record(uri="c", status_id="3", created_at=HOUR - timedelta(days=1)),
     )
-    for hour in (HOUR, HOUR - timedelta(days=1)):
-        build_toots(lake, hour)
-        build_toots_per_server(lake, hour)
-    for table in DAILY_TABLES:
-        build_daily(lake, DAY, table)
+    build_hours(lake, HOUR, HOUR - timedelta(days=1))
+    build_day(lake, DAY)
     build_server_coverage(lake, DAY, DAY, list)
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -60,7 +54,7 @@ def connection(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
 def test_every_table_is_a_view_of_its_name(connection: duckdb.DuckDBPyConnection) -> None:
     """And so is the article's table, `mastodon_toot`."""
     names = [name for (name,) in connection.sql("SHOW TABLES").fetchall()]
-    tables = ["toots", "toots_per_server_per_hour", *DAILY_TABLES, "server_coverage"]
+    tables = [table.name for table in TABLES]
     assert names == sorted([*tables, "language", "mastodon_toot"])
     for name in names:
         assert connection.table(name).count("*").fetchone()

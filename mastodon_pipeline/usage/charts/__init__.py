@@ -1,1 +1,1 @@
-"""The charts, drawn from the tables."""
+"""The charts: drawn from the tables, and checked against them."""

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from mastodon_pipeline.errors import TableError
-from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.usage.charts.drawing import drawn, label
+from mastodon_pipeline.usage.charts.drawing import draw_figure, label
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from PIL.Image import Image
 
 
 TOP = 12
@@ -23,22 +21,8 @@ BLUE = "#0173b2"
 """The first of seaborn's colour-blind palette."""
 
 
-def daily_rows(lake: Lake, day: date, table: str) -> "pd.DataFrame":
-    """A day of one of the `DAILY_TABLES`, in the order of its file.
-
-    Raises TableError where it has not been built.
-    """
-    path = lake.layout.daily(table, day)
-    if not lake.parquet_files(path):
-        raise TableError(
-            f"{table} of {day} has not been built; materialise it too:"
-            f" --select {table}+ --partition {day}"
-        )
-    return lake.connection.execute(query("usage/charts/day_of_table"), {"daily_file": path}).df()
-
-
-def draw_hours_of_day(rows: "pd.DataFrame", day: date) -> bytes:
-    """A PNG with a bar an hour. `rows`: of `hour_of_day_usage`."""
+def draw_hours_of_day(rows: "pd.DataFrame", day: date) -> "Image":
+    """Draw a bar an hour. `rows`: of `hour_of_day_usage`."""
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
@@ -50,29 +34,29 @@ def draw_hours_of_day(rows: "pd.DataFrame", day: date) -> bytes:
 
     total = int(rows["toots"].sum())
     title = f"Public toots seen, by hour of the day, {day:%Y-%m-%d}\n{total:,} in all"
-    return drawn(title, paint if total else None)
+    return draw_figure(title, paint if total else None)
 
 
-def draw_apps(rows: "pd.DataFrame", day: date) -> bytes:
-    """A PNG with a bar for each of the most used applications. `rows`: of `app_usage`.
+def draw_apps(rows: "pd.DataFrame", day: date) -> "Image":
+    """Draw a bar for each of the most used applications. `rows`: of `app_usage`.
 
     Toots whose application is not known have no bar; the title says how many there are.
     """
-    told = rows[rows["app"] != ""]
-    top = told.head(TOP)
-    rest = int(told["toots"].sum() - top["toots"].sum())
+    named = rows[rows["app"] != ""]
+    top = named.head(TOP)
+    rest = int(named["toots"].sum() - top["toots"].sum())
     counts, labels = list(top["toots"]), [label(app) for app in top["app"]]
     if rest:
-        counts, labels = [*counts, rest], [*labels, f"{len(told) - len(top):,} others"]
+        counts, labels = [*counts, rest], [*labels, f"{len(named) - len(top):,} others"]
     title = (
-        f"Most used apps, {day:%Y-%m-%d}\n{int(told['toots'].sum()):,} of"
-        f" {int(rows['toots'].sum()):,} public toots tell theirs"
+        f"Most used apps, {day:%Y-%m-%d}\n{int(named['toots'].sum()):,} of"
+        f" {int(rows['toots'].sum()):,} public toots name theirs"
     )
     return _bars(title, counts, labels, grey=len(top))
 
 
-def draw_languages(rows: "pd.DataFrame", day: date) -> bytes:
-    """A PNG with a bar for each of the most used languages. `rows`: of `language_usage`."""
+def draw_languages(rows: "pd.DataFrame", day: date) -> "Image":
+    """Draw a bar for each of the most used languages. `rows`: of `language_usage`."""
     known = rows[rows["language_primary"] != ""]
     unknown = int(rows["toots"].sum() - known["toots"].sum())
     top = known.head(TOP)
@@ -88,8 +72,8 @@ def draw_languages(rows: "pd.DataFrame", day: date) -> bytes:
     return _bars(title, counts, labels, grey=len(top))
 
 
-def draw_language_density(rows: "pd.DataFrame", day: date) -> bytes:
-    """A PNG with a box plot for each of the most used languages. `rows`: of `language_density`.
+def draw_language_density(rows: "pd.DataFrame", day: date) -> "Image":
+    """Draw a box plot for each of the most used languages. `rows`: of `language_density`.
 
     The box holds the middle half, its line the median; the whiskers reach the shortest and the
     longest toot. The axis is linear up to 10 characters and logarithmic from there.
@@ -131,11 +115,11 @@ def draw_language_density(rows: "pd.DataFrame", day: date) -> bytes:
         axes.grid(visible=False, axis="y")
 
     title = f"How long public toots are, by language, {day:%Y-%m-%d}\n(number of toots)"
-    return drawn(title, paint if boxes else None, height=_height(len(boxes)))
+    return draw_figure(title, paint if boxes else None, height=_height(len(boxes)))
 
 
-def _bars(title: str, counts: Sequence[int], labels: Sequence[str], grey: int) -> bytes:
-    """Horizontal bars with their counts, the longest labels included; from `grey` on grey."""
+def _bars(title: str, counts: Sequence[int], labels: Sequence[str], grey: int) -> "Image":
+    """Draw horizontal bars with their counts, grey from number `grey` on."""
     import seaborn as sns
 
     def paint(axes: "Axes") -> None:
@@ -155,7 +139,7 @@ def _bars(title: str, counts: Sequence[int], labels: Sequence[str], grey: int) -
         axes.set(xlabel="Toots", ylabel="")
         axes.xaxis.set_major_formatter("{x:,.0f}")
 
-    return drawn(title, paint if counts else None, height=_height(len(counts)))
+    return draw_figure(title, paint if counts else None, height=_height(len(counts)))
 
 
 def _height(bars: int) -> float:

@@ -6,41 +6,23 @@ See: https://seaborn.pydata.org/generated/seaborn.histplot.html
 from datetime import date
 from typing import TYPE_CHECKING
 
-from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.usage.charts.drawing import drawn, label
+from mastodon_pipeline.usage.charts.drawing import draw_figure, label
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from PIL.Image import Image
 
 
-TOP_SERVERS = 6
-"""Servers with a colour of their own in `toots_per_server`; the rest share one."""
-TOP_ROWS = 18
-"""Servers with a row of their own in `servers_by_hour`; the rest is left out."""
+BUSIEST_SERVERS = 6
+"""Servers with a colour in `toots_per_server`; the rest share one."""
+BUSIEST_ROWS = 18
+"""Servers with a row in `servers_by_hour`; the rest is left out."""
 _OTHERS = "other servers"
 
 
-def toots_per_server_rows(lake: Lake, day: date, top: int = TOP_SERVERS) -> "pd.DataFrame":
-    """The day's `toots_per_server_per_hour` as drawn: hour_of_day (UTC), server, toots.
-
-    The busiest servers come first; no row where no hour of the day has been built.
-    """
-    files = [file.path for file in lake.parquet_files(lake.layout.toots_per_server_day(day))]
-    if not files:
-        return lake.connection.sql("SELECT 0 AS hour_of_day, '' AS server, 0 AS toots LIMIT 0").df()
-    values = {"usage_files": files, "top": top}
-    return lake.connection.execute(query("usage/charts/toots_per_server"), values).df()
-
-
-def servers_by_hour_rows(lake: Lake, day: date) -> "pd.DataFrame":
-    """As `toots_per_server_rows`, for more servers."""
-    return toots_per_server_rows(lake, day, TOP_ROWS)
-
-
-def draw_toots_per_server(rows: "pd.DataFrame", day: date) -> bytes:
-    """A PNG with a bar an hour, stacked by server. `rows`: as above."""
+def draw_toots_per_server(rows: "pd.DataFrame", day: date) -> "Image":
+    """Draw a bar an hour, stacked by server. `rows`: of `charts/toots_per_server.sql`."""
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
@@ -49,7 +31,7 @@ def draw_toots_per_server(rows: "pd.DataFrame", day: date) -> bytes:
     safe = sns.color_palette("colorblind")
     colours = [safe[place] for place in (0, 1, 2, 3, 4, 9)]  # 5 and 6 come too close to others
     palette = {**dict(zip(named, colours, strict=False)), _OTHERS: safe[7]}
-    order = named + [server for server in servers if server == _OTHERS]
+    order = [*named, _OTHERS] if _OTHERS in servers else named
 
     def paint(axes: "Axes") -> None:
         sns.histplot(
@@ -87,11 +69,11 @@ def draw_toots_per_server(rows: "pd.DataFrame", day: date) -> bytes:
 
     total = int(rows["toots"].sum())
     title = f"Public toots seen, by home server, {day:%Y-%m-%d}\n{total:,} in all"
-    return drawn(title, paint if order else None)
+    return draw_figure(title, paint if order else None)
 
 
-def draw_servers_by_hour(rows: "pd.DataFrame", day: date) -> bytes:
-    """A PNG with a row a server and a column an hour, the darker the more toots. `rows`: as above.
+def draw_servers_by_hour(rows: "pd.DataFrame", day: date) -> "Image":
+    """Draw a row a server and a column an hour, darker for more toots. `rows`: as above.
 
     The shades are logarithmic, since servers differ by orders of magnitude; an hour without toots
     is white. The servers beyond the busiest are left out.
@@ -134,4 +116,4 @@ def draw_servers_by_hour(rows: "pd.DataFrame", day: date) -> bytes:
         f"Public toots seen, {day:%Y-%m-%d}\n{len(servers)} busiest home servers,"
         f" {int(named['toots'].sum()):,} of {int(rows['toots'].sum()):,} toots"
     )
-    return drawn(title, paint if servers else None, height=1.9 + 0.22 * max(len(servers), 6))
+    return draw_figure(title, paint if servers else None, height=1.9 + 0.22 * max(len(servers), 6))

@@ -1,1 +1,1 @@
-"""Whether to believe the tables."""
+"""Checks: whether to believe the tables."""

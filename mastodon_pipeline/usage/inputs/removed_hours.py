@@ -3,21 +3,21 @@
 This is the one place where the tables themselves hold what nothing else does. What protects it:
 
 * Landed files are removed only by `mastodon_pipeline.maintenance`, and only once the hour's tables
-  are verified against exactly these files. Before the first of them goes, their Kafka coordinates
-  are written below `removed/`, and that is never taken back.
-* An hour with a file there is built from its `toots` as they stand *and* the files in its folder:
-  a late toot is merged in, and half of the hour's old files, of a removal that was interrupted,
-  change nothing. Without that the late toot alone would replace the hour.
-* The folder is listed before `removed/` is. Whoever finds nothing removed has thus listed all the
+  are verified against exactly these files. Before the first file goes, their Kafka coordinates are
+  written below `removed/`: the receipt, which is never deleted.
+* An hour with a receipt is built from its `toots` as they are *and* the files in its folder: a late
+  toot is merged in, and files left over from an interrupted removal change nothing. Otherwise the
+  late toot alone would replace the hour.
+* The folder is listed before `removed/` is. A build that finds no receipt has thus listed all the
   files; if they vanish before they are read, the build fails, and the next one finds the receipt.
-* Two builds at once may both merge and the later one win, even if it knew of fewer late files:
-  the hour's fingerprint is then not that of its files, so it is stale and built again, while
-  files younger than a day are never removed.
-* Without its `toots` such an hour cannot be built: `RecordsGone` says so, and nothing is written.
+* Two builds at once may both merge and the later one win, even if it knew of fewer late files: the
+  hour's fingerprint is then not that of its files, so it is stale and built again, and files
+  younger than a day are never removed.
+* Without its `toots` such an hour cannot be built: `RecordsGone` is raised, and nothing is written.
 
-What a merge cannot know: a delete that landed before the removal while no server had told of its
-toot yet, and a delete without a uri that names the toot by another server's status id than the
-one that `toots` keeps. Both take a toot, or a delete, that comes weeks late.
+What a merge cannot know: a delete that landed before the removal and before any server had reported
+its toot, and a delete without a uri that names the toot by the status id of another server than
+the one in `toots`. Both take a toot, or a delete, that comes weeks late.
 """
 
 from collections.abc import Iterator
@@ -40,17 +40,17 @@ class HourRecords:
     landed: tuple[StoredFile, ...]
     """The files in the hour's folder."""
     paths: tuple[str, ...]
-    """Parquet files to read, which have every column of the record: `landed`, and where files
-    were removed, the kept toots as records."""
+    """Parquet files to read, which have every column of the record: `landed`, and the hour's toots
+    as records if landed files were removed."""
     removed: bool
     """Landed files of this hour were removed, or are about to be."""
 
 
 @contextmanager
 def hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
-    """The records of an hour, from wherever they still are. `hour`: its start, UTC.
+    """Give the records of an hour, from wherever they still are. `hour`: its start, UTC.
 
-    Raises RecordsGone where neither the removed files nor the toots made from them are left.
+    Raises RecordsGone if both the landed files and the toots made from them are gone.
     """
     landed = tuple(lake.parquet_files(lake.layout.landed_hour(hour)))  # first, see above
     paths = (lake.empty_record, *(file.path for file in landed))
@@ -64,12 +64,13 @@ def hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
             " made from them, is gone: put it back from a backup, or delete"
             f" {lake.layout.removed_hour(hour)} to count only what landed since"
         )
-    # A name of its own: DuckDB may remember what a file of the same name held.
-    kept = Path(lake.empty_record).with_name(f"kept-{uuid4().hex}.parquet")
+    # A new name each time: DuckDB may cache what a file of the same name held.
+    toots_as_records = Path(lake.empty_record).with_name(f"toots-{uuid4().hex}.parquet")
     try:
         lake.connection.execute(
-            query("usage/inputs/toots_as_records"), {"toots_file": toots, "path": str(kept)}
+            query("usage/inputs/toots_as_records"),
+            {"toots_file": toots, "path": str(toots_as_records)},
         )
-        yield HourRecords(landed, (*paths, str(kept)), removed=True)
+        yield HourRecords(landed, (*paths, str(toots_as_records)), removed=True)
     finally:
-        kept.unlink(missing_ok=True)
+        toots_as_records.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""What keeps the tables current: freshness, sensor, jobs, schedules."""
+"""Keeping the tables current: what is behind, and the runs that build it."""

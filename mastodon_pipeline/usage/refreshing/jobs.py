@@ -6,26 +6,38 @@ memory, for queries that take milliseconds.
 
 import dagster as dg
 
-from mastodon_pipeline.usage.checks import lake_assets as lake_check_assets
-from mastodon_pipeline.usage.tables import hourly as assets
-from mastodon_pipeline.usage.tables.building import DAILY_TABLES
+from mastodon_pipeline.usage.asset_checks import LAKE_CHECKS
+from mastodon_pipeline.usage.tables.coverage import SERVER_COVERAGE
+from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
+from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES
 
-# They look at two days, or at all that landed: too much for every refresh.
-_OF_THE_LAKE = dg.AssetSelection.checks(
-    lake_check_assets.tables_are_current,
-    lake_check_assets.daily_tables_are_current,
-    lake_check_assets.every_toot_has_an_hour,
-)
+_LAKE_CHECKS = dg.AssetSelection.checks(*LAKE_CHECKS)
 
 refresh_hourly_usage = dg.define_asset_job(
     "refresh_hourly_usage",
-    dg.AssetSelection.assets(assets.toots, assets.toots_per_server_per_hour) - _OF_THE_LAKE,
+    dg.AssetSelection.assets(*(table.name for table in HOURLY_TABLES)) - _LAKE_CHECKS,
     description="Builds the hourly tables of a range of hours.",
     executor_def=dg.in_process_executor,
 )
 refresh_daily_usage = dg.define_asset_job(
     "refresh_daily_usage",
-    (dg.AssetSelection.assets(*DAILY_TABLES) | dg.AssetSelection.groups("charts")) - _OF_THE_LAKE,
+    (
+        dg.AssetSelection.assets(*(table.name for table in DAILY_TABLES))
+        | dg.AssetSelection.groups("charts")
+    )
+    - _LAKE_CHECKS,
     description="Builds the daily tables and charts of a range of days.",
+    executor_def=dg.in_process_executor,
+)
+refresh_server_coverage = dg.define_asset_job(
+    "refresh_server_coverage",
+    dg.AssetSelection.assets(SERVER_COVERAGE.name),
+    description="Asks the servers what they report of themselves, and compares.",
+    executor_def=dg.in_process_executor,
+)
+usage_checks = dg.define_asset_job(
+    "usage_checks",
+    _LAKE_CHECKS,
+    description="Checks the lake as it is: is it current, and has every toot an hour?",
     executor_def=dg.in_process_executor,
 )

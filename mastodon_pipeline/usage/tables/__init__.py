@@ -1,1 +1,4 @@
-"""The usage tables: one query and one file a partition each."""
+"""The usage tables: each is declared once, and made by one query, with one file a partition.
+
+This room is free of Dagster: `mastodon_pipeline.usage.assets` turns the declarations into assets.
+"""

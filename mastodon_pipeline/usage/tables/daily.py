@@ -1,150 +1,262 @@
-"""The daily tables as Dagster's assets: one query each, over the toots of the day alone."""
+"""The tables with a file a UTC day, made from the day's toots whenever these change.
 
-from collections.abc import Callable
+To add one, write its query and declare it here, in `DAILY_TABLES`.
+"""
+
+from collections.abc import Callable, Mapping
 from datetime import date
-from functools import partial
-from inspect import cleandoc
 
-import dagster as dg
-
+from mastodon_pipeline.lake.files import fingerprint
 from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.lake.resource import LakeResource
-from mastodon_pipeline.usage.checks import tables as checks
-from mastodon_pipeline.usage.partitions import DAY_KEY, days, single_run
-from mastodon_pipeline.usage.tables import columns
-from mastodon_pipeline.usage.tables.building import build_daily
-from mastodon_pipeline.usage.tables.hourly import toots
-from mastodon_pipeline.usage.tables.lineage import LINEAGE
-from mastodon_pipeline.usage.tables.materialising import (
-    DAILY_FRESHNESS,
-    OWNERS,
-    RETRY,
-    TABLE_KINDS,
-    asked_days,
-    build,
-    check_result,
-    shown_sql,
+from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.charts.chart import Chart
+from mastodon_pipeline.usage.charts.daily import (
+    draw_apps,
+    draw_hours_of_day,
+    draw_language_density,
+    draw_languages,
 )
-
-Check = tuple[str, str, Callable[[Lake, str, list[date]], checks.Finding]]
-"""Name, description, and what finds the faults in some days of the table of a name."""
-
-
-SUM: Check = (
-    "toots_sum_to_the_day",
-    "The rows add up to the day's toots, each counted once.",
-    checks.toots_sum_to_the_day,
+from mastodon_pipeline.usage.checks.check import Check
+from mastodon_pipeline.usage.checks.days import (
+    DAY_EQUALS_ITS_HOURS,
+    MENTIONS_ARE_POSSIBLE,
+    TOOTS_SUM_TO_THE_DAY,
 )
+from mastodon_pipeline.usage.tables.building import write_partition
+from mastodon_pipeline.usage.tables.languages import language_names
+from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
 
 
-def _daily_asset(
-    name: str,
-    schema: dg.TableSchema,
-    check: Check,
-    description: str,
-) -> dg.AssetsDefinition:
-    """The asset of one of the `DAILY_TABLES`."""
-    check_name, check_description, find = check
+def build_daily(lake: Lake, day: date, table: Table[date], **values: object) -> BuiltPartition:
+    """Build a UTC day of a daily table, from those of its hours whose toots are built.
 
-    @dg.asset(
-        name=name,
-        description=cleandoc(description),
-        partitions_def=days,
-        backfill_policy=single_run,
-        deps=[toots],
-        check_specs=[dg.AssetCheckSpec(check_name, asset=name, description=check_description)],
-        group_name="usage",
-        owners=OWNERS,
-        kinds=TABLE_KINDS,
-        retry_policy=RETRY,
-        freshness_policy=DAILY_FRESHNESS,
-        metadata={
-            "dagster/column_schema": schema,
-            "dagster/column_lineage": LINEAGE[name],
-            "sql": shown_sql(f"usage/tables/{name}"),
-        },
+    `values` replace the table's own parameters.
+    """
+    toots = lake.parquet_files(lake.layout.toots_day(day))
+    path = table.path(lake.layout, day)
+    inputs = {
+        "toots_files": [lake.empty_record, *(file.path for file in toots)],
+        "day": day,
+        "built_from": fingerprint(toots),
+    }
+    return BuiltPartition(
+        path, write_partition(lake, table, path, {**inputs, **values}), len(toots)
     )
-    def daily_table(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
-        with lake.open() as opened:
-            asked = asked_days(context)
-            build(context, opened, asked, partial(build_daily, table=name), DAY_KEY)
-            found = find(opened, name, asked)
-        return dg.MaterializeResult(check_results=[check_result(check_name, found)])
-
-    return daily_table
 
 
-daily_usage = _daily_asset(
-    "daily_usage",
-    columns.DAILY_USAGE,
-    (
-        "day_equals_its_hours",
-        "The day's toots and servers equal those of toots_per_server_per_hour.",
-        checks.day_equals_its_hours,
+def _daily_table(
+    name: str,
+    description: str,
+    *columns: Column,
+    check: Check[date] = TOOTS_SUM_TO_THE_DAY,
+    parameters: Callable[[], Mapping[str, object]] = dict,
+    charts: tuple[Chart, ...] = (),
+) -> Table[date]:
+    """Declare a table made from a day's toots."""
+
+    def path(layout: Layout, day: date) -> str:
+        return layout.daily(name, day)
+
+    def build(lake: Lake, day: date) -> BuiltPartition:
+        return build_daily(lake, day, table)
+
+    table: Table[date] = Table(
+        name=name,
+        grain=Grain.DAY,
+        description=description,
+        sources=("toots",),
+        columns=columns,
+        checks=(check,),
+        path=path,
+        build=build,
+        parameters=parameters,
+        charts=charts,
+    )
+    return table
+
+
+def _language_names() -> Mapping[str, object]:
+    names = language_names()
+    return {"language_codes": list(names), "language_names": list(names.values())}
+
+
+def _terms() -> Mapping[str, object]:
+    return {"terms": list(load_settings().terms)}
+
+
+DAY = Column("day", "DATE", "The UTC day", ("created_at",))
+TOOT_COUNT = Column(
+    "toots",
+    "BIGINT",
+    "Public top-level toots posted on the day and seen, also those deleted since",
+    ("uri",),
+)
+USER_COUNT = Column(
+    "users",
+    "BIGINT",
+    "Distinct accounts (name and home server) that posted them",
+    ("username", "server"),
+)
+LANGUAGE = (
+    Column(
+        "language_primary",
+        "VARCHAR",
+        "The primary subtag, lower case; '' if unknown",
+        ("language_primary",),
     ),
+    Column(
+        "language_name",
+        "VARCHAR",
+        "In English; unknown for '', and the code itself if it has no name",
+        ("language_primary",),
+    ),
+)
+
+
+def _characters(name: str, type: str, description: str) -> Column:
+    return Column(name, type, description, ("characters",))
+
+
+DAILY_USAGE = _daily_table(
+    "daily_usage",
     """One row a UTC day: toots, users, servers, and who was most frequent.
 
-    Public top-level toots that a configured server listed, also those deleted since. Accounts are
-    told apart by name and home server; of equally frequent ones the alphabetically first is named.
+    Public top-level toots that a configured server listed, also those deleted since. An account is
+    a name on a home server; of equally frequent ones the alphabetically first is named.
     """,
+    DAY,
+    TOOT_COUNT,
+    USER_COUNT,
+    Column("servers", "BIGINT", "Distinct home servers", ("server",)),
+    Column(
+        "most_frequent_non_bot",
+        "VARCHAR",
+        "The account with the most toots that is no bot",
+        ("username", "server", "bot"),
+    ),
+    Column(
+        "most_frequent_bot",
+        "VARCHAR",
+        "The bot with the most toots; null if none posted",
+        ("username", "server", "bot"),
+    ),
+    Column("most_frequent_server", "VARCHAR", "The home server with the most toots", ("server",)),
+    check=DAY_EQUALS_ITS_HOURS,
 )
 
-app_usage = _daily_asset(
+APP_USAGE = _daily_table(
     "app_usage",
-    columns.APP_USAGE,
-    SUM,
     """A UTC day's toots and users by posting application, the most used first.
 
-    Public top-level toots, bots' included. Only an author's home server tells the application: the
-    row with the empty name holds the toots of homes that are not listened to, or do not tell it.
+    Public top-level toots, bots' included. Only an author's home server names the application: the
+    row with the empty name holds the toots of homes that are not listened to, or do not name it.
     """,
+    DAY,
+    Column(
+        "app",
+        "VARCHAR",
+        "The posting application, as the home server names it; '' if unknown",
+        ("app",),
+    ),
+    TOOT_COUNT,
+    USER_COUNT,
+    charts=(
+        Chart(
+            "app",
+            "A day's most used applications, of the toots whose home server names theirs.",
+            draw_apps,
+        ),
+    ),
 )
 
-hour_of_day_usage = _daily_asset(
+HOUR_OF_DAY_USAGE = _daily_table(
     "hour_of_day_usage",
-    columns.HOUR_OF_DAY_USAGE,
-    SUM,
     """A UTC day's toots and users by hour of the day: 24 rows.
 
     Public top-level toots by the time at which they were posted. An hour's zero may also mean that
     nobody was listening, or, today, that it is yet to come.
     """,
+    DAY,
+    Column("hour_of_day", "INTEGER", "0 to 23, UTC; each has its row", ("created_at",)),
+    TOOT_COUNT,
+    USER_COUNT,
+    charts=(Chart("hour_of_day", "A day's toots by hour of the day (UTC).", draw_hours_of_day),),
 )
 
-language_usage = _daily_asset(
+LANGUAGE_USAGE = _daily_table(
     "language_usage",
-    columns.LANGUAGE_USAGE,
-    SUM,
     """A UTC day's toots and users by language, the most used first.
 
     Public top-level toots by the language that their authors' client set: the primary subtag, so
-    that zh-CN and zh-TW are one. Those without a language are a row of their own, unknown.
+    zh-CN and zh-TW are one. Toots without a language have a row to themselves, unknown.
     """,
+    DAY,
+    *LANGUAGE,
+    TOOT_COUNT,
+    USER_COUNT,
+    parameters=_language_names,
+    charts=(
+        Chart(
+            "language",
+            "A day's most used languages; the others, and the unknown, each as one.",
+            draw_languages,
+        ),
+    ),
 )
 
-language_density = _daily_asset(
+LANGUAGE_DENSITY = _daily_table(
     "language_density",
-    columns.LANGUAGE_DENSITY,
-    SUM,
     """How long a UTC day's toots are in each language: quartiles of their characters.
 
     Public top-level toots, those of pictures alone (no characters) and deleted ones included;
     characters are Unicode code points of the plain text.
     """,
+    DAY,
+    *LANGUAGE,
+    _characters("min", "INTEGER", "Characters of the shortest toot"),
+    _characters("q1", "DOUBLE", "Characters that a quarter of the toots do not exceed"),
+    _characters("median", "DOUBLE", "Characters that half of the toots do not exceed"),
+    _characters("q3", "DOUBLE", "Characters that three quarters of the toots do not exceed"),
+    _characters("max", "INTEGER", "Characters of the longest toot"),
+    TOOT_COUNT,
+    parameters=_language_names,
+    charts=(
+        Chart(
+            "language_density",
+            "How long a day's toots are in its most used languages: a box plot of characters.",
+            draw_language_density,
+        ),
+    ),
 )
 
-term_mentions = _daily_asset(
+TERM_MENTIONS = _daily_table(
     "term_mentions",
-    columns.TERM_MENTIONS,
-    (
-        "mentions_are_possible",
-        "No term is in more toots than the day has, nor in more toots than it is mentioned.",
-        checks.mentions_are_possible,
-    ),
     """How many of a UTC day's public toots mention each of the words and phrases in `TERMS`.
 
-    Whole words in any case, hashtags and addresses included. Not found: what stands in toots that
-    were deleted, or whose authors said noindex, since their text is not kept. Days keep the terms
-    with which they were built; materialise them anew after a change of `TERMS`.
+    Whole words in any case, hashtags and addresses included. Mentions in toots that were deleted,
+    or whose authors set noindex, are not found, since their text is not kept. Days keep the terms
+    with which they were built; materialize them again after a change of `TERMS`.
     """,
+    DAY,
+    Column("term", "VARCHAR", "The word or phrase of TERMS, lower case; each has its row"),
+    Column(
+        "toots",
+        "BIGINT",
+        "Toots of the day whose text, as far as it is kept, mentions it",
+        ("mastodon_text",),
+    ),
+    Column("mentions", "BIGINT", "How often they do so, in all", ("mastodon_text",)),
+    check=MENTIONS_ARE_POSSIBLE,
+    parameters=_terms,
 )
+
+DAILY_TABLES = (
+    DAILY_USAGE,
+    APP_USAGE,
+    HOUR_OF_DAY_USAGE,
+    LANGUAGE_USAGE,
+    LANGUAGE_DENSITY,
+    TERM_MENTIONS,
+)
+"""What is built again whenever a day's toots have changed."""

@@ -1,100 +1,227 @@
-"""The hourly tables as Dagster's assets: each finds its hours, builds them, and checks them."""
+"""The tables with a file an hour: `toots`, and the counts that follow every toot."""
 
-import dagster as dg
+from collections.abc import Mapping
+from datetime import datetime
 
-from mastodon_pipeline.lake.resource import LakeResource
-from mastodon_pipeline.usage.checks import tables as checks
-from mastodon_pipeline.usage.partitions import HOUR_KEY, hours, single_run
-from mastodon_pipeline.usage.tables import building as tables
-from mastodon_pipeline.usage.tables import columns
-from mastodon_pipeline.usage.tables.lineage import LINEAGE
-from mastodon_pipeline.usage.tables.materialising import (
-    HOURLY_FRESHNESS,
-    OWNERS,
-    RETRY,
-    TABLE_KINDS,
-    asked_hours,
-    build,
-    check_result,
-    shown_sql,
+from mastodon_pipeline.errors import TableError
+from mastodon_pipeline.lake.files import fingerprint
+from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.schemas import RecordField, record_fields
+from mastodon_pipeline.usage.charts.chart import Chart
+from mastodon_pipeline.usage.charts.hourly import (
+    BUSIEST_ROWS,
+    BUSIEST_SERVERS,
+    draw_servers_by_hour,
+    draw_toots_per_server,
 )
+from mastodon_pipeline.usage.checks.hours import HOUR_EQUALS_RECOUNT, NO_DUPLICATE_TOOTS
+from mastodon_pipeline.usage.inputs.clock_skew import counted_in_previous_hour
+from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_records
+from mastodon_pipeline.usage.tables.building import count_rows, write_partition
+from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
 
-UNSHOWN = (
-    *("uri", "status_id", "url", "username", "acct"),
-    *("mastodon_text", "tag_names", "event", "source", "visibility"),
-)
-"""Columns of `toots` that its preview leaves out: the event log would outlive a delete."""
 
+def build_toots(lake: Lake, hour: datetime) -> BuiltPartition:
+    """Build the hour's landed records into one row a toot. `hour`: its start, UTC.
 
-@dg.asset(
-    partitions_def=hours,
-    backfill_policy=single_run,
-    deps=["landed_toots"],
-    check_specs=[
-        dg.AssetCheckSpec(
-            "no_duplicate_toots",
-            asset="toots",
-            description="Each toot stands once in its hour, and in neither neighbour.",
-        )
-    ],
-    group_name="toots",
-    owners=OWNERS,
-    kinds=TABLE_KINDS,
-    retry_policy=RETRY,
-    freshness_policy=HOURLY_FRESHNESS,
-    metadata={
-        "dagster/column_schema": columns.TOOTS,
-        "dagster/column_lineage": LINEAGE["toots"],
-        "sql": shown_sql("usage/tables/toots"),
-    },
-)
-def toots(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
-    """Every public top-level toot seen, once, by the hour in which it was posted (UTC).
+    An hour in which nothing landed gets a table without rows. But if the table has toots and the
+    landed files are gone, it is left unchanged; and if maintenance removed them, what landed since
+    is merged with it (see `removed_hours`).
 
-    Made from the landed records of the hour: copies and other servers' tellings of the same toot
-    are one row, the newest edit wins. Deleted toots stay, as they were published, without their
-    text; authors who said noindex are counted, and their text is not kept. Not in it, since
-    Mastodon's public feeds leave them out: replies to others, boosts, unlisted posts.
+    The hour before must be built first: by its table the toots of clocks that run ahead are counted
+    once (see `clock_skew`).
+
+    A delete whose toot the listener could not name any more lands in the hour of its arrival, and
+    is applied only if the toot was posted in that hour.
+
+    Raises RecordsGone if the landed files were removed and the table is gone as well.
     """
-    with lake.open() as opened:
-        asked = asked_hours(context)
-        build(context, opened, asked, tables.build_toots, HOUR_KEY, UNSHOWN)
-        found = checks.no_duplicate_toots(opened, asked)
-    return dg.MaterializeResult(check_results=[check_result("no_duplicate_toots", found)])
+    path = TOOTS.path(lake.layout, hour)
+    with hour_records(lake, hour) as records:
+        if not records.landed and lake.parquet_files(path):
+            note = f"{path} is left unchanged: the landed files that it was made from are gone"
+            return BuiltPartition(path, count_rows(lake, path), 0, unchanged=True, notes=(note,))
+        return BuiltPartition(path, write_toots(lake, hour, records, path), len(records.landed))
 
 
-@dg.asset(
-    partitions_def=hours,
-    backfill_policy=single_run,
-    deps=[toots],
-    check_specs=[
-        dg.AssetCheckSpec(
-            "hour_equals_recount",
-            asset="toots_per_server_per_hour",
-            description="The hour's counts equal a recount straight from the landed Parquet.",
+def write_toots(lake: Lake, hour: datetime, records: HourRecords, path: str) -> int:
+    """Write the hour's `toots` to a path; return its rows."""
+    values = {
+        "raw_files": list(records.paths),
+        "empty_record": lake.empty_record,
+        "built_from": fingerprint(records.landed),
+        **counted_in_previous_hour(lake, hour),
+    }
+    return write_partition(lake, TOOTS, path, values)
+
+
+def build_toots_per_server(lake: Lake, hour: datetime) -> BuiltPartition:
+    """Count the hour's toots by home server. `hour`: its start, UTC.
+
+    Raises TableError if the hour's `toots` have not been built.
+    """
+    toots = TOOTS.path(lake.layout, hour)
+    if not lake.parquet_files(toots):
+        raise TableError(
+            f"the toots of {hour:%Y-%m-%d %H:%M} UTC have not been built; materialize them too:"
+            f" --select toots,toots_per_server_per_hour --partition {hour:%Y-%m-%d-%H:%M}"
         )
-    ],
-    group_name="usage",
-    owners=OWNERS,
-    kinds=TABLE_KINDS,
-    retry_policy=RETRY,
-    freshness_policy=HOURLY_FRESHNESS,
-    metadata={
-        "dagster/column_schema": columns.TOOTS_PER_SERVER_PER_HOUR,
-        "dagster/column_lineage": LINEAGE["toots_per_server_per_hour"],
-        "sql": shown_sql("usage/tables/toots_per_server_per_hour"),
-    },
+    path = TOOTS_PER_SERVER_PER_HOUR.path(lake.layout, hour)
+    values = {
+        "toots_file": toots,
+        "hour_start": hour,
+        # Passed on: it identifies the landed files that the counts are made from.
+        "built_from": lake.built_from([toots]).get(toots, ""),
+    }
+    return BuiltPartition(path, write_partition(lake, TOOTS_PER_SERVER_PER_HOUR, path, values), 1)
+
+
+_IN_QUERY = {"event", "uri", "source", "created_at", "edited_at", "ingested_at"}
+"""Fields that the query of `toots` reads by name; all others it carries along."""
+
+
+def carried_fields() -> Mapping[str, list[str]]:
+    """Group the fields that `toots` carries along by what stands for a value that is missing.
+
+    A file from before a field was added lacks its column.
+    """
+    groups: dict[str, list[str]] = {
+        name: [] for name in ("texts", "numbers", "flags", "lists", "nullable")
+    }
+    for field in record_fields():
+        if field.name not in _IN_QUERY:
+            groups[_group(field)].append(field.name)
+    return groups
+
+
+def _group(field: RecordField) -> str:
+    match field.default:
+        case None:
+            return "nullable"
+        case bool():
+            return "flags"
+        case str():
+            return "texts"
+        case list():
+            return "lists"
+        case _:
+            return "nullable" if field.is_time else "numbers"
+
+
+_DESCRIPTIONS = {
+    "event": "What the newest record was: update or status.update (an edit)",
+    "status_id": "The id on the server that reported the newest version; opaque",
+    "base_url": "The server that reported the newest version",
+    "edited_at": "UTC, of the newest edit; null if never edited",
+    "ingested_at": "UTC, when the listener read the newest version",
+    "source": "How the newest version was read: stream, poll, gap or replay",
+    "app": "The posting application, as the home server names it; '' if unknown",
+    "favourites": "When the newest version was read",
+    "tag_names": "The hashtags; empty if deleted",
+    "mastodon_text": "Plain text; '' if deleted or the author set noindex",
+}
+"""Of the columns of `toots` that say something else than the record's field of the same name."""
+_MADE_FROM = {
+    # A delete, or a version whose text was withheld, empties them.
+    "tag_names": ("tag_names", "event"),
+    "mastodon_text": ("mastodon_text", "characters", "event"),
+}
+_PREVIEWED_TEXTS = {"base_url", "server", "app", "language", "language_primary"}
+
+
+def _toot_column(field: RecordField) -> Column:
+    is_text = field.duckdb_type.startswith("VARCHAR")
+    return Column(
+        field.name,
+        field.duckdb_type,
+        _DESCRIPTIONS.get(field.name, field.doc),
+        _MADE_FROM.get(field.name, (field.name,)),
+        previewed=not is_text or field.name in _PREVIEWED_TEXTS,
+    )
+
+
+TOOTS: Table[datetime] = Table(
+    name="toots",
+    grain=Grain.HOUR,
+    description="""Every public top-level toot seen, once, by the hour in which it was posted (UTC).
+
+    Made from the landed records of the hour: duplicates, and reports of the same toot by several
+    servers, are one row; the newest edit wins. Deleted toots stay, as they were published, without
+    their text; toots of authors who set noindex are counted, and their text is not kept. Not in it,
+    since Mastodon's public feeds leave them out: replies to others, boosts, unlisted posts.
+    """,
+    sources=("landed_toots",),
+    columns=(
+        *map(_toot_column, record_fields()),
+        Column(
+            "seen_by", "VARCHAR[]", "The servers that listed the toot, by base URL", ("base_url",)
+        ),
+        Column("deleted", "BOOLEAN", "A server reported its deletion", ("event",)),
+    ),
+    checks=(NO_DUPLICATE_TOOTS,),
+    path=Layout.toots,
+    build=build_toots,
+    parameters=carried_fields,
+    group="toots",
 )
-def toots_per_server_per_hour(
-    context: dg.AssetExecutionContext, lake: LakeResource
-) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
-    """How many toots each home server's accounts posted in each hour (UTC), and who saw them.
+
+TOOTS_PER_SERVER_PER_HOUR: Table[datetime] = Table(
+    name="toots_per_server_per_hour",
+    grain=Grain.HOUR,
+    description="""How many toots each home server's accounts posted in each hour (UTC), and how
+    many servers saw them.
 
     Public top-level toots that a configured server listed, also those deleted since. A server that
     is not listened to itself counts only with what its neighbours saw of it.
-    """
-    with lake.open() as opened:
-        asked = asked_hours(context)
-        build(context, opened, asked, tables.build_toots_per_server, HOUR_KEY)
-        found = checks.hours_equal_recount(opened, asked)
-    return dg.MaterializeResult(check_results=[check_result("hour_equals_recount", found)])
+    """,
+    sources=("toots",),
+    columns=(
+        Column("hour", "TIMESTAMPTZ", "Start of the hour, UTC", ("created_at",)),
+        Column("server", "VARCHAR", "The authors' home server", ("server",)),
+        Column(
+            "toots",
+            "BIGINT",
+            "Public top-level toots posted in the hour and seen, also those deleted since",
+            ("uri",),
+        ),
+        Column("users", "BIGINT", "Distinct accounts that posted them", ("username",)),
+        Column("bots", "BIGINT", "Those of the users marked as automated", ("username", "bot")),
+        Column(
+            "replies",
+            "BIGINT",
+            "Those of the toots that answer another of the author's own",
+            ("reply",),
+        ),
+        Column(
+            "languages",
+            "BIGINT",
+            "Distinct primary languages; unknown ones are not counted",
+            ("language_primary",),
+        ),
+        Column("seen_by", "BIGINT", "Distinct servers that listed the toots", ("seen_by",)),
+    ),
+    checks=(HOUR_EQUALS_RECOUNT,),
+    path=Layout.toots_per_server,
+    build=build_toots_per_server,
+    charts=(
+        Chart(
+            "toots_per_server",
+            "A day's toots per hour (UTC) for its busiest home servers.",
+            draw_toots_per_server,
+            query="usage/charts/toots_per_server",
+            parameters={"top": BUSIEST_SERVERS},
+            columns_if_empty=("hour_of_day", "server", "toots"),
+        ),
+        Chart(
+            "servers_by_hour",
+            "A day's heat map: its busiest home servers by hours (UTC).",
+            draw_servers_by_hour,
+            query="usage/charts/toots_per_server",
+            parameters={"top": BUSIEST_ROWS},
+            columns_if_empty=("hour_of_day", "server", "toots"),
+        ),
+    ),
+)
+
+HOURLY_TABLES = (TOOTS, TOOTS_PER_SERVER_PER_HOUR)

@@ -1,4 +1,4 @@
-"""What languages are called in English, as the Unicode Consortium's CLDR has it.
+"""The English names of languages, from the Unicode Consortium's CLDR.
 
 See: https://cldr.unicode.org
 """
@@ -9,8 +9,8 @@ from functools import cache
 
 @cache
 def language_names() -> Mapping[str, str]:
-    """English names by primary subtag: `de` is German. Codes of the 660 best-known languages."""
-    from babel import Locale  # not at the module's head: only who builds a table needs the data
+    """Return English names by primary subtag: `de` is German. 660 languages have one."""
+    from babel import Locale  # here, not above: only what builds a table needs its data
 
     names: Mapping[str, str] = Locale.parse("en").languages
     return {code: name for code, name in names.items() if "_" not in code and "-" not in code}

@@ -12,7 +12,7 @@ from infra.simulator.instance import ServerPolicy
 from infra.simulator.server import delete
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.listening.records.record import TootRecord
-from mastodon_pipeline.usage.tables.building import build_toots
+from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
 from mastodon_pipeline_tests.support.local_lake import land, local_lake, record, rows
 from mastodon_pipeline_tests.support.recording_sink import (

@@ -34,7 +34,7 @@ from mastodon_pipeline.listening.topic.replay import (
 from mastodon_pipeline.listening.topic.topics import ensure_topics
 from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline.usage.tables.building import build_toots
+from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.local_lake import (
     HOUR,
     delete,

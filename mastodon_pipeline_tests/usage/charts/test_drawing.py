@@ -11,30 +11,28 @@ from PIL import Image
 
 from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.usage.charts.daily import (
-    daily_rows,
-    draw_apps,
-    draw_hours_of_day,
-    draw_language_density,
-    draw_languages,
-)
+from mastodon_pipeline.usage.charts.chart import chart_rows, draw_chart
 from mastodon_pipeline.usage.charts.drawing import as_markdown, label
-from mastodon_pipeline.usage.charts.hourly import (
-    TOP_ROWS,
-    TOP_SERVERS,
-    draw_servers_by_hour,
-    draw_toots_per_server,
-    servers_by_hour_rows,
-    toots_per_server_rows,
-)
-from mastodon_pipeline.usage.tables.building import build_daily, build_toots, build_toots_per_server
+from mastodon_pipeline.usage.charts.hourly import BUSIEST_ROWS, BUSIEST_SERVERS
+from mastodon_pipeline.usage.tables.catalog import TABLES
+from mastodon_pipeline.usage.tables.hourly import build_toots
+from mastodon_pipeline.usage.tables.table import Grain
+from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record
 
 pytestmark = pytest.mark.thorough
 
+CHARTS = {chart.name: (table, chart) for table in TABLES for chart in table.charts}
 
-def chart_rows(lake: Lake, servers: int) -> pd.DataFrame:
-    """Server n.example posts n toots in the hour."""
+
+def read_rows(lake: Lake, name: str) -> pd.DataFrame:
+    """What a chart shows of the day."""
+    table, chart = CHARTS[name]
+    return chart_rows(lake, chart, table.name, DAY)
+
+
+def build_servers(lake: Lake, servers: int) -> None:
+    """Build an hour in which server n.example posts n toots."""
     land(
         lake,
         *(
@@ -43,39 +41,32 @@ def chart_rows(lake: Lake, servers: int) -> pd.DataFrame:
             for n in range(server)
         ),
     )
-    build_toots(lake, HOUR)
-    build_toots_per_server(lake, HOUR)
-    return toots_per_server_rows(lake, DAY)
+    build_hours(lake, HOUR)
 
 
-def test_the_busiest_servers_are_named_and_the_rest_is_one(lake: Lake) -> None:
+def test_busiest_servers_are_named_and_the_rest_is_one(lake: Lake) -> None:
     """Nothing is left out of the total."""
-    rows = chart_rows(lake, servers=9)
+    build_servers(lake, 9)
+    rows = read_rows(lake, "toots_per_server")
     assert list(rows["server"]) == [f"{n}.example" for n in range(9, 3, -1)] + ["other servers"]
-    assert len(rows) == TOP_SERVERS + 1
+    assert len(rows) == BUSIEST_SERVERS + 1
     assert rows["toots"].sum() == sum(range(1, 10))
     assert set(rows["hour_of_day"]) == {HOUR.hour}
 
 
-def test_the_heat_map_has_a_row_for_the_busiest_servers_alone(lake: Lake) -> None:
-    """What is left out is still known."""
-    chart_rows(lake, servers=TOP_ROWS + 3)
-    rows = servers_by_hour_rows(lake, DAY)
-    assert rows["server"].nunique() == TOP_ROWS + 1
-    assert rows["toots"].sum() == sum(range(1, TOP_ROWS + 4))
+def test_heat_map_has_a_row_for_each_of_the_busiest_servers(lake: Lake) -> None:
+    """The toots of the others are still summed."""
+    build_servers(lake, BUSIEST_ROWS + 3)
+    rows = read_rows(lake, "servers_by_hour")
+    assert rows["server"].nunique() == BUSIEST_ROWS + 1
+    assert rows["toots"].sum() == sum(range(1, BUSIEST_ROWS + 4))
 
 
-DAILY = {
-    "hour_of_day_usage": draw_hours_of_day,
-    "app_usage": draw_apps,
-    "language_usage": draw_languages,
-    "language_density": draw_language_density,
-}
 STRANGE = ["a $x_{y$ b", "$$", "日本のアプリ🦆", "line\nbreak\t\x1b[31m", "long" * 30, "  ", ""]
 
 
-def many_kinds(lake: Lake) -> None:
-    """Toots of many apps, some with strange names, and many languages, in one hour."""
+def build_many_kinds(lake: Lake) -> None:
+    """Build an hour with toots of many apps, some with strange names, and many languages."""
     apps = [*STRANGE, *(f"app {n}" for n in range(20))]
     codes = ["", "de", "en", "zz9", "not a language", *"abcdefghijklmnopq"]
     land(
@@ -95,64 +86,58 @@ def many_kinds(lake: Lake) -> None:
     build_toots(lake, HOUR)
 
 
-def drawn_picture(lake: Lake, chart: str) -> bytes:
-    """The picture of a daily table, or the heat map, or the stacked bars."""
-    if chart in DAILY:
-        build_daily(lake, DAY, chart)
-        return DAILY[chart](daily_rows(lake, DAY, chart), DAY)
-    if lake.parquet_files(lake.layout.toots(HOUR)):
-        build_toots_per_server(lake, HOUR)
-    if chart == "servers_by_hour":
-        return draw_servers_by_hour(servers_by_hour_rows(lake, DAY), DAY)
-    return draw_toots_per_server(toots_per_server_rows(lake, DAY), DAY)
-
-
-CHARTS = [*DAILY, "servers_by_hour", "toots_per_server"]
+def draw(lake: Lake, name: str) -> bytes:
+    """Build a chart's table if there are toots, and draw the chart; the PNG."""
+    table, chart = CHARTS[name]
+    if table.grain is Grain.DAY:
+        table.build(lake, DAY)
+    elif lake.parquet_files(lake.layout.toots(HOUR)):
+        table.build(lake, HOUR)
+    return draw_chart(lake, chart, table.name, DAY).png
 
 
 @pytest.mark.parametrize("chart", CHARTS)
-def test_the_picture_is_opaque_light_and_small(lake: Lake, chart: str) -> None:
-    """It is kept in Dagster's log, and shown on dark pages too; strange names do not break it."""
-    many_kinds(lake)
-    png = drawn_picture(lake, chart)
+def test_picture_is_opaque_light_and_small(lake: Lake, chart: str) -> None:
+    """Dagster's log keeps it, and dark pages show it too; strange names do not break it."""
+    build_many_kinds(lake)
+    png = draw(lake, chart)
     with Image.open(BytesIO(png)) as picture:
         assert picture.format == "PNG"
         flat = picture.convert("RGBA")
         assert flat.getpixel((0, 0)) == (255, 255, 255, 255)
         assert 600 <= flat.width <= 750, "the dialog of the UI clips at 760"
         assert len(flat.convert("RGB").getcolors(maxcolors=256) or []) > 10, "something is drawn"
-    assert len(png) < 40_000
+    assert len(png) < 40_000, "the picture is written with a palette"
 
 
 @pytest.mark.parametrize("chart", CHARTS)
-def test_a_day_without_toots_says_so(lake: Lake, chart: str) -> None:
-    """An empty frame would look like a fault."""
-    empty = drawn_picture(lake, chart)
+def test_chart_of_a_day_without_toots_is_drawn(lake: Lake, chart: str) -> None:
+    """It says that there are none: an empty frame would look like a fault."""
+    empty = draw(lake, chart)
     assert empty.startswith(b"\x89PNG")
-    many_kinds(lake)
-    assert empty != drawn_picture(lake, chart)
+    build_many_kinds(lake)
+    assert empty != draw(lake, chart)
 
 
-def test_another_days_figures_give_another_picture(lake: Lake) -> None:
-    """The bars are the table's: one toot more is seen."""
+def test_one_more_toot_gives_another_picture(lake: Lake) -> None:
+    """The same figures give the same picture."""
     land(lake, record(app="Tusky"))
     build_toots(lake, HOUR)
-    before = {chart: drawn_picture(lake, chart) for chart in CHARTS}
-    assert before == {chart: drawn_picture(lake, chart) for chart in CHARTS}, "and only then"
+    before = {chart: draw(lake, chart) for chart in CHARTS}
+    assert before == {chart: draw(lake, chart) for chart in CHARTS}
     more = {"app": "Elk", "language_primary": "de", "created_at": HOUR + timedelta(minutes=1)}
     land(lake, record(uri="b", status_id="2", **more), name="b")
     build_toots(lake, HOUR)
-    after = {chart: drawn_picture(lake, chart) for chart in CHARTS}
+    after = {chart: draw(lake, chart) for chart in CHARTS}
     assert not [chart for chart in CHARTS if after[chart] == before[chart]]
 
 
-def test_a_chart_of_a_table_that_is_not_built_says_what_to_do(lake: Lake) -> None:
-    """In one line."""
+def test_chart_of_a_table_that_is_not_built_names_the_command(lake: Lake) -> None:
     with pytest.raises(TableError, match=r"--select app_usage\+ --partition 2026-11-24"):
-        daily_rows(lake, DAY, "app_usage")
+        read_rows(lake, "app")
 
 
-def test_a_strangers_text_is_a_plain_label() -> None:
+def test_text_by_strangers_becomes_a_plain_label() -> None:
     """No formula, no line break, nothing that the font lacks, and not too long."""
     assert [label(text) for text in STRANGE] == [
         r"a \$x_{y\$ b",
@@ -167,11 +152,12 @@ def test_a_strangers_text_is_a_plain_label() -> None:
 
 def test_no_figure_is_left_in_pyplot(lake: Lake) -> None:
     """A code server draws for months."""
-    draw_toots_per_server(chart_rows(lake, servers=2), DAY)
+    build_servers(lake, 2)
+    draw(lake, "toots_per_server")
     assert sys.modules["matplotlib.pyplot"].get_fignums() == []
 
 
-def test_markdown_carries_the_picture_itself() -> None:
+def test_markdown_holds_the_picture_itself() -> None:
     """The UI needs neither the bucket nor its keys."""
     text = as_markdown(b"\x89PNG", "Toots on a day")
     assert text.startswith("![Toots on a day](data:image/png;base64,")

@@ -1,10 +1,10 @@
 """The chain of queries against a recount in plain Python, on generated histories.
 
-A history is what several servers told, in any order, of toots that were posted, edited, deleted
+A history is what several servers reported, in any order, of toots that were posted, edited, deleted
 and federated over two hours: records delivered twice, deletes and authors' noindex long after the
-toot, versions out of order and with equal edit times, deletes that name no uri, clocks of 1970
-and 9999, clocks that run ahead and are told of by two servers across a full hour. It lands in
-pieces, and after each the hours that are stale are built, as the sensor asks for them.
+toot, versions out of order and with equal edit times, deletes that name no uri, clocks of 1970 and
+9999, toots of clocks that run ahead, reported by two servers across a full hour. It lands in
+pieces, and after each the hours that are stale are built, as the sensor requests them.
 """
 
 import tempfile
@@ -19,20 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.usage.checks.tables import (
+from mastodon_pipeline.usage.checks.check import Finding
+from mastodon_pipeline.usage.checks.days import (
     day_equals_its_hours,
-    hours_equal_recount,
     mentions_are_possible,
-    no_duplicate_toots,
     toots_sum_to_the_day,
 )
-from mastodon_pipeline.usage.refreshing.freshness import Cursor, look
-from mastodon_pipeline.usage.tables.building import (
-    DAILY_TABLES,
-    build_daily,
-    build_toots,
-    build_toots_per_server,
-)
+from mastodon_pipeline.usage.checks.hours import hours_equal_recount, no_duplicate_toots
+from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
+from mastodon_pipeline.usage.tables.daily import DAILY_TABLES, TERM_MENTIONS, build_daily
+from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
@@ -54,14 +50,14 @@ NOW = NEXT + timedelta(minutes=59)
 AHEAD = timedelta(minutes=5)
 WILD = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, tzinfo=UTC))
 SECRET = "secret"
-"""Stands in every text, so that a text that is left anywhere is found by its bytes."""
+"""Part of every text, so that a text that is left anywhere is found."""
 
 
 @st.composite
-def tellings(draw: st.DrawFn, number: int) -> list[Record]:
-    """What the servers told of one toot; some versions may never have arrived."""
+def reports(draw: st.DrawFn, number: int) -> list[Record]:
+    """What the servers reported of one toot; some versions may never have arrived."""
     home = SERVERS[number % 3]
-    # The millisecond keeps it from looking like a time of the listener's own.
+    # The millisecond keeps it from looking like a time that the listener wrote.
     posted = draw(st.sampled_from(HOURS)) + timedelta(minutes=number, milliseconds=1)
     clock = draw(st.sampled_from(["right", "right", "ahead", "wild"]))
     claimed = draw(st.sampled_from(WILD)) if clock == "wild" else posted
@@ -74,11 +70,11 @@ def tellings(draw: st.DrawFn, number: int) -> list[Record]:
         "language_primary": ("", "en", "xx-unheard-of")[number % 3],
     }
     noindex = draw(st.sampled_from(["never", "from the start", "later"]))
-    told = []
+    events = []
     for observer in sorted(draw(st.sets(st.sampled_from(SERVERS), min_size=2))):
         seen: Record = {"base_url": f"https://{observer}", "status_id": f"{observer}-{number}"}
         if clock == "ahead":
-            # Years ahead, so each telling has the listener's time: on both sides of the full hour.
+            # Years ahead, so each report has the listener's time: on both sides of the full hour.
             read = NEXT - AHEAD + timedelta(minutes=draw(st.sampled_from([-3, 2])), seconds=number)
             seen |= {"ingested_at": read}
             claimed = read + AHEAD
@@ -86,7 +82,7 @@ def tellings(draw: st.DrawFn, number: int) -> list[Record]:
             edited = claimed + timedelta(seconds=min(version, 2)) if version else None
             withheld = noindex == "from the start" or (noindex == "later" and version > 1)
             text = "" if withheld and observer == home else f"{SECRET} version {version}"
-            told.append(
+            events.append(
                 record(
                     **author,
                     **seen,
@@ -101,35 +97,35 @@ def tellings(draw: st.DrawFn, number: int) -> list[Record]:
                     tags=1,
                 )
             )
-        if told and draw(st.integers(0, 3)) == 0:
+        if events and draw(st.integers(0, 3)) == 0:
             uri = author["uri"] if draw(st.booleans()) else ""
-            told.append(delete(uri=uri, server=home, created_at=claimed, **seen))
-    return told
+            events.append(delete(uri=uri, server=home, created_at=claimed, **seen))
+    return events
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Record]]:
     """Records as they landed: shuffled, some twice, in up to four pieces.
 
-    But what a toot's key says of its clock keeps its order: one partition, read in order.
+    But reports of a toot whose clock is ahead keep their order: one key, so one partition.
     """
     numbers = sorted(draw(st.sets(st.integers(0, 5), min_size=1, max_size=4)))
-    told = [one for number in numbers for one in draw(tellings(number))]
-    shuffled = draw(st.permutations(told))
-    places = [place for place, one in enumerate(shuffled) if _is_ahead(one)]
-    in_order = sorted((shuffled[place] for place in places), key=lambda one: one["ingested_at"])
-    for place, one in zip(places, in_order, strict=True):
-        shuffled[place] = one
+    events = [event for number in numbers for event in draw(reports(number))]
+    shuffled = draw(st.permutations(events))
+    places = [place for place, event in enumerate(shuffled) if _is_ahead(event)]
+    in_order = sorted((shuffled[place] for place in places), key=lambda event: event["ingested_at"])
+    for place, event in zip(places, in_order, strict=True):
+        shuffled[place] = event
     ordered = [
         {
-            **one,
+            **event,
             "_offset": offset,
             "_partition": offset % 2,
-            "ingested_at": one["ingested_at"]
-            if _is_ahead(one)
+            "ingested_at": event["ingested_at"]
+            if _is_ahead(event)
             else HOUR + timedelta(seconds=offset // 2),
         }
-        for offset, one in enumerate(shuffled)
+        for offset, event in enumerate(shuffled)
     ]
     cuts = sorted(draw(st.lists(st.integers(0, len(ordered)), max_size=3)))
     pieces = [
@@ -139,126 +135,127 @@ def histories(draw: st.DrawFn) -> list[list[Record]]:
     return [*pieces, again]
 
 
-def _is_ahead(one: Record) -> bool:
-    return bool(one["created_at"] == one["ingested_at"] + AHEAD)
+def _is_ahead(event: Record) -> bool:
+    return bool(event["created_at"] == event["ingested_at"] + AHEAD)
 
 
 def recount_hour(
     records: Iterable[Record], before: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Each toot's end state by uri, of the records of one hour, and of the hour before it."""
-    told_before = {uri for uri, toot in before.items() if toot["clamped"]}
+    """Each toot's final state by uri, from the records of one hour, and the hour before it."""
+    counted_before = {uri for uri, toot in before.items() if toot["clock_ahead"]}
     toots: dict[str, list[Record]] = {}
     deletes = []
-    for one in records:
-        if one["event"] == "delete":
-            deletes.append(one)
-        elif one["uri"] not in told_before:
-            toots.setdefault(one["uri"], []).append(one)
-    gone = {one["uri"] for one in deletes}
-    gone_ids = {(one["base_url"], one["status_id"]) for one in deletes}
-    found = {}
+    for event in records:
+        if event["event"] == "delete":
+            deletes.append(event)
+        elif event["uri"] not in counted_before:
+            toots.setdefault(event["uri"], []).append(event)
+    gone = {event["uri"] for event in deletes}
+    gone_ids = {(event["base_url"], event["status_id"]) for event in deletes}
+    states = {}
     for uri, versions in toots.items():
         newest = max(
             versions,
-            key=lambda one: (
-                one["edited_at"] or one["created_at"],
-                one["ingested_at"],
-                one["_partition"],
-                one["_offset"],
+            key=lambda version: (
+                version["edited_at"] or version["created_at"],
+                version["ingested_at"],
+                version["_partition"],
+                version["_offset"],
             ),
         )
         deleted = uri in gone or any(
-            (one["base_url"], one["status_id"]) in gone_ids for one in versions
+            (version["base_url"], version["status_id"]) in gone_ids for version in versions
         )
-        withheld = any(one["characters"] and not one["mastodon_text"] for one in versions)
-        found[uri] = {
+        withheld = any(
+            version["characters"] and not version["mastodon_text"] for version in versions
+        )
+        states[uri] = {
             "server": newest["server"],
             "username": newest["username"],
-            "app": max(one["app"] for one in versions),
+            "app": max(version["app"] for version in versions),
             "language_primary": newest["language_primary"],
             "edited_at": newest["edited_at"],
             "mastodon_text": "" if deleted or withheld else newest["mastodon_text"],
             "tag_names": [] if deleted else newest["tag_names"],
-            "seen_by": sorted({one["base_url"] for one in versions}),
+            "seen_by": sorted({version["base_url"] for version in versions}),
             "deleted": deleted,
-            "clamped": _is_ahead(newest),
+            "clock_ahead": _is_ahead(newest),
         }
-    return found
+    return states
 
 
 def build_what_is_stale(lake: Lake) -> None:
-    """As the sensor and its runs do; afterwards everything is current."""
-    for hour in look(lake, Cursor(), NOW, FIRST_DAY).stale_hours:
-        build_toots(lake, hour)
-        build_toots_per_server(lake, hour)
-    for day in look(lake, Cursor(), NOW, FIRST_DAY).stale_days:
+    """Build as the sensor and its runs do; afterwards everything is current."""
+    build_hours(lake, *scan(lake, Cursor(), NOW, FIRST_DAY).stale_hours)
+    for day in scan(lake, Cursor(), NOW, FIRST_DAY).stale_days:
         for table in DAILY_TABLES:
-            terms = {"terms": ["version"]} if table == "term_mentions" else {}
+            terms = {"terms": ["version"]} if table is TERM_MENTIONS else {}
             build_daily(lake, day, table, **terms)
-    found = look(lake, Cursor(), NOW, FIRST_DAY)
-    assert (found.stale_hours, found.stale_days) == ((), ())
+    freshness = scan(lake, Cursor(), NOW, FIRST_DAY)
+    assert (freshness.stale_hours, freshness.stale_days) == ((), ())
 
 
 @settings(max_examples=20, deadline=None)
 @given(pieces=histories())
-def test_the_tables_equal_a_recount_in_plain_python(pieces: list[list[Record]]) -> None:
-    """Invariant 3 and 4, whatever was told, in whatever order, and whenever it was built."""
+def test_tables_equal_a_recount_in_plain_python(pieces: list[list[Record]]) -> None:
+    """Whatever was reported, in whatever order, and whenever it was built."""
     with tempfile.TemporaryDirectory() as directory, local_lake(Path(directory)) as lake:
         for number, piece in enumerate(pieces):
             land(lake, *piece, name=f"{number}")
             build_what_is_stale(lake)
-        compare(lake, [one for piece in pieces for one in piece])
+        compare(lake, [event for piece in pieces for event in piece])
 
 
 def compare(lake: Lake, history: list[Record]) -> None:
-    """Every table of the lake is what the history comes to, counted in plain Python."""
+    """Compare every table of the lake with the history, counted in plain Python."""
     expected: dict[datetime, dict[str, dict[str, Any]]] = {}
     for hour in HOURS:
-        those = [one for one in history if hour <= one["created_at"] < hour + timedelta(hours=1)]
-        expected[hour] = recount_hour(those, expected.get(hour - timedelta(hours=1), {}))
-        if those:
+        next_hour = hour + timedelta(hours=1)
+        events = [event for event in history if hour <= event["created_at"] < next_hour]
+        expected[hour] = recount_hour(events, expected.get(hour - timedelta(hours=1), {}))
+        if events:
             compare_hour(lake, hour, expected[hour])
     of_the_day = [toot for toots in expected.values() for toot in toots.values()]
     assert len({uri for toots in expected.values() for uri in toots}) == len(of_the_day)
     if any(lake.parquet_files(lake.layout.toots(hour)) for hour in HOURS):
         compare_day(lake, of_the_day)
-    compare_what_is_left(lake, {toot["mastodon_text"] for toot in of_the_day} - {""})
+    compare_texts(lake, {toot["mastodon_text"] for toot in of_the_day} - {""})
 
-    wild = {one["created_at"] for one in history} & set(WILD)
-    ignored = look(lake, Cursor(), NOW, FIRST_DAY).ignored
-    assert len(ignored) == len(wild), "wild clocks create no hours, and are told of"
+    wild = {event["created_at"] for event in history} & set(WILD)
+    ignored = scan(lake, Cursor(), NOW, FIRST_DAY).ignored
+    assert len(ignored) == len(wild), "wrong clocks create no hours, and are reported"
 
 
 def compare_hour(lake: Lake, hour: datetime, expected: dict[str, dict[str, Any]]) -> None:
-    """The hour's two tables, and its checks."""
+    """Compare the hour's two tables, and run its checks."""
     toots = rows(lake, lake.layout.toots(hour))
     assert len(toots) == len(expected)
     for toot in toots:
-        told = {name: value for name, value in expected[toot["uri"]].items() if name != "clamped"}
-        assert {name: toot[name] for name in told} == told
+        state = dict(expected[toot["uri"]])
+        del state["clock_ahead"]
+        assert {name: toot[name] for name in state} == state
     per_server = rows(lake, lake.layout.toots_per_server(hour))
     assert {row["server"]: row["toots"] for row in per_server} == Counter(
         toot["server"] for toot in expected.values()
     )
     for row in per_server:
-        those = [toot for toot in expected.values() if toot["server"] == row["server"]]
-        assert row["users"] == len({toot["username"] for toot in those})
-        assert row["seen_by"] == len({url for toot in those for url in toot["seen_by"]})
+        of_server = [toot for toot in expected.values() if toot["server"] == row["server"]]
+        assert row["users"] == len({toot["username"] for toot in of_server})
+        assert row["seen_by"] == len({url for toot in of_server for url in toot["seen_by"]})
     assert no_duplicate_toots(lake, [hour]).passed
-    recount = hours_equal_recount(lake, [hour])
-    assert (recount.faults, recount.compared) == ((), 1)
+    assert hours_equal_recount(lake, [hour]) == Finding(compared=1, faults=())
 
 
 def compare_day(lake: Lake, toots: list[dict[str, Any]]) -> None:
-    """The daily tables, and their checks; unknown languages and apps have rows of their own."""
+    """Compare the daily tables, and run their checks; unknown languages and apps have rows."""
     (day,) = rows(lake, lake.layout.daily("daily_usage", DAY))
     assert day["toots"] == len(toots)
-    assert day["users"] == len({(one["username"], one["server"]) for one in toots})
-    assert day["servers"] == len({one["server"] for one in toots})
+    assert day["users"] == len({(toot["username"], toot["server"]) for toot in toots})
+    assert day["servers"] == len({toot["server"] for toot in toots})
     for table, column in (("language_usage", "language_primary"), ("app_usage", "app")):
-        found = {row[column]: row["toots"] for row in rows(lake, lake.layout.daily(table, DAY))}
-        assert found == Counter(toot[column] for toot in toots)
+        counts = {row[column]: row["toots"] for row in rows(lake, lake.layout.daily(table, DAY))}
+        assert counts == Counter(toot[column] for toot in toots)
     (mentions,) = rows(lake, lake.layout.daily("term_mentions", DAY))
     assert mentions["mentions"] == sum("version" in toot["mastodon_text"] for toot in toots)
     for finding in (
@@ -267,11 +264,11 @@ def compare_day(lake: Lake, toots: list[dict[str, Any]]) -> None:
         toots_sum_to_the_day(lake, "language_usage", [DAY]),
         mentions_are_possible(lake, "term_mentions", [DAY]),
     ):
-        assert (finding.faults, finding.compared) == ((), 1)
+        assert finding == Finding(compared=1, faults=())
 
 
-def compare_what_is_left(lake: Lake, allowed: set[str]) -> None:
-    """No text but these is in any file that was built; none at all beside `toots`."""
+def compare_texts(lake: Lake, allowed: set[str]) -> None:
+    """Check that no other text is in any file that was built; none at all beside `toots`."""
     for file in lake.parquet_files(f"{lake.layout.root}/"):
         if file.path.startswith(lake.layout.landed()):
             continue

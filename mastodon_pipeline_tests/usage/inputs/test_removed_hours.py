@@ -1,4 +1,4 @@
-"""Hours whose landed files were removed: their toots are kept, and what comes late joins them."""
+"""Hours whose landed files were removed: their toots stay, and late toots are merged in."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mastodon_pipeline.errors import TableError
+from mastodon_pipeline.errors import RecordsGone
 from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.usage.checks.tables import hours_equal_recount
+from mastodon_pipeline.usage.checks.hours import hours_equal_recount
 from mastodon_pipeline.usage.inputs.removed_hours import hour_records
-from mastodon_pipeline.usage.tables.building import build_toots, build_toots_per_server
+from mastodon_pipeline.usage.tables.hourly import build_toots
+from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.local_lake import (
     HOUR,
     Record,
@@ -29,26 +30,27 @@ pytestmark = pytest.mark.thorough
 
 
 def build(lake: Lake) -> list[Record]:
-    """Builds the hour's tables, and gives its toots."""
-    build_toots(lake, HOUR)
-    build_toots_per_server(lake, HOUR)
+    """Build the hour's tables, and return its toots."""
+    build_hours(lake, HOUR)
     return rows(lake, lake.layout.toots(HOUR))
 
 
-def receipt(lake: Lake) -> None:
-    """Says that landed files of the hour were removed, as maintenance does before it removes."""
+def write_receipt(lake: Lake) -> None:
+    """Record that landed files of the hour are removed, as maintenance does before it starts."""
     write_parquet(lake.connection, f"{lake.layout.removed_hour(HOUR)}a.parquet", [record()])
 
 
 def remove(lake: Lake, *, all_but: int = 0) -> None:
-    """Removes the hour's landed files, or leaves some of them, as if killed amidst it."""
-    receipt(lake)
+    """Remove the hour's landed files, or leave some of them, as if killed half-way."""
+    write_receipt(lake)
     for file in lake.parquet_files(lake.layout.landed_hour(HOUR))[all_but:]:
         Path(file.path).unlink()
 
 
-def test_a_late_toot_joins_the_toots_of_an_hour_whose_files_were_removed(lake: Lake) -> None:
-    """It alone is in the folder then, and the hour counts both."""
+def test_late_toot_is_merged_with_the_toots_of_an_hour_whose_files_were_removed(
+    lake: Lake,
+) -> None:
+    """Only the late toot is in the folder then, and the hour counts all."""
     land(lake, record(uri="a"), record(uri="b", server="two.example"))
     build(lake)
     remove(lake)
@@ -58,17 +60,17 @@ def test_a_late_toot_joins_the_toots_of_an_hour_whose_files_were_removed(lake: L
     assert {row["server"]: row["toots"] for row in counts} == {"one.example": 2, "two.example": 1}
 
 
-def test_a_rebuild_without_a_late_toot_changes_nothing(lake: Lake) -> None:
-    """Nothing landed does not mean that there is nothing."""
+def test_rebuild_after_removal_changes_nothing(lake: Lake) -> None:
+    """An empty folder does not mean that the hour had no toots."""
     land(lake, record(uri="a"))
     before = build(lake)
     remove(lake)
-    assert build_toots(lake, HOUR).kept
+    assert build_toots(lake, HOUR).unchanged
     assert build(lake) == before
 
 
-def test_a_removal_that_was_killed_halfway_loses_nothing(lake: Lake) -> None:
-    """Some of the files are still there, and are no reason to forget the others."""
+def test_removal_killed_halfway_loses_no_toots(lake: Lake) -> None:
+    """Some of the files are still there; the toots of the others stay too."""
     land(lake, record(uri="a"), name="a")
     land(lake, record(uri="b"), name="b")
     before = build(lake)
@@ -76,18 +78,18 @@ def test_a_removal_that_was_killed_halfway_loses_nothing(lake: Lake) -> None:
     assert build(lake) == before
 
 
-def test_merging_twice_is_merging_once(lake: Lake) -> None:
+def test_merging_a_late_file_twice_is_the_same_as_once(lake: Lake) -> None:
     """The late file stays in the folder, and every build reads it again."""
     land(lake, record(uri="a"))
     build(lake)
     remove(lake)
     land(lake, record(uri="late"), record(base_url="https://two.example", uri="a"), name="late")
-    once = build(lake)
-    assert build(lake) == once
-    assert once[0]["seen_by"] == ["https://one.example", "https://two.example"]
+    toots = build(lake)
+    assert build(lake) == toots
+    assert toots[0]["seen_by"] == ["https://one.example", "https://two.example"]
 
 
-def test_a_late_delete_empties_a_kept_toot(lake: Lake) -> None:
+def test_late_delete_empties_a_toot_whose_file_was_removed(lake: Lake) -> None:
     """By uri, and by the observing server's own status id."""
     land(lake, record(uri="a"), record(uri="b", status_id="2"), record(uri="c", status_id="3"))
     build(lake)
@@ -100,20 +102,20 @@ def test_a_late_delete_empties_a_kept_toot(lake: Lake) -> None:
     ]
 
 
-def test_no_late_copy_brings_back_the_text_of_a_kept_toot(lake: Lake) -> None:
-    """Not after its delete, and not where its author said noindex to one of the servers."""
+def test_late_copy_does_not_restore_deleted_or_withheld_text(lake: Lake) -> None:
+    """Neither after a delete, nor if one of the servers withheld it (noindex)."""
     land(lake, *in_order(record(uri="a"), delete(uri="a"), record(uri="b", mastodon_text="")))
     build(lake)
     remove(lake)
     later = HOUR + timedelta(hours=2)
     land(lake, record(uri="a", edited_at=later), record(uri="b", ingested_at=later), name="late")
-    found = build(lake)
-    assert [(row["uri"], row["mastodon_text"]) for row in found] == [("a", ""), ("b", "")]
-    assert found[0]["deleted"]
+    toots = build(lake)
+    assert [(row["uri"], row["mastodon_text"]) for row in toots] == [("a", ""), ("b", "")]
+    assert toots[0]["deleted"]
 
 
-def test_a_late_edit_wins_over_a_kept_toot(lake: Lake) -> None:
-    """And an older one does not."""
+def test_late_edit_wins_over_a_toot_whose_file_was_removed(lake: Lake) -> None:
+    """An older version does not."""
     land(lake, record(edited_at=HOUR + timedelta(minutes=9), mastodon_text="second"))
     build(lake)
     remove(lake)
@@ -123,15 +125,15 @@ def test_a_late_edit_wins_over_a_kept_toot(lake: Lake) -> None:
     assert [row["mastodon_text"] for row in build(lake)] == ["third"]
 
 
-def test_the_recount_follows_to_the_kept_toots(lake: Lake) -> None:
-    """Its faults are found with the landed files gone, and beside a late one."""
+def test_recount_finds_faults_in_an_hour_whose_files_were_removed(lake: Lake) -> None:
+    """With the landed files gone, and beside a late one."""
     land(lake, record(uri="a"), record(uri="b", base_url="https://two.example"))
     build(lake)
     remove(lake)
     finding = hours_equal_recount(lake, [HOUR])
     assert (finding.compared, finding.faults) == (1, ())
     land(lake, record(uri="late"), name="late")
-    assert hours_equal_recount(lake, [HOUR]).unsettled == 1
+    assert hours_equal_recount(lake, [HOUR]).skipped == 1
     build(lake)
     finding = hours_equal_recount(lake, [HOUR])
     assert (finding.compared, finding.faults) == (1, ())
@@ -146,23 +148,23 @@ def test_the_recount_follows_to_the_kept_toots(lake: Lake) -> None:
     assert "toots 4, recounted 3" in fault
 
 
-def test_without_its_toots_such_an_hour_is_not_built(lake: Lake) -> None:
-    """A late toot would stand for the whole hour; what to do is said instead."""
+def test_hour_without_landed_files_and_toots_is_not_built(lake: Lake) -> None:
+    """A late toot would replace the whole hour; the error says what to do."""
     land(lake, record(uri="a"))
     build(lake)
     remove(lake)
     Path(lake.layout.toots(HOUR)).unlink()
     land(lake, record(uri="late"), name="late")
-    with pytest.raises(TableError, match="put it back from a backup"):
+    with pytest.raises(RecordsGone, match="put it back from a backup"):
         build_toots(lake, HOUR)
     assert not Path(lake.layout.toots(HOUR)).exists()
 
 
-def test_kept_toots_leave_no_file_behind(lake: Lake) -> None:
-    """They are read through a temporary file, which holds people's texts."""
+def test_temporary_file_of_toots_as_records_is_removed(lake: Lake) -> None:
+    """It holds people's texts."""
     land(lake, record())
     build(lake)
-    receipt(lake)
+    write_receipt(lake)
     with hour_records(lake, HOUR) as records:
         assert Path(records.paths[-1]).exists()
     assert not Path(records.paths[-1]).exists()
@@ -173,7 +175,7 @@ SERVERS = st.sampled_from(["https://one.example", "https://two.example", "https:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Record]:
-    """What servers told of three toots in one hour, in the order in which it was read."""
+    """What servers reported of three toots in one hour, in the order in which it was read."""
     records = []
     for _ in range(draw(st.integers(1, 8))):
         uri = draw(st.sampled_from("abc"))
@@ -198,26 +200,26 @@ def histories(draw: st.DrawFn) -> list[Record]:
 
 @given(history=histories(), cut=st.integers(0, 8), left=st.integers(0, 1))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_removed_and_merged_is_as_if_nothing_was_removed(
+def test_toots_are_the_same_whether_or_not_files_were_removed(
     history: list[Record], cut: int, left: int
 ) -> None:
     """Wherever the removal falls in an hour's history, and however much of it was done.
 
-    But for one thing: a delete that came before anybody told of its toot.
+    Except for a delete that came before any server had reported its toot.
     """
-    told = {one["uri"] for one in history[:cut] if one["event"] != "delete"}
-    early = {one["uri"] for one in history[:cut] if one["event"] == "delete"} - told
-    history = [one for one in history if one["uri"] not in early]
-    with TemporaryDirectory() as one, TemporaryDirectory() as two:
-        with local_lake(Path(one)) as whole:
+    reported = {event["uri"] for event in history[:cut] if event["event"] != "delete"}
+    early = {event["uri"] for event in history[:cut] if event["event"] == "delete"} - reported
+    history = [event for event in history if event["uri"] not in early]
+    with TemporaryDirectory() as first, TemporaryDirectory() as second:
+        with local_lake(Path(first)) as whole:
             land(whole, *history)
             expected = build(whole)
-        with local_lake(Path(two)) as lake:
-            before = [record for record in history[:cut] if record in history]
-            for number, each in enumerate(before):
-                land(lake, each, name=f"{number}")
+        with local_lake(Path(second)) as lake:
+            before = [event for event in history[:cut] if event in history]
+            for number, event in enumerate(before):
+                land(lake, event, name=f"{number}")
             build(lake)
             remove(lake, all_but=left)
-            land(lake, *[each for each in history if each not in before], name="late")
+            land(lake, *[event for event in history if event not in before], name="late")
             assert build(lake) == expected
             assert hours_equal_recount(lake, [HOUR]).faults == ()

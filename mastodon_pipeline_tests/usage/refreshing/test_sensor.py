@@ -1,4 +1,4 @@
-"""`landed_toots_sensor` asks for what is stale: at once, once, and again after a failure."""
+"""`landed_toots_sensor` requests what is stale: at once, once, and again after a failure."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,14 +11,9 @@ import pytest
 from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import HOUR_KEY
+from mastodon_pipeline.usage.partitions import HOUR_KEY, RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, Freshness
-from mastodon_pipeline.usage.refreshing.sensor import (
-    RANGE_END,
-    RANGE_START,
-    landed_toots_sensor,
-    requests,
-)
+from mastodon_pipeline.usage.refreshing.sensor import landed_toots_sensor, run_requests
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
@@ -42,22 +37,25 @@ def run(
     first: str = "2026-11-24-15:00",
     last: str | None = None,
 ) -> str:
-    """A run of this job for these partitions that came to this status just now; its id."""
+    """Create a run of this job for these partitions that has just reached this status; its id."""
     tags = {RANGE_START: first, RANGE_END: last or first}
-    one = instance.create_run_for_job(
+    created = instance.create_run_for_job(
         job_def=definitions.resolve_job_def(job), status=status, tags=tags
     )
-    assert one.status == status
-    return one.run_id
+    assert created.status == status
+    return created.run_id
 
 
-def ranges(asked: list[dg.RunRequest]) -> list[tuple[str | None, str, str]]:
-    """Job, first and last partition of each."""
-    return [(one.job_name, one.tags[RANGE_START], one.tags[RANGE_END]) for one in asked]
+def ranges(requests: Iterable[dg.RunRequest]) -> list[tuple[str | None, str, str]]:
+    """Job, first and last partition of each request."""
+    return [
+        (request.job_name, request.tags[RANGE_START], request.tags[RANGE_END])
+        for request in requests
+    ]
 
 
 def tick(instance: dg.DagsterInstance, lake: Lake, cursor: str | None = None) -> dg.SensorResult:
-    """One evaluation of the sensor."""
+    """Evaluate the sensor once."""
     context = dg.build_sensor_context(
         instance=instance,
         cursor=cursor,
@@ -69,40 +67,39 @@ def tick(instance: dg.DagsterInstance, lake: Lake, cursor: str | None = None) ->
     return result
 
 
-def test_each_contiguous_range_is_one_run_of_exactly_its_hours(
+def test_each_contiguous_range_of_hours_is_one_run(
     instance: dg.DagsterInstance,
 ) -> None:
-    """The newest first; what is too much for one look comes with the next."""
+    """The newest first; what is too much for one tick comes with the next."""
     hours = [HOUR + timedelta(hours=shift) for shift in (-30, -20, -19, -3, -1, 0)]
-    found = Freshness(tuple(hours), (), ())
-    asked, waiting = requests(instance, found, NOW)
-    assert ranges(asked) == [
+    requests, waiting = run_requests(instance, Freshness(tuple(hours), (), ()), NOW)
+    assert ranges(requests) == [
         (HOURLY, "2026-11-24-14:00", "2026-11-24-15:00"),
         (HOURLY, "2026-11-24-12:00", "2026-11-24-12:00"),
         (HOURLY, "2026-11-23-19:00", "2026-11-23-20:00"),
     ]
-    assert waiting == [f"{HOURLY} has 2 runs on their way"]
+    assert waiting == [f"{HOURLY} has 2 unfinished runs"]
 
 
-def test_a_long_range_is_built_three_days_at_a_time(instance: dg.DagsterInstance) -> None:
-    """In order, as an hour is built from the one before too; the running hour does not wait."""
+def test_long_range_is_built_three_days_at_a_time(instance: dg.DagsterInstance) -> None:
+    """In order, as an hour is built from the one before too; the current hour does not wait."""
     hours = [HOUR - timedelta(hours=ago) for ago in range(98)][::-1]
-    found = Freshness(tuple(hours), (), ())
-    asked, _ = requests(instance, found, NOW)
-    running = (HOURLY, "2026-11-24-15:00", "2026-11-24-15:00")
-    assert ranges(asked) == [running, (HOURLY, "2026-11-20-14:00", "2026-11-23-13:00")]
+    freshness = Freshness(tuple(hours), (), ())
+    requests, _ = run_requests(instance, freshness, NOW)
+    current = (HOURLY, "2026-11-24-15:00", "2026-11-24-15:00")
+    assert ranges(requests) == [current, (HOURLY, "2026-11-20-14:00", "2026-11-23-13:00")]
     run(instance, HOURLY, dg.DagsterRunStatus.STARTED, "2026-11-20-14:00", "2026-11-23-13:00")
-    for left in (found, Freshness(tuple(hours[-30:]), (), ())):
-        asked, waiting = requests(instance, left, NOW)
-        assert ranges(asked) == [running]
-        assert "is on its way" in waiting[0]
+    for remaining in (freshness, Freshness(tuple(hours[-30:]), (), ())):
+        requests, waiting = run_requests(instance, remaining, NOW)
+        assert ranges(requests) == [current]
+        assert "is unfinished" in waiting[0]
 
 
 def test_stale_days_are_runs_of_the_daily_job(instance: dg.DagsterInstance) -> None:
     """Beside the hourly ones."""
-    found = Freshness((HOUR,), (DAY - timedelta(days=1), DAY), ())
-    asked, _ = requests(instance, found, NOW)
-    assert ranges(asked) == [
+    freshness = Freshness((HOUR,), (DAY - timedelta(days=1), DAY), ())
+    requests, _ = run_requests(instance, freshness, NOW)
+    assert ranges(requests) == [
         (HOURLY, "2026-11-24-15:00", "2026-11-24-15:00"),
         (DAILY, "2026-11-23", "2026-11-24"),
     ]
@@ -117,28 +114,29 @@ def test_stale_days_are_runs_of_the_daily_job(instance: dg.DagsterInstance) -> N
         dg.DagsterRunStatus.CANCELING,
     ],
 )
-def test_it_never_queues_behind_itself(
+def test_hour_waits_while_a_run_for_it_is_unfinished(
     instance: dg.DagsterInstance, status: dg.DagsterRunStatus
 ) -> None:
-    """While a run for an hour is on its way, the hour waits, and is still stale afterwards.
+    """It is still stale afterwards.
 
-    Dagster alone can queue a run; that it waits for those as well, the benchmark of freshness sees.
+    Only Dagster can queue a run; that the hour waits for those too is seen by the benchmark of
+    freshness.
     """
     run(instance, HOURLY, status)
-    asked, waiting = requests(instance, STALE, NOW)
-    assert asked == []
-    assert "is on its way" in waiting[0]
+    requests, waiting = run_requests(instance, STALE, NOW)
+    assert requests == []
+    assert "is unfinished" in waiting[0]
 
 
-def test_the_running_hour_does_not_wait_for_runs_of_the_past(
+def test_current_hour_does_not_wait_for_runs_of_the_past(
     instance: dg.DagsterInstance,
 ) -> None:
-    """However many hours there are to catch up with; those wait for one another."""
+    """However many hours there are to catch up with; these wait for one another."""
     run(instance, HOURLY, dg.DagsterRunStatus.STARTED, "2026-11-22-00:00", "2026-11-22-23:00")
     run(instance, HOURLY, dg.DagsterRunStatus.STARTING, "2026-11-23-00:00", "2026-11-23-23:00")
     hours = [HOUR - timedelta(hours=ago) for ago in (60, 30, 4, 0)]
-    asked, waiting = requests(instance, Freshness(tuple(hours), (), ()), NOW)
-    assert ranges(asked) == [(HOURLY, "2026-11-24-15:00", "2026-11-24-15:00")]
+    requests, waiting = run_requests(instance, Freshness(tuple(hours), (), ()), NOW)
+    assert ranges(requests) == [(HOURLY, "2026-11-24-15:00", "2026-11-24-15:00")]
     assert len(waiting) == 3, "one for each run, and one for the hour that no run builds yet"
 
 
@@ -162,10 +160,10 @@ def watched_lake(root: str, after_listing: Callable[[], None]) -> LocalLakeResou
     return WatchedLake(root=root)
 
 
-def test_what_lands_while_a_run_reads_is_asked_for_after_it(
+def test_hour_of_a_file_that_lands_during_its_run_is_requested_after_it(
     instance: dg.DagsterInstance, lake: Lake
 ) -> None:
-    """Neither twice at once, nor never."""
+    """Not while the run is unfinished, and not never."""
     this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     land(lake, record(created_at=this_hour))
     first = tick(instance, lake)
@@ -176,51 +174,51 @@ def test_what_lands_while_a_run_reads_is_asked_for_after_it(
         meanwhile.append(tick(instance, lake))
 
     watched = watched_lake(lake.layout.root, happens)
-    (asked,) = first.run_requests or []
+    (request,) = first.run_requests or []
     job = definitions.resolve_job_def(HOURLY)
     assert job.execute_in_process(
-        instance=instance, tags=asked.tags, resources={"lake": watched}
+        instance=instance, tags=request.tags, resources={"lake": watched}
     ).success
     assert [row["toots"] for row in rows(lake, lake.layout.toots_per_server(this_hour))] == [1]
     assert not meanwhile[0].run_requests
-    assert "is on its way" in str(meanwhile[0].skip_reason)
-    hourly = [one for one in tick(instance, lake).run_requests or [] if one.job_name == HOURLY]
-    assert ranges(hourly) == ranges([asked])
+    assert "is unfinished" in str(meanwhile[0].skip_reason)
+    requests = tick(instance, lake).run_requests or []
+    hourly = [later for later in requests if later.job_name == HOURLY]
+    assert ranges(hourly) == ranges([request])
 
 
-def test_an_hour_that_keeps_failing_holds_up_no_other(instance: dg.DagsterInstance) -> None:
-    """A file that nobody can read, say: its pauses grow, the others' do not."""
+def test_hour_that_keeps_failing_holds_up_no_other(instance: dg.DagsterInstance) -> None:
+    """For example by an unreadable file: its pauses grow, the others' do not."""
     other = HOUR - timedelta(hours=5)
     for _ in range(4):
         run(instance, HOURLY, dg.DagsterRunStatus.FAILURE, "2026-11-24-10:00")
         run(instance, HOURLY, dg.DagsterRunStatus.SUCCESS)
     soon = datetime.now(UTC) + timedelta(seconds=70)
-    asked, waiting = requests(instance, Freshness((other, HOUR), (), ()), soon)
-    assert ranges(asked) == [(HOURLY, "2026-11-24-15:00", "2026-11-24-15:00")]
+    requests, waiting = run_requests(instance, Freshness((other, HOUR), (), ()), soon)
+    assert ranges(requests) == [(HOURLY, "2026-11-24-15:00", "2026-11-24-15:00")]
     assert "its last 4 runs failed" in waiting[0]
 
 
-def test_a_run_that_a_power_cut_left_started_is_not_waited_for(
-    instance: dg.DagsterInstance,
-) -> None:
-    """Dagster shows it as STARTED for ever."""
+def test_run_left_started_by_a_power_cut_is_not_waited_for(instance: dg.DagsterInstance) -> None:
+    """Dagster never ends it."""
     run(instance, HOURLY, dg.DagsterRunStatus.STARTED)
     later = datetime.now(UTC) + timedelta(minutes=16)
-    assert len(requests(instance, STALE, later)[0]) == 1
+    assert len(run_requests(instance, STALE, later)[0]) == 1
 
 
-def test_after_a_failure_it_asks_again_with_growing_pauses(instance: dg.DagsterInstance) -> None:
+def test_failed_hour_is_requested_again_with_growing_pauses(instance: dg.DagsterInstance) -> None:
     """10 s, 20 s, ... so that a lasting fault does not fill the run list."""
     for failures, pause in ((1, 10), (2, 20), (3, 40)):
         run(instance, HOURLY, dg.DagsterRunStatus.FAILURE)
         ended = datetime.now(UTC)
-        asked, waiting = requests(instance, STALE, ended + timedelta(seconds=pause - 5))
-        assert asked == [], failures
+        requests, waiting = run_requests(instance, STALE, ended + timedelta(seconds=pause - 5))
+        assert requests == [], failures
         assert f"its last {failures} runs failed" in waiting[0]
-        assert len(requests(instance, STALE, ended + timedelta(seconds=pause + 1))[0]) == 1
+        later = ended + timedelta(seconds=pause + 1)
+        assert len(run_requests(instance, STALE, later)[0]) == 1
 
 
-def test_the_hours_of_a_failed_run_are_tried_alone(instance: dg.DagsterInstance) -> None:
+def test_hours_of_a_failed_run_are_retried_alone(instance: dg.DagsterInstance) -> None:
     """One of them may be to blame, and would keep all of them from being built."""
     now = datetime.now(UTC)
     this_hour = now.replace(minute=0, second=0, microsecond=0)
@@ -228,39 +226,38 @@ def test_the_hours_of_a_failed_run_are_tried_alone(instance: dg.DagsterInstance)
     keys = [hour.strftime(HOUR_KEY) for hour in hours]
     run(instance, HOURLY, dg.DagsterRunStatus.FAILURE, keys[1], keys[3])
     soon = now + timedelta(seconds=15)
-    asked, waiting = requests(instance, Freshness(tuple(hours), (), ()), soon)
-    assert ranges(asked) == [(HOURLY, key, key) for key in (keys[3], keys[2])]
-    assert waiting == [f"{HOURLY} has 2 runs on their way"]
+    requests, waiting = run_requests(instance, Freshness(tuple(hours), (), ()), soon)
+    assert ranges(requests) == [(HOURLY, key, key) for key in (keys[3], keys[2])]
+    assert waiting == [f"{HOURLY} has 2 unfinished runs"]
 
 
-def test_a_success_ends_the_pauses(instance: dg.DagsterInstance) -> None:
-    """At once."""
+def test_success_ends_the_pauses(instance: dg.DagsterInstance) -> None:
     run(instance, HOURLY, dg.DagsterRunStatus.FAILURE)
     run(instance, HOURLY, dg.DagsterRunStatus.SUCCESS)
-    assert len(requests(instance, STALE, datetime.now(UTC))[0]) == 1
+    assert len(run_requests(instance, STALE, datetime.now(UTC))[0]) == 1
 
 
-def test_a_running_day_is_built_now_and_then(instance: dg.DagsterInstance) -> None:
-    """While toots keep coming; once they rest, soon."""
+def test_current_day_is_built_every_five_minutes_while_toots_keep_coming(
+    instance: dg.DagsterInstance,
+) -> None:
+    """Once they rest, after a minute."""
     run(instance, DAILY, dg.DagsterRunStatus.SUCCESS, f"{DAY}")
     now = datetime.now(UTC)
 
-    def asked(found: Freshness, minutes: float) -> list[str | None]:
+    def jobs(freshness: Freshness, minutes: float) -> list[str | None]:
         later = now + timedelta(minutes=minutes)
-        return [one.job_name for one in requests(instance, found, later)[0]]
+        return [request.job_name for request in run_requests(instance, freshness, later)[0]]
 
     behind = Freshness((HOUR,), (DAY,), ())
     between = Freshness((), (DAY,), (), newest=now + timedelta(minutes=2))
     at_rest = Freshness((), (DAY,), (), newest=now)
-    assert [asked(behind, minutes) for minutes in (0, 2, 6)] == [[HOURLY]] * 2 + [[HOURLY, DAILY]]
-    assert asked(between, 2) == [], "the hours are current, but more is coming"
-    assert [asked(at_rest, minutes) for minutes in (0, 2)] == [[], [DAILY]]
+    assert [jobs(behind, minutes) for minutes in (0, 2, 6)] == [[HOURLY]] * 2 + [[HOURLY, DAILY]]
+    assert jobs(between, 2) == [], "the hours are current, but more is coming"
+    assert [jobs(at_rest, minutes) for minutes in (0, 2)] == [[], [DAILY]]
 
 
-def test_what_it_asks_for_makes_everything_current(
-    instance: dg.DagsterInstance, lake: Lake
-) -> None:
-    """Hours, then their day, then nothing: the whole way of a late and a new toot."""
+def test_requested_runs_make_every_table_current(instance: dg.DagsterInstance, lake: Lake) -> None:
+    """Hours, then their day, then nothing: for a late and a new toot."""
     this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     late = this_hour - timedelta(hours=26)
     land(lake, record(created_at=this_hour), record(uri="b", status_id="2", created_at=late))
@@ -269,11 +266,11 @@ def test_what_it_asks_for_makes_everything_current(
     for _ in range(4):
         result = tick(instance, lake, cursor)
         cursor = str(result.cursor)
-        jobs.append(sorted({str(one.job_name) for one in result.run_requests or []}))
-        for one in result.run_requests or []:
-            job = definitions.resolve_job_def(str(one.job_name))
+        jobs.append(sorted({str(request.job_name) for request in result.run_requests or []}))
+        for request in result.run_requests or []:
+            job = definitions.resolve_job_def(str(request.job_name))
             outcome = job.execute_in_process(
-                instance=instance, tags=one.tags, resources={"lake": source}
+                instance=instance, tags=request.tags, resources={"lake": source}
             )
             assert outcome.success
     assert jobs == [[HOURLY], [DAILY], [], []]

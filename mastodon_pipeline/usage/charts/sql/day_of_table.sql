@@ -1,3 +1,3 @@
--- What a daily chart draws: its table's day, in the order in which it was written.
+-- A day of a table, in the order in which it was written.
 SELECT *
-FROM read_parquet($daily_file, hive_partitioning := false);
+FROM read_parquet($files, hive_partitioning := false);

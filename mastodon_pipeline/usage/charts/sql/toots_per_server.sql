@@ -1,10 +1,10 @@
--- What the chart draws: a day's toots per hour for its busiest servers, the rest as one.
+-- A day's toots per hour for its $top busiest servers; the rest as one.
 WITH usage AS (
     SELECT
         hour,
         server,
         toots
-    FROM read_parquet($usage_files, hive_partitioning := false)
+    FROM read_parquet($files, hive_partitioning := false)
 ),
 
 ranked AS (

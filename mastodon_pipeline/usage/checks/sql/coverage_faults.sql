@@ -1,5 +1,5 @@
 -- Servers of which more was counted than they report, or of whose newest week much less was
--- counted than of their former ones. Weeks in which nothing was counted are from before listening.
+-- counted than of their earlier ones. Weeks in which nothing was counted are from before listening.
 WITH week AS (
     SELECT
         *,
@@ -8,7 +8,7 @@ WITH week AS (
     WHERE first_day IS NOT NULL
 ),
 
-former AS (
+earlier AS (
     SELECT
         base_url,
         median(share) AS share,
@@ -24,7 +24,7 @@ SELECT
     last_day,
     toots,
     reported,
-    NULL AS former_share
+    NULL AS earlier_share
 FROM week
 WHERE toots > reported * 1.01 + 1
 
@@ -36,12 +36,12 @@ SELECT
     last_day,
     toots,
     reported,
-    former.share AS former_share
+    earlier.share AS earlier_share
 FROM week
-JOIN former USING (base_url)
+JOIN earlier USING (base_url)
 WHERE
     age = 1
-    AND reported >= $enough_statuses
-    AND former.weeks >= $enough_weeks
-    AND week.share < former.share * $least_of_former
+    AND reported >= $min_statuses
+    AND earlier.weeks >= $min_earlier_weeks
+    AND week.share < earlier.share * $min_share_of_earlier
 ORDER BY ALL;

@@ -1,4 +1,4 @@
--- The day's row against the sum of its hours; no row where they agree.
+-- The day's row against the sum of its hours; no row if they agree.
 WITH hours AS (
     SELECT
         coalesce(sum(toots), 0) AS toots,

@@ -1,6 +1,6 @@
--- Toots that stand in these files more than once: none should.
+-- Toots that are in these files more than once: there should be none.
 --
--- Those whose hash occurs once cannot; of ten million, the others' URIs alone are then compared.
+-- A toot whose hash occurs once cannot be. Of ten million, only the URIs of the rest are compared.
 WITH toot AS (
     SELECT
         uri,

@@ -1,11 +1,11 @@
 -- Servers whose row in toots_per_server_per_hour differs from a recount of the landed records.
--- The recount shares nothing with the way of the table: no toots file between, aggregates by
--- arg_max where the table's way sorts. Left out are the toots that the hour before has under a time
--- of the listener's own.
-WITH told_before AS (
+-- The recount shares nothing with the queries of the table: it reads no toots file, and aggregates
+-- whole rows by arg_max. Left out are the toots that the previous hour counts under a time that the
+-- listener wrote.
+WITH previous AS (
     SELECT uri
-    FROM read_parquet($toots_before, union_by_name := true, hive_partitioning := false)
-    WHERE created_at = ingested_at + $ahead
+    FROM read_parquet($previous_toots, union_by_name := true, hive_partitioning := false)
+    WHERE created_at = ingested_at + $future_tolerance
 ),
 
 record AS MATERIALIZED (
@@ -18,7 +18,7 @@ record AS MATERIALIZED (
             bot: coalesce(bot, false),
             reply: coalesce(reply, false),
             language_primary: coalesce(language_primary, '')
-        } AS told,
+        } AS reported,
         (
             coalesce(edited_at, created_at),
             coalesce(ingested_at, to_timestamp(0)),
@@ -28,7 +28,7 @@ record AS MATERIALIZED (
     FROM read_parquet($raw_files, union_by_name := true, hive_partitioning := false)
     WHERE
         event IS DISTINCT FROM 'delete'
-        AND coalesce(uri, '') NOT IN (SELECT told_before.uri FROM told_before)
+        AND coalesce(uri, '') NOT IN (SELECT previous.uri FROM previous)
 ),
 
 recount AS (
@@ -39,7 +39,7 @@ recount AS (
         count(DISTINCT if(bot, username, NULL)) AS bots,
         sum(reply::INTEGER) AS replies,
         count(DISTINCT nullif(language_primary, '')) AS languages
-    FROM (SELECT unnest(arg_max(told, age)) FROM record GROUP BY toot)
+    FROM (SELECT unnest(arg_max(reported, age)) FROM record GROUP BY toot)
     GROUP BY server
 ),
 
@@ -50,42 +50,42 @@ observers AS (
     FROM (
         SELECT
             base_url,
-            arg_max(told.server, age) OVER (PARTITION BY toot) AS newest_server
+            arg_max(reported.server, age) OVER (PARTITION BY toot) AS newest_server
         FROM record
     )
     GROUP BY ALL
 ),
 
-claimed AS (
+counted AS (
     SELECT * FROM read_parquet($usage_file, hive_partitioning := false)
 )
 
 SELECT
-    coalesce(claimed.server, recount.server) AS server,
-    claimed.toots AS toots,
+    coalesce(counted.server, recount.server) AS server,
+    counted.toots AS toots,
     recount.toots AS toots_recounted,
-    claimed.users AS users,
+    counted.users AS users,
     recount.users AS users_recounted,
-    claimed.bots AS bots,
+    counted.bots AS bots,
     recount.bots AS bots_recounted,
-    claimed.replies AS replies,
+    counted.replies AS replies,
     recount.replies AS replies_recounted,
-    claimed.languages AS languages,
+    counted.languages AS languages,
     recount.languages AS languages_recounted,
-    claimed.seen_by AS seen_by,
+    counted.seen_by AS seen_by,
     observers.seen_by AS seen_by_recounted
-FROM claimed
-FULL JOIN recount ON recount.server = claimed.server
+FROM counted
+FULL JOIN recount ON recount.server = counted.server
 LEFT JOIN observers ON observers.server = recount.server
 WHERE
     (
-        claimed.hour,
-        claimed.toots,
-        claimed.users,
-        claimed.bots,
-        claimed.replies,
-        claimed.languages,
-        claimed.seen_by
+        counted.hour,
+        counted.toots,
+        counted.users,
+        counted.bots,
+        counted.replies,
+        counted.languages,
+        counted.seen_by
     ) IS DISTINCT FROM (
         $hour_start::TIMESTAMPTZ,
         recount.toots,

@@ -1,4 +1,4 @@
--- Terms whose counts cannot be: more toots than the day has, or fewer mentions than toots.
+-- Terms whose counts are impossible: more toots than the day has, or fewer mentions than toots.
 SELECT
     term,
     mentioned.toots AS toots,

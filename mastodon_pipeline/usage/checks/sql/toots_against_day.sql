@@ -1,5 +1,5 @@
--- A daily table's toots against those of the day itself; no row where they agree.
-WITH claimed AS (
+-- A daily table's toots against those of the day itself; no row if they agree.
+WITH daily AS (
     SELECT
         coalesce(sum(toots), 0) AS toots,
         coalesce(bool_and(day = $day::DATE), true) AS of_the_day
@@ -12,7 +12,7 @@ counted AS (
 )
 
 SELECT
-    claimed.toots AS toots,
+    daily.toots AS toots,
     counted.toots AS toots_counted
-FROM claimed, counted
-WHERE claimed.toots <> counted.toots OR NOT of_the_day;
+FROM daily, counted
+WHERE daily.toots <> counted.toots OR NOT of_the_day;

@@ -1,0 +1,129 @@
+"""What a chart is: drawn from one table's day, and checked against it.
+
+A picture carries, as PNG text, the fingerprint of the table's files that it was drawn from, and a
+digest of the rows that were drawn. By these it can later be compared with the table as it is.
+
+See: https://www.w3.org/TR/png-3/#11tEXt
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from mastodon_pipeline.errors import TableError
+from mastodon_pipeline.lake.files import StoredFile, fingerprint
+from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.usage.charts.drawing import encode_png, png_texts
+from mastodon_pipeline.usage.checks.check import Finding
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL.Image import Image
+
+
+PATIENCE = timedelta(minutes=20)
+"""How long a chart may be behind its table: the running day's is drawn every five minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One picture a UTC day of a table."""
+
+    name: str
+    description: str
+    draw: "Callable[[pd.DataFrame, date], Image]"
+    """Draws the rows of a day."""
+    query: str = "usage/charts/day_of_table"
+    """What of the table's files is drawn."""
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    """The query's, beside the files."""
+    columns_if_empty: tuple[str, ...] = ()
+    """The columns of the rows if the table has no file of the day; () if it must have one."""
+
+
+class DrawnChart(NamedTuple):
+    """A picture, as it now is in the lake."""
+
+    path: str
+    png: bytes
+    toots: int
+    """How many the picture shows."""
+
+
+def chart_rows(lake: Lake, chart: Chart, table: str, day: date) -> "pd.DataFrame":
+    """Read what the chart shows of a UTC day of its table.
+
+    Raises TableError if the table has not been built.
+    """
+    files = [file.path for file in _table_files(lake, table, day)]
+    if files:
+        values = {**chart.parameters, "files": files}
+        return lake.connection.execute(query(chart.query), values).df()
+    if chart.columns_if_empty:
+        import pandas as pd
+
+        return pd.DataFrame(columns=list(chart.columns_if_empty))
+    raise TableError(
+        f"{table} of {day} has not been built; materialize it too:"
+        f" --select {table}+ --partition {day}"
+    )
+
+
+def draw_chart(lake: Lake, chart: Chart, table: str, day: date) -> DrawnChart:
+    """Draw a UTC day's chart and put it into the lake.
+
+    Raises TableError if the table has not been built.
+    """
+    drawn_from = fingerprint(_table_files(lake, table, day))  # first: a change meanwhile shows
+    rows = chart_rows(lake, chart, table, day)
+    png = encode_png(chart.draw(rows, day), {"drawn_from": drawn_from, "drawn": _digest(rows)})
+    path = lake.layout.chart(chart.name, day)
+    lake.write_png(path, png)
+    return DrawnChart(path, png, int(rows["toots"].sum()))
+
+
+def chart_shows_its_table(
+    lake: Lake, chart: Chart, table: str, days: Iterable[date], now: datetime
+) -> Finding:
+    """Find pictures that do not show their table as it is at `now` (UTC).
+
+    A chart whose table was built again is skipped for 20 minutes, in which it is due to be drawn.
+    """
+    compared, skipped = 0, 0
+    faults: list[str] = []
+    for day in days:
+        path = lake.layout.chart(chart.name, day)
+        stored = [file for file in lake.list_files(path) if file.path == path]
+        if not stored:
+            continue
+        ((png,),) = lake.connection.execute(
+            query("usage/charts/picture"), {"path": path}
+        ).fetchall()
+        texts = png_texts(png)
+        files = _table_files(lake, table, day)
+        if texts.get("drawn_from") == fingerprint(files):
+            compared += 1
+            if texts.get("drawn") != _digest(chart_rows(lake, chart, table, day)):
+                faults.append(f"{day}: {path} shows other figures than its table has")
+            continue
+        since = min(
+            (file.modified for file in files if file.modified > stored[0].modified),
+            default=stored[0].modified,
+        )
+        if now - since <= PATIENCE:
+            skipped += 1
+            continue
+        compared += 1
+        faults.append(f"{day}: {path} does not show the table as it is since {since:%F %H:%M} UTC")
+    return Finding(compared, tuple(faults), skipped)
+
+
+def _table_files(lake: Lake, table: str, day: date) -> list[StoredFile]:
+    return lake.parquet_files(lake.layout.table_day(table, day))
+
+
+def _digest(rows: "pd.DataFrame") -> str:
+    return hashlib.blake2b(rows.to_csv(index=False).encode(), digest_size=16).hexdigest()

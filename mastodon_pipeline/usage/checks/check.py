@@ -1,0 +1,50 @@
+"""What a check is, and what it finds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Generic, TypeVar
+
+from mastodon_pipeline.lake.lake import Lake
+
+Partition = TypeVar("Partition", datetime, date)
+LISTED_FAULTS = 5
+"""Faults that a summary lists one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The outcome of a check: `faults` is empty if all is well."""
+
+    compared: int
+    """Partitions that were compared."""
+    faults: tuple[str, ...]
+    skipped: int = 0
+    """Partitions left out, by default because newer input arrived; they will be built again."""
+    skip_reason: str = "newer files arrived"
+    unit: str = "partitions"
+    """What `compared` and `skipped` count."""
+
+    @property
+    def passed(self) -> bool:
+        """True if there is no fault."""
+        return not self.faults
+
+    @property
+    def summary(self) -> str:
+        """One line, and the first of the faults."""
+        skipped = f", {self.skipped} skipped ({self.skip_reason})" if self.skipped else ""
+        lines = [f"{len(self.faults)} faults in {self.compared} {self.unit}{skipped}"]
+        return "\n".join([*lines, *self.faults[:LISTED_FAULTS]])
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Generic[Partition]):
+    """A check of a table, to be run whenever partitions of it were built."""
+
+    name: str
+    description: str
+    find_faults: Callable[[Lake, str, Sequence[Partition]], Finding]
+    """Compares these partitions of the table of this name."""
+    warn_only: bool = False
+    """A fault is a warning, not an error."""
