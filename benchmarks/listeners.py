@@ -22,8 +22,9 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from mastodon import Mastodon, StreamListener
 
-from mastodon_pipeline.listening.topic.kafka_listener import kafka_listener
-from mastodon_pipeline.listening.topic.topics import ensure_topics
+from mastodon_pipeline.kafka import ensure_topics
+from mastodon_pipeline.listening.topic.opening import open_listener
+from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline.settings import load_settings
@@ -130,7 +131,7 @@ def ours(toots: int) -> Taken:
         settings = load_settings(
             mastodon_allow_private_addresses=True, kafka_topic=f"bench-{time.time_ns()}"
         )
-        listener = kafka_listener([server], settings)
+        listener = open_listener([server], settings)
         thread = threading.Thread(target=listener.run)
         thread.start()
         statistics = listener.statistics[0]
@@ -193,7 +194,8 @@ class ArticleListener(StreamListener):
 def the_articles(toots: int) -> Taken:
     """The article's listener, by Mastodon.py as it comes."""
     topic = f"bench-article-{time.time_ns()}"
-    ensure_topics(load_settings(kafka_topic=topic))
+    settings = load_settings(kafka_topic=topic)
+    ensure_topics(settings, listening_topics(settings))
     with SimulatedServer(2 * toots) as simulated:  # deletes and edits lie between
         listener = ArticleListener(toots, simulated.url, topic)
         stream = Mastodon(api_base_url=simulated.url, access_token=simulated.token).stream_local(

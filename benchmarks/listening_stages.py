@@ -17,7 +17,7 @@ from mastodon_pipeline.listening.protocol.statuses import Status, decode_status
 from mastodon_pipeline.listening.protocol.text import plain_text
 from mastodon_pipeline.listening.records.record import ObservingServer, TootRecord, toot_record
 from mastodon_pipeline.listening.topic.encoding import encode
-from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
+from mastodon_pipeline.listening.topic.opening import open_kafka
 from mastodon_pipeline.settings import load_settings
 
 _NOON = 1_780_000_000_000

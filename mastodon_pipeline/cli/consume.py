@@ -1,7 +1,5 @@
 """`mastodon-pipeline consume`: what the topic holds, record by record."""
 
-from contextlib import closing
-
 import click
 
 
@@ -46,7 +44,7 @@ def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None
         waiting = True
 
     try:
-        with closing(follow(settings, topic, from_beginning, outage)) as messages:
+        with follow(settings, topic, from_beginning, outage) as messages:
             click.echo(f"reading {topic}; Ctrl-C stops", err=True)
             for message in messages:
                 waiting = False

@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from botocore.exceptions import ClientError
-from confluent_kafka import KafkaException
 from duckdb import HTTPException, IOException
 
 from mastodon_pipeline.errors import PipelineError, SettingsError
+from mastodon_pipeline.kafka import admin_client, kafka_errors
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.landing.health import SinkState, connector_health
 from mastodon_pipeline.listening.topic.registry import registry_client, value_subject
-from mastodon_pipeline.listening.topic.topics import admin_client, unreachable
 from mastodon_pipeline.paths import OWN_FILE, data_directory
 from mastodon_pipeline.settings import Settings, load_settings
 
@@ -86,10 +85,8 @@ def _own_file(settings: Settings) -> str:
 
 
 def _kafka(settings: Settings) -> str:
-    try:
+    with kafka_errors(settings):
         topics = admin_client(settings).list_topics(timeout=_DEADLINE_SECONDS).topics
-    except KafkaException as error:
-        raise unreachable(settings, error) from None
     if settings.kafka_topic not in topics:
         raise _Waiting(f"it has no {settings.kafka_topic} yet: the first listener creates it")
     partitions = len(topics[settings.kafka_topic].partitions)

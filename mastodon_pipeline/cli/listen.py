@@ -71,7 +71,7 @@ def listen(
     kafka: TootSink | None = None
     positions: PositionStore = NoPositions()
     if enable_kafka:
-        from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
+        from mastodon_pipeline.listening.topic.opening import open_kafka
 
         kafka, positions = open_kafka(settings)
     stop = Event()

@@ -37,7 +37,7 @@ def replay(glob: tuple[str, ...]) -> None:
     Exit codes: 0 done; 1 the files cannot be read, or Kafka did not take all of them; 130 Ctrl-C.
     """
     from mastodon_pipeline.lake.connection import connect_lake
-    from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
+    from mastodon_pipeline.listening.topic.opening import open_kafka
     from mastodon_pipeline.listening.topic.replay import (
         ParquetToots,
         ReplayCounts,

@@ -16,8 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # not in its __all__
 
 from mastodon_pipeline.errors import (
     ConnectorError,
@@ -25,16 +23,16 @@ from mastodon_pipeline.errors import (
     ConnectUnavailable,
     RegistryUnavailable,
 )
+from mastodon_pipeline.kafka import NewTopic, ensure_topics
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import ConnectorStatus, ConnectRest
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC, connector_config
-from mastodon_pipeline.listening.topic.topics import admin_client, ensure_topics, unreachable
+from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings
 
 READY_WITHIN_SECONDS = 120.0
 RUNNING_WITHIN_SECONDS = 120.0
 SETTLED_AFTER_SECONDS = 3.0
-KAFKA_TIMEOUT_SECONDS = 15.0
 POLL_SECONDS = 0.5
 PROGRESS_EVERY_SECONDS = 5.0
 START_ATTEMPTS = 3
@@ -81,7 +79,7 @@ def apply_connector_config(
     wanted = wanted or connector_config(settings)
     if ensure_bucket(settings):
         log(f"created the bucket {settings.s3_bucket}")
-    if created := _ensure_topics(settings):
+    if created := ensure_topics(settings, _sink_topics(settings)):
         log(f"created the topics {', '.join(created)}")
     _wait_for_registry(settings, log)
     with ConnectRest(settings.kafka_connect_url) as connect:
@@ -117,20 +115,9 @@ def root_cause(trace: str) -> str:
     return " <- ".join(dict.fromkeys(ends)) or "no trace was given"
 
 
-def _ensure_topics(settings: Settings) -> tuple[str, ...]:
-    created = ensure_topics(settings)
-    if settings.sink != "iceberg":
-        return created
-    admin = admin_client(settings)  # in a variable: its destructor would cancel the request
-    try:
-        if CONTROL_TOPIC in admin.list_topics(timeout=KAFKA_TIMEOUT_SECONDS).topics:
-            return created
-        topic = NewTopic(CONTROL_TOPIC, num_partitions=1)
-        admin.create_topics([topic])[CONTROL_TOPIC].result(KAFKA_TIMEOUT_SECONDS)
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # created between two calls
-            raise unreachable(settings, error) from None
-    return (*created, CONTROL_TOPIC)
+def _sink_topics(settings: Settings) -> tuple[NewTopic, ...]:
+    control = (NewTopic(CONTROL_TOPIC, num_partitions=1),) if settings.sink == "iceberg" else ()
+    return (*listening_topics(settings), *control)
 
 
 def _wait_for_registry(settings: Settings, log: Log) -> None:

@@ -135,5 +135,5 @@ def _records_wait(settings: Settings, partitions: tuple[PartitionProgress, ...])
     }
     if not uncommitted:
         return False
-    bad = dead_lettered(settings, last=EXAMINED_RECORDS, timeout_s=KAFKA_TIMEOUT_SECONDS)
+    bad = dead_lettered(settings, last=EXAMINED_RECORDS, timeout_seconds=KAFKA_TIMEOUT_SECONDS)
     return bool(landable(settings, uncommitted - bad, KAFKA_TIMEOUT_SECONDS))

@@ -22,7 +22,7 @@ from mastodon_pipeline.listening.supervising.supervised_run import (
     await_predecessor,
     first_assignment,
 )
-from mastodon_pipeline.listening.topic.kafka_listener import kafka_listener
+from mastodon_pipeline.listening.topic.opening import open_listener
 from mastodon_pipeline.settings import load_settings
 
 
@@ -56,7 +56,7 @@ def listen_to_servers(context: dg.OpExecutionContext) -> None:
         assignment = first_assignment(instance, group, settings)
         if not assignment.servers:
             raise SettingsError(_no_servers(group, bool(settings.servers())))
-        listener = kafka_listener(assignment.servers, settings)
+        listener = open_listener(assignment.servers, settings)
     except PipelineError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     names = ", ".join(server.name for server in assignment.servers[:20])

@@ -29,6 +29,7 @@ from infra.native_stack.processes import marked_processes
 from infra.simulator.fediverse import Options
 from infra.simulator.simulator import Simulator
 from infra.simulator.truth import TrueToot
+from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.listening.supervising.runs import (
     DEFAULT_GROUP,
@@ -36,7 +37,7 @@ from mastodon_pipeline.listening.supervising.runs import (
     listener_runs,
 )
 from mastodon_pipeline.listening.topic.encoding import decode
-from mastodon_pipeline.listening.topic.topics import ensure_topics
+from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.settings import Settings, load_settings
 
@@ -285,7 +286,8 @@ def running_scene(measurements: list[Measurement]) -> Iterator[Scene]:
             environment.setenv(name, value)
         scene = Scene(stack, simulator, measurements)
         scene.up()
-        ensure_topics(load_settings())
+        settings = load_settings()
+        ensure_topics(settings, listening_topics(settings))
         scene.instance = ends.enter_context(dg.DagsterInstance.get())
         scene.topic = ends.enter_context(TopicWatch(load_settings()))
         scene.wait_for_recovery(time.monotonic(), 120)

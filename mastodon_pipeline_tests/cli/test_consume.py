@@ -19,7 +19,7 @@ from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import DeadLetter
 from mastodon_pipeline.listening.topic.encoding import encode
-from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
+from mastodon_pipeline.listening.topic.opening import open_kafka
 from mastodon_pipeline.listening.topic.producer import kafka_producer
 from mastodon_pipeline.listening.topic.registry import register
 from mastodon_pipeline.schemas import schema_text

@@ -10,10 +10,11 @@ import dagster as dg
 import pytest
 
 from infra.native_stack import Stack
+from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.jobs import kafka_connect_config
-from mastodon_pipeline.listening.topic.topics import ensure_topics
+from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline_tests.support.producing import produce, produce_bytes, toots
 from mastodon_pipeline_tests.support.sinking import COUNT, FIRST, HOURS, NAMES, caught_up
@@ -122,7 +123,7 @@ def landed(sink: Settings) -> int:
 
     The first record ever is a tombstone, which could neither make a table nor land in one.
     """
-    ensure_topics(sink)
+    ensure_topics(sink, listening_topics(sink))
     produce_bytes(sink, None, partition=0)
     produce(sink, toots(COUNT, FIRST, HOURS))
     with pytest.MonkeyPatch.context() as environment, dg.DagsterInstance.ephemeral() as instance:

@@ -10,13 +10,14 @@ import pytest
 from msgspec.structs import replace
 
 from infra.native_stack import Stack
+from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import apply_connector_config
 from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.landing.iceberg import open_table
-from mastodon_pipeline.listening.topic.topics import ensure_topics
+from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.maintenance.maintaining import Ages, maintain
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import Settings, load_settings
@@ -115,7 +116,7 @@ class KeptLake:
 def sunk(stack: Stack) -> Iterator[KeptLake]:
     """Toots of a young hour, landed and counted, by a sink that commits every second."""
     settings = load_settings(**NAMES)
-    ensure_topics(settings)
+    ensure_topics(settings, listening_topics(settings))
     often = {"iceberg.control.commit.interval-ms": "1000"}
     apply_connector_config(settings, str, wanted=connector_config(settings) | often)
     lake = KeptLake(settings)

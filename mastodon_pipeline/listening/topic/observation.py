@@ -4,13 +4,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack in its __all__
     ListOffsetsResultInfo,
     OffsetSpec,
 )
 
-from mastodon_pipeline.listening.topic.topics import admin_client, unreachable
+from mastodon_pipeline.kafka import admin_client, kafka_errors
 from mastodon_pipeline.settings import Settings
 
 
@@ -34,29 +34,27 @@ class TopicObservation:
 
 
 def observe_topic(settings: Settings, deadline_seconds: float = 20.0) -> TopicObservation:
-    """Asks the broker, `deadline_seconds` a question at most. Raises KafkaUnavailable."""
+    """Ask the broker, `deadline_seconds` a request at most. Raises KafkaUnavailable."""
     admin = admin_client(settings)
     topic = settings.kafka_topic
-    try:
+    with kafka_errors(settings):
         partitions = admin.list_topics(topic, timeout=deadline_seconds).topics[topic].partitions
 
         def ask(spec: OffsetSpec) -> dict[int, ListOffsetsResultInfo]:
-            questions = {TopicPartition(topic, number): spec for number in partitions}
-            answers = admin.list_offsets(questions, request_timeout=deadline_seconds)
-            return {p.partition: answer.result(deadline_seconds) for p, answer in answers.items()}
+            request = {TopicPartition(topic, number): spec for number in partitions}
+            futures = admin.list_offsets(request, request_timeout=deadline_seconds)
+            return {p.partition: future.result(deadline_seconds) for p, future in futures.items()}
 
         first, end, newest = (
             ask(OffsetSpec.earliest()),  # type: ignore[no-untyped-call]
             ask(OffsetSpec.latest()),  # type: ignore[no-untyped-call]
             ask(OffsetSpec.max_timestamp()),  # type: ignore[no-untyped-call]
         )
-    except KafkaException as error:
-        raise unreachable(settings, error) from None
-    ends = {number: answer.offset for number, answer in end.items()}
-    times = [answer.timestamp for answer in newest.values() if answer.timestamp > 0]
+    ends = {number: info.offset for number, info in end.items()}
+    times = [info.timestamp for info in newest.values() if info.timestamp > 0]
     return TopicObservation(
         end_offsets=ends,
-        records=sum(ends[number] - answer.offset for number, answer in first.items()),
+        records=sum(ends[number] - info.offset for number, info in first.items()),
         newest_record_at=max(times, default=None),
         observed_at=time.time(),
     )

@@ -1,23 +1,22 @@
-"""The listeners' positions, kept in a compacted Kafka topic so that they survive any machine.
+"""The listeners' positions in a compacted Kafka topic, so that they survive any machine.
 
-Key: base URL and feed. Value: JSON with `last_id`, the id up to which the feed is acknowledged,
-`unfilled_gaps`, what is missing before it, `discovered`, what the server said of itself, and
-`written_at`, ISO 8601 UTC. Written every few seconds where something has changed; a crash in
-between makes the next listener read some toots again, never fewer.
+Key: base URL and feed. Value: JSON with `last_id`, the id up to which the feed is acknowledged;
+`unfilled_gaps`, what is missing before it; `discovered`, the server's description of itself; and
+`written_at`, ISO 8601 UTC. Written every few seconds if something has changed; after a crash in
+between, the next listener reads some toots again, never fewer.
 """
 
-import time
 from datetime import UTC, datetime
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Producer
 
-from mastodon_pipeline.errors import KafkaUnavailable
+from mastodon_pipeline.kafka import offsets, open_consumer, read
 from mastodon_pipeline.listening.following.position_store import SavedPosition
-from mastodon_pipeline.listening.topic.topics import bounds, unreachable
 from mastodon_pipeline.settings import Settings
 
-_DEADLINE = 20.0
+_READ_SECONDS = 20.0
+_FLUSH_SECONDS = 5.0
 
 
 class _Value(SavedPosition, frozen=True, kw_only=True):
@@ -32,7 +31,7 @@ class KafkaPositions:
         self._settings = settings
 
     def write(self, key: str, position: SavedPosition) -> None:
-        """Produces one position; `flush` makes it sure."""
+        """Produce one position; it is safe after `flush`."""
         value = msgspec.json.encode(
             _Value(
                 last_id=position.last_id,
@@ -44,56 +43,25 @@ class KafkaPositions:
         try:
             self._producer.produce(self._settings.positions_topic, key=key.encode(), value=value)
         except BufferError:
-            return  # The next write, seconds later, says more than this one would have.
+            return  # The next position, seconds later, replaces this one anyway.
 
     def flush(self) -> None:
-        """Waits for the broker, 5 s at most; what is not acknowledged then is read again."""
-        self._producer.flush(5)
+        """Wait for the broker, 5 s at most; what is not acknowledged then is read again."""
+        self._producer.flush(_FLUSH_SECONDS)
 
     def read(self) -> dict[str, SavedPosition]:
-        """Reads the whole topic, which compaction keeps small. Raises KafkaUnavailable."""
-        consumer = Consumer(
-            {
-                **self._settings.kafka_client_config(),
-                "group.id": "mastodon-listener-positions",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "log_level": 2,
-            }
-        )
-        try:
-            return self._read(consumer)
-        except KafkaException as error:
-            raise unreachable(self._settings, error) from None
-        finally:
-            consumer.close()
-
-    def _read(self, consumer: Consumer) -> dict[str, SavedPosition]:
+        """Read the whole topic, which compaction keeps small. Raises KafkaUnavailable."""
         topic = self._settings.positions_topic
-        partition = TopicPartition(topic, 0)
-        low, end = bounds(consumer, partition, _DEADLINE)
-        consumer.assign([TopicPartition(topic, 0, low)])
-        found: dict[str, SavedPosition] = {}
-        deadline = time.monotonic() + _DEADLINE
-        while _place(consumer, partition, low) < end:
-            if time.monotonic() > deadline:
-                raise KafkaUnavailable(f"{topic} could not be read within {_DEADLINE:g} s")
-            message = consumer.poll(0.5)
-            if message is None or message.error():
-                continue
-            key, value = message.key(), message.value()
-            if key and value:
-                found[key.decode()] = decode_position(value)
-        return found
+        positions: dict[str, SavedPosition] = {}
+        with open_consumer(self._settings) as consumer:
+            ranges = offsets(consumer, topic, _READ_SECONDS)
+            for message in read(consumer, topic, ranges, _READ_SECONDS):
+                key, value = message.key(), message.value()
+                if key and value:
+                    positions[key.decode()] = decode_position(value)
+        return positions
 
 
 def decode_position(value: bytes) -> SavedPosition:
-    """The position in a record's value, whichever version of the listener wrote it."""
+    """Return the position in a record's value, whichever version of the listener wrote it."""
     return msgspec.json.decode(value, type=SavedPosition)
-
-
-def _place(consumer: Consumer, partition: TopicPartition, low: int) -> int:
-    # The consumer's own place, not the last record's offset: compaction and the producer's
-    # transaction markers leave offsets without records.
-    place = int(consumer.position([partition])[0].offset)
-    return place if place >= 0 else low

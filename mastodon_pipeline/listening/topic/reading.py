@@ -1,93 +1,80 @@
-"""Reading the topics for a person to look at; nothing is committed and nobody is disturbed."""
+"""Reading the topics for a person to look at: endless, and as JSON."""
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from msgspec.structs import asdict
 
 from mastodon_pipeline.errors import TopicMissing
+from mastodon_pipeline.kafka import offsets, open_consumer, partitions
 from mastodon_pipeline.listening.topic.encoding import decode
-from mastodon_pipeline.listening.topic.topics import bounds, unreachable
 from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.settings import Settings
 
-_DEADLINE = 10.0
+_DEADLINE_SECONDS = 10.0
+_POLL_SECONDS = 0.5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@contextmanager
 def follow(
-    settings: Settings, topic: str, from_beginning: bool, outage: Callable[[str], None]
-) -> Generator[Message, None, None]:
-    """The topic's messages: those it holds where `from_beginning`, and those that come; endless.
+    settings: Settings, topic: str, from_beginning: bool, on_outage: Callable[[str], None]
+) -> Iterator[Iterator[Message]]:
+    """Open an endless iterator of the topic's messages: those to come, after those it holds.
 
-    Close it in the end. Messages of different partitions come in no particular order. While Kafka
-    is away it waits, and calls `outage` with the reason, again and again.
-    Raises KafkaUnavailable where it does not answer now, and TopicMissing.
+    Without `from_beginning`, only those to come. Messages of different partitions come in no
+    particular order. While Kafka is away it waits, and calls `on_outage` with the reason, again
+    and again.
+
+    Raises:
+        KafkaUnavailable: no broker answers at the start.
+        TopicMissing: the topic does not exist.
     """
     started = Event()
-    consumer = Consumer(
-        {
-            **settings.kafka_client_config(),
-            "group.id": "mastodon-consume",  # A name only: partitions are assigned, not shared.
-            "enable.auto.commit": False,
-            "log_level": 0,
-            "error_cb": lambda error: outage(error.str()) if started.is_set() else None,
-        }
-    )
-    try:
-        consumer.assign(_starts(consumer, settings, topic, from_beginning))
-    except BaseException:
-        consumer.close()
-        raise
-    started.set()
-    return _messages(consumer, outage)
-
-
-def _starts(
-    consumer: Consumer, settings: Settings, topic: str, from_beginning: bool
-) -> list[TopicPartition]:
-    try:
-        found = consumer.list_topics(topic, timeout=_DEADLINE).topics[topic]
-        if found.error is not None or not found.partitions:
+    config = {
+        "enable.partition.eof": False,
+        "error_cb": lambda error: on_outage(error.str()) if started.is_set() else None,
+    }
+    with open_consumer(settings, config=config) as consumer:
+        if not partitions(consumer, topic, _DEADLINE_SECONDS):
             raise TopicMissing(
                 f"Kafka at {settings.kafka_bootstrap_servers} has no topic {topic} yet; "
-                "a listener makes it: `make up`, or `mastodon-pipeline listen --enable-kafka`"
+                "a listener creates it: `make up`, or `mastodon-pipeline listen --enable-kafka`"
             )
-        partitions = [TopicPartition(topic, number) for number in found.partitions]
-        for partition in partitions:
-            # Asked for now, so that what comes between here and the first poll is seen too.
-            low, end = bounds(consumer, partition, _DEADLINE)
-            partition.offset = low if from_beginning else end
-    except KafkaException as error:
-        raise unreachable(settings, error) from None
-    return partitions
+        # Offsets are asked for now, so that what comes before the first poll is read too.
+        ranges = offsets(consumer, topic, _DEADLINE_SECONDS)
+        consumer.assign(
+            [
+                TopicPartition(topic, number, held.start if from_beginning else held.stop)
+                for number, held in ranges.items()
+            ]
+        )
+        started.set()
+        yield _messages(consumer, on_outage)
 
 
-def _messages(consumer: Consumer, outage: Callable[[str], None]) -> Generator[Message, None, None]:
-    try:
-        while True:
-            message = consumer.poll(0.5)
-            if message is None:
-                continue
-            if (failure := message.error()) is not None:
-                outage(failure.str())
-            else:
-                yield message
-    finally:
-        consumer.close()
+def _messages(consumer: Consumer, on_outage: Callable[[str], None]) -> Iterator[Message]:
+    while True:
+        message = consumer.poll(_POLL_SECONDS)
+        if message is None:
+            continue
+        if (error := message.error()) is not None:
+            on_outage(error.str())
+        else:
+            yield message
 
 
 def toot_json(message: Message, writers_schema: Callable[[int], Any]) -> str:
-    """A toots' topic message as one line of JSON: the record, its partition and offset.
+    """Return a message of the toots' topic as one line of JSON: record, partition and offset.
 
-    Older and newer records alike are told in the fields of this checkout's schema; times are
-    ISO 8601, UTC. Raises ValueError where the value is no record of ours, and what
-    `writers_schema` raises.
+    Older and newer records alike have the fields of this version's schema; times are ISO 8601, UTC.
+    Raises ValueError if the value is no record of ours, and what `writers_schema` raises.
     """
     record = decode(message.value() or b"", writers_schema)
     times = {
@@ -99,9 +86,9 @@ def toot_json(message: Message, writers_schema: Callable[[int], Any]) -> str:
 
 
 def dead_letter_json(message: Message) -> str:
-    """A dead letter as one line of JSON: when, from whom, why, and the payload as far as text.
+    """Return a dead letter as one line of JSON: when, from where, why, and the payload as text.
 
-    Listeners and the sink send there; the sink's reasons are in Kafka Connect's own headers.
+    Listeners and the sink send dead letters; the sink's reasons are in Kafka Connect's headers.
     See: https://cwiki.apache.org/confluence/display/KAFKA/KIP-298
     """
     headers: dict[str, bytes | None] = dict(message.headers() or [])  # type: ignore[arg-type]
@@ -133,7 +120,7 @@ def _coordinates(message: Message) -> dict[str, Any]:
     return {"_partition": message.partition(), "_offset": message.offset()}
 
 
-def _line(found: dict[str, Any]) -> str:
-    text = msgspec.json.encode(found).decode()
+def _line(fields: dict[str, Any]) -> str:
+    text = msgspec.json.encode(fields).decode()
     # What a stranger wrote must not steer the terminal; JSON can say every character in ASCII.
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)

@@ -23,6 +23,7 @@ from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.errors import KafkaUnavailable, RegistryUnavailable, SchemaIncompatible
+from mastodon_pipeline.kafka import admin_client, ensure_topics
 from mastodon_pipeline.listening.assets import observe_mastodon_topic
 from mastodon_pipeline.listening.following.discovery import Discovered
 from mastodon_pipeline.listening.following.position_store import SavedPosition
@@ -37,10 +38,10 @@ from mastodon_pipeline.listening.supervising.runs import (
     save_assignment,
 )
 from mastodon_pipeline.listening.topic.encoding import decode
-from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
 from mastodon_pipeline.listening.topic.observation import observe_topic
+from mastodon_pipeline.listening.topic.opening import open_kafka
 from mastodon_pipeline.listening.topic.registry import register, registry_client, value_subject
-from mastodon_pipeline.listening.topic.topics import admin_client, ensure_topics
+from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.schemas import schema_text
 from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline.settings import Settings
@@ -139,12 +140,12 @@ def test_a_bad_event_is_in_the_dead_letter_topic_with_its_reason(
 
 def test_the_topics_keep_old_post_times(settings: Settings) -> None:
     """Retention by time would delete a toot of 2017 as soon as it came."""
-    assert set(ensure_topics(settings)) == {
+    assert set(ensure_topics(settings, listening_topics(settings))) == {
         settings.kafka_topic,
         settings.dead_letter_topic,
         settings.positions_topic,
     }
-    assert ensure_topics(settings) == ()
+    assert ensure_topics(settings, listening_topics(settings)) == ()
     topic = admin_client(settings).list_topics(timeout=10).topics[settings.kafka_topic]
     assert len(topic.partitions) == settings.kafka_topic_partitions
     sink, _ = open_kafka(settings)
@@ -213,7 +214,7 @@ def test_unreachable_parts_are_one_clear_line(settings: Settings) -> None:
         }
     )
     with pytest.raises(KafkaUnavailable, match="make up"):
-        ensure_topics(nowhere, deadline_seconds=1)
+        ensure_topics(nowhere, listening_topics(nowhere), deadline_seconds=1)
     with pytest.raises(RegistryUnavailable, match="SCHEMA_REGISTRY_URL"):
         register(nowhere)
 
@@ -241,7 +242,7 @@ def test_a_killed_listener_loses_nothing(policy: ServerPolicy, settings: Setting
         listen = ["-c", command, "listen", "--enable-kafka", "--base-url"]
         published = []
         with a_process(environment, *listen, simulator.servers[0].base_url) as first:
-            ensure_topics(settings)
+            ensure_topics(settings, listening_topics(settings))
             positions = open_kafka(settings)[1]
             wait_until(lambda: bool(positions.read()), "the first position", 40)
             published += [simulator.publish() for _ in range(60)]

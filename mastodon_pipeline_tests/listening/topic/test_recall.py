@@ -12,7 +12,7 @@ from mastodon_pipeline.listening.records.record import (
     TootRecord,
     delete_record,
 )
-from mastodon_pipeline.listening.topic.kafka_listener import open_kafka
+from mastodon_pipeline.listening.topic.opening import open_kafka
 from mastodon_pipeline.listening.topic.recall import recall
 from mastodon_pipeline.settings import Settings
 

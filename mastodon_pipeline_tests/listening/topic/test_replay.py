@@ -6,7 +6,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from msgspec.structs import asdict
 from infra.native_stack import Stack
 from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.errors import ReplayError
+from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.listening.records.record import TootRecord, milliseconds
@@ -31,7 +31,7 @@ from mastodon_pipeline.listening.topic.replay import (
     ReplayCounts,
     replay,
 )
-from mastodon_pipeline.listening.topic.topics import ensure_topics
+from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.tables.hourly import build_toots
@@ -262,8 +262,8 @@ def test_the_command_fills_the_topic_and_may_be_repeated(
         assert f"{number} of {number + 1} rows are in {settings.kafka_topic}, 1 are not" in (
             result.stderr
         )
-    told: list[str] = []
-    with closing(follow(settings, settings.kafka_topic, True, told.append)) as messages:
+    outages: list[str] = []
+    with follow(settings, settings.kafka_topic, True, outages.append) as messages:
         found = [next(messages) for _ in range(2 * number)]
     posted = {decode(m.value() or b"").uri: m.timestamp()[1] for m in found}
     assert posted == {
@@ -300,7 +300,7 @@ def test_ctrl_c_ends_a_long_replay_and_says_how_far_it_came(
     """What was sent is flushed, and there is no traceback."""
     monkeypatch.setenv("KAFKA_TOPIC", f"replay-{uuid.uuid4().hex[:8]}")
     settings = Settings()
-    ensure_topics(settings)
+    ensure_topics(settings, listening_topics(settings))
     path = write_article(tmp_path / "one.parquet", article_row())
     with duckdb.connect(":memory:") as connection:
         one = connection.read_parquet(path)

@@ -1,8 +1,9 @@
-"""A listener into Kafka, put together from the settings: topics, schema, producer, positions."""
+"""Kafka opened for listening, as the settings say: topics, schema, producer, positions."""
 
 from collections.abc import Sequence
 from threading import Event
 
+from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.following.position_store import PositionStore
 from mastodon_pipeline.listening.records.sink import TootSink
@@ -10,26 +11,31 @@ from mastodon_pipeline.listening.topic.positions import KafkaPositions
 from mastodon_pipeline.listening.topic.producer import TootProducer, kafka_producer
 from mastodon_pipeline.listening.topic.recall import recall
 from mastodon_pipeline.listening.topic.registry import register
-from mastodon_pipeline.listening.topic.topics import ensure_topics
+from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.servers import Server
 from mastodon_pipeline.settings import Settings
 
 
 def open_kafka(settings: Settings) -> tuple[TootSink, PositionStore]:
-    """A sink into the topic, and the positions beside it; makes topics and schema where missing.
+    """Return a sink into the topic and the positions beside it.
 
-    Raises KafkaUnavailable, RegistryUnavailable, SchemaIncompatible (all SettingsError).
+    Topics and schema are created if they do not exist.
+
+    Raises:
+        KafkaUnavailable: no broker answers.
+        RegistryUnavailable: the schema registry does not answer.
+        SchemaIncompatible: the registry refuses the schema.
     """
-    ensure_topics(settings)
+    ensure_topics(settings, listening_topics(settings))
     producer = kafka_producer(settings)
     sink = TootProducer(producer, settings, register(settings))
-    # One producer for both: a position is queued behind the toots it speaks of.
+    # One producer for both: a position is queued behind the toots that it covers.
     return sink, KafkaPositions(producer, settings)
 
 
-def kafka_listener(
+def open_listener(
     servers: Sequence[Server], settings: Settings, stop: Event | None = None
 ) -> Listener:
-    """A listener that follows `servers` into Kafka. Raises as `open_kafka` does."""
+    """Return a listener that follows `servers` into Kafka. Raises as `open_kafka` does."""
     sink, positions = open_kafka(settings)
     return Listener(servers, settings, sink, positions, stop, seen=recall(settings))

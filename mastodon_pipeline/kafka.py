@@ -1,0 +1,165 @@
+"""Kafka, but for producing: topics made, offsets asked for, records read.
+
+Readers assign partitions to themselves and commit nothing, so they disturb no other consumer.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import NewTopic as NewTopic  # type: ignore[attr-defined]  # no __all__
+
+from mastodon_pipeline.errors import KafkaUnavailable
+from mastodon_pipeline.settings import Settings
+
+_READERS_GROUP = "mastodon-pipeline-readers"
+"""librdkafka wants a group, though nothing is committed."""
+_BATCH = 1000
+_POLL_SECONDS = 0.1
+_RETRY_SECONDS = 0.1
+_NO_LEADER_YET = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+
+
+@contextmanager
+def kafka_errors(settings: Settings) -> Iterator[None]:
+    """Turn a KafkaException into a KafkaUnavailable, one line that a person can act on."""
+    try:
+        yield
+    except KafkaException as error:
+        raise KafkaUnavailable(
+            f"Kafka at {settings.kafka_bootstrap_servers} does not answer "
+            f"({error.args[0].str()}); "
+            "start the native stack with `make up`, or set KAFKA_BOOTSTRAP_SERVERS"
+        ) from None
+
+
+def admin_client(settings: Settings) -> AdminClient:
+    """Return an admin client that keeps librdkafka's connection messages off the terminal."""
+    return AdminClient({**settings.kafka_client_config(), "log_level": 0})
+
+
+def ensure_topics(
+    settings: Settings, topics: Sequence[NewTopic], deadline_seconds: float = 15.0
+) -> tuple[str, ...]:
+    """Create the topics that do not exist yet, and return their names.
+
+    Existing topics stay as they are. Raises KafkaUnavailable if the broker does not answer within
+    `deadline_seconds`.
+    """
+    admin = admin_client(settings)
+    created = []
+    with kafka_errors(settings):
+        existing = admin.list_topics(timeout=deadline_seconds).topics
+        missing = [topic for topic in topics if topic.topic not in existing]
+        if not missing:
+            return ()
+        for name, future in admin.create_topics(missing, request_timeout=deadline_seconds).items():
+            try:
+                future.result(deadline_seconds)
+                created.append(name)
+            except KafkaException as error:
+                # Another process may have been a moment faster.
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+    return tuple(created)
+
+
+@contextmanager
+def open_consumer(
+    settings: Settings, group: str = _READERS_GROUP, config: Mapping[str, Any] | None = None
+) -> Iterator[Consumer]:
+    """Open a consumer for `offsets` and `read`, and close it at the end.
+
+    `group` matters only to ask for the group's committed offsets; it is never joined. `config` has
+    further settings of librdkafka's. A KafkaException in the body becomes KafkaUnavailable.
+    """
+    consumer = Consumer(
+        {
+            **settings.kafka_client_config(),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "log_level": 0,
+            **(config or {}),
+        }
+    )
+    with closing(consumer), kafka_errors(settings):
+        yield consumer
+
+
+def partitions(consumer: Consumer, topic: str, timeout_seconds: float) -> tuple[int, ...]:
+    """Return the numbers of a topic's partitions, none if the topic does not exist.
+
+    Raises KafkaException.
+    """
+    metadata = consumer.list_topics(topic, timeout=timeout_seconds).topics.get(topic)
+    return () if metadata is None or metadata.error else tuple(sorted(metadata.partitions))
+
+
+def offsets(consumer: Consumer, topic: str, timeout_seconds: float) -> dict[int, range]:
+    """Return, by partition, the offsets that a topic holds: from the oldest up to the next.
+
+    A topic that was created a moment ago has no leader yet, and its broker says so: it is asked
+    again until `timeout_seconds` have passed. Raises KafkaException.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            numbers = partitions(consumer, topic, timeout_seconds)
+            if not numbers:
+                raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+            return {
+                number: range(
+                    *consumer.get_watermark_offsets(
+                        TopicPartition(topic, number), timeout=timeout_seconds
+                    )
+                )
+                for number in numbers
+            }
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_SECONDS)
+
+
+def read(
+    consumer: Consumer, topic: str, ranges: Mapping[int, range], timeout_seconds: float
+) -> Iterator[Message]:
+    """Read the messages of each partition's range of offsets; partitions come in no fixed order.
+
+    A partition is done at the last offset of its range, at the first message beyond it, or at the
+    partition's end: compaction and transaction markers leave offsets without messages.
+
+    Raises KafkaException, or KafkaUnavailable if it takes longer than `timeout_seconds`.
+    """
+    ends = {number: offsets.stop for number, offsets in ranges.items() if offsets}
+    consumer.assign([TopicPartition(topic, number, ranges[number].start) for number in ends])
+    deadline = time.monotonic() + timeout_seconds
+    while ends:
+        if time.monotonic() > deadline:
+            raise KafkaUnavailable(
+                f"topic {topic} could not be read within {timeout_seconds:g} s; is the broker busy?"
+            )
+        for message in consumer.consume(_BATCH, timeout=_POLL_SECONDS):
+            error, number, offset = message.error(), message.partition(), message.offset()
+            at_end = error is not None and error.code() == KafkaError._PARTITION_EOF
+            if error is not None and not at_end:
+                if error.code() in _NO_LEADER_YET:
+                    continue
+                raise KafkaException(error)
+            if number is None or offset is None or number not in ends:
+                continue
+            if not at_end and offset < ends[number]:
+                yield message
+            if at_end or offset >= ends[number] - 1:
+                del ends[number]
