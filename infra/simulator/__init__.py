@@ -1,7 +1,7 @@
 """A simulated Fediverse: Mastodon servers on loopback, and the truth of what they published.
 
-The demo's source and the tests' opponent. As a program it is
-`python -m infra.simulator`; in a test it is a context manager:
+The demo and the tests listen to it. It runs as a program, `python -m infra.simulator`, or in a test
+as a context manager:
 
     with Simulator(Options(toots=500, speed=float("inf"))) as simulator:
         ...  # listen to simulator.environment["MASTODON_SERVERS"]

@@ -1,4 +1,4 @@
-"""`python -m infra.simulator`: a Fediverse on loopback to listen to."""
+"""`python -m infra.simulator`: a simulated Fediverse on loopback."""
 
 import asyncio
 import contextlib
@@ -11,45 +11,48 @@ from pathlib import Path
 import click
 
 from infra.simulator.control import control_application
-from infra.simulator.doors import PortInUseError
-from infra.simulator.fediverse import (
-    Fediverse,
-    Options,
-    default_servers,
-    environment,
-)
+from infra.simulator.fediverse import Fediverse, Options, default_servers, environment
+from infra.simulator.ports import PortInUseError
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
-    "--servers", default=3, show_default=True, type=click.IntRange(1, 200), help="How many."
+    "--servers",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1, 200),
+    help="Number of servers.",
 )
-@click.option("--toots", default=3000, show_default=True, type=click.IntRange(0), help="How many.")
-@click.option("--hours", default=6.0, show_default=True, help="The window, up to now.")
-@click.option("--seed", default=7, show_default=True, help="The same seed and --until: same toots.")
+@click.option(
+    "--toots", default=3000, show_default=True, type=click.IntRange(0), help="Number of toots."
+)
+@click.option(
+    "--hours", default=6.0, show_default=True, help="Length of the window, which ends now."
+)
+@click.option("--seed", default=7, show_default=True, help="Same seed and --until: same toots.")
 @click.option(
     "--until",
     type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ"]),
-    help="When the window ends (UTC); now if not given.",
+    help="End of the window (UTC); default: now.",
 )
 @click.option(
     "--speed",
     type=click.FloatRange(0, min_open=True),
-    help="Times faster than real time; 'inf': at once. If not given the window takes 20 s.",
+    help="Times faster than real time; 'inf': at once. Default: the window takes 20 s.",
 )
 @click.option(
     "--first-port",
     default=9101,
     show_default=True,
     type=click.IntRange(0, 65000),
-    help="The first server's port, the others follow; 0 takes free ones.",
+    help="Port of the first server, the others follow; 0: free ports.",
 )
 @click.option(
     "--control-port",
     default=9100,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="Status, truth and orders; GET / explains them. 0 takes a free one.",
+    help="Port of the control API; GET / describes it. 0: a free port.",
 )
 @click.option(
     "--start",
@@ -63,12 +66,12 @@ from infra.simulator.fediverse import (
     default=0.0,
     show_default=True,
     metavar="RATE",
-    help="After that, toots a second by the clock, over all servers. POST /live does it later.",
+    help="Afterwards, toots per second in real time over all servers; or POST /live later.",
 )
 @click.option(
     "--tokens-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write servers and tokens there as settings (mode 0600), once all ports are open.",
+    help="Once all ports are open, write servers and tokens as settings (mode 0600).",
 )
 def simulate(
     servers: int,
@@ -83,15 +86,15 @@ def simulate(
     then_live: float,
     tokens_file: Path | None,
 ) -> None:
-    """Simulates several Mastodon servers on 127.0.0.1 and knows what they really published.
+    """Simulate Mastodon servers on 127.0.0.1, and count what they publish.
 
-    TOOTS toots of the past HOURS are published in fast motion, through Mastodon's own API: some
-    servers stream to whoever has their token and close their feeds to everybody else, some have
-    no token for you and can only be polled. Publication begins once all of them have a listener,
-    then the servers keep running, quietly, until Ctrl-C.
+    Toots of the past HOURS are published in fast motion through Mastodon's API. Some servers
+    stream to clients with a token and close their feeds to others; some give no token and can only
+    be polled. Publication starts once every server has a listener; afterwards the servers keep
+    running until Ctrl-C.
 
-    Tokens are read from MASTODON_TOKEN_127_0_0_1_<PORT>, the variables that the pipeline reads
-    them from, and made up where those are not set: then --tokens-file tells them.
+    Tokens are read from MASTODON_TOKEN_127_0_0_1_<PORT>, like the pipeline does, or generated if
+    those variables are not set; --tokens-file writes them to a file.
 
     \b
       python -m infra.simulator --tokens-file /tmp/simulated.env &
@@ -130,9 +133,9 @@ async def _serve(options: Options, control_port: int, tokens_file: Path | None) 
         for server in fediverse.servers:
             how = "streams with a token" if server.policy.token else "polling only"
             click.echo(f"{server.base_url}  {server.domain:20} {how}")
-        click.echo(f"http://127.0.0.1:{control}  status, truth and orders")
+        click.echo(f"http://127.0.0.1:{control}  control API: status, truth, faults")
         if tokens_file is not None:
-            click.echo(f"settings and tokens for listening are in {tokens_file}")
+            click.echo(f"settings and tokens are in {tokens_file}")
         report = asyncio.create_task(_report(fediverse))
         await stop.wait()
         report.cancel()
@@ -143,7 +146,7 @@ async def _serve(options: Options, control_port: int, tokens_file: Path | None) 
 
 
 async def _report(fediverse: Fediverse) -> None:
-    """Says how far publication is, every 5 s while it goes on."""
+    """Print the progress of publication every 5 s."""
     if not fediverse.started.is_set():
         click.echo("waiting for listeners" if fediverse.options.start != "control" else "waiting")
     await fediverse.started.wait()
@@ -151,7 +154,7 @@ async def _report(fediverse: Fediverse) -> None:
         click.echo(_progress(fediverse))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(fediverse.done.wait(), 5)
-    click.echo(f"{_progress(fediverse)}; done, the servers stay")
+    click.echo(f"{_progress(fediverse)}; done, the servers keep running")
 
 
 def _progress(fediverse: Fediverse) -> str:
@@ -160,7 +163,7 @@ def _progress(fediverse: Fediverse) -> str:
 
 
 def _write_settings(path: Path, settings: dict[str, str]) -> None:
-    """Replaces the file in one step; nobody but its owner may ever read it."""
+    """Replace the file atomically; only its owner can read it."""
     lines = "".join(f"{name}={value}\n" for name, value in settings.items())
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Who a request to a simulated server is from, and what they may read.
+"""Authentication of a request to a simulated server, and the feeds that it may read.
 
 See: Mastodon's `Api::V1::Timelines::PublicController`, `authorize_if_got_token!`.
 """
@@ -16,7 +16,7 @@ _FALSE = {"", "0", "f", "F", "false", "FALSE", "off", "OFF"}  # Rails' boolean c
 
 
 class ApiError(Exception):
-    """An answer with this HTTP status, `{"error": message}` and these headers."""
+    """Answers a request with an HTTP status, `{"error": message}` and headers."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -24,54 +24,56 @@ class ApiError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """Who a request is from."""
+class Client:
+    """Who sent a request: a user, an application, or neither."""
 
     user: bool
     token: str | None
 
 
-def given_token(request: web.Request) -> str:
-    """The token of a request, '' for none: a header, or as browsers have to send it."""
+def request_token(request: web.Request) -> str:
+    """Return the token of a request, or '': from a header, or as browsers have to send it."""
     bearer = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
     protocol = request.headers.get("Sec-WebSocket-Protocol", "").strip()
     return bearer or request.query.get("access_token", "") or protocol
 
 
-def asker(request: web.Request, tokens: Tokens) -> Asker:
-    """Who asks. Raises ApiError 401 for a token that was never given out."""
-    given = given_token(request)
-    if given and tokens.user and secrets.compare_digest(given.encode(), tokens.user.encode()):
-        return Asker(True, given)
-    if given and given not in tokens.apps:
+def authenticate(request: web.Request, tokens: Tokens) -> Client:
+    """Return who sent the request; raises ApiError 401 for an unknown token."""
+    token = request_token(request)
+    if token and tokens.user and secrets.compare_digest(token.encode(), tokens.user.encode()):
+        return Client(True, token)
+    if token and token not in tokens.apps:
         raise ApiError(401, "The access token is invalid")
-    return Asker(False, given or None)
+    return Client(False, token or None)
 
 
-def wanted_feeds(policy: ServerPolicy, query: Mapping[str, str], asker: Asker) -> tuple[bool, bool]:
-    """Which halves of the public timeline the request may have: (local, remote).
+def readable_feeds(
+    policy: ServerPolicy, query: Mapping[str, str], client: Client
+) -> tuple[bool, bool]:
+    """Return whether the answer includes the local and the remote feed: (local, remote).
 
     Without `local` or `remote` both feeds must be public to be read anonymously. A disabled feed
-    is empty to a user, and refused to everybody else. Raises ApiError.
+    is empty for a user, and refused to others. Raises ApiError.
     """
-    only_local, only_remote = true(query.get("local")), true(query.get("remote"))
-    if policy.closed and not asker.user:
+    only_local, only_remote = is_true(query.get("local")), is_true(query.get("remote"))
+    if policy.closed and not client.user:
         raise ApiError(401, "This API requires an authenticated user")
     if only_local:
-        asked = [policy.local_feed]
+        requested = [policy.local_feed]
     elif only_remote:
-        asked = [policy.remote_feed]
+        requested = [policy.remote_feed]
     else:
-        asked = [policy.local_feed, policy.remote_feed]
-    if not asker.user and any(access != "public" for access in asked):
+        requested = [policy.local_feed, policy.remote_feed]
+    if not client.user and any(access != "public" for access in requested):
         raise ApiError(422, "This method requires an authenticated user")
     local = not only_remote or only_local
     remote = not only_local or only_remote
     if only_local and only_remote:
-        local = remote = False  # both scopes at once: no toot is of both kinds
+        local = remote = False  # both scopes at once: no toot is both local and remote
     return local and policy.local_feed != "disabled", remote and policy.remote_feed != "disabled"
 
 
-def true(value: str | None) -> bool:
-    """A query parameter as Rails casts it."""
+def is_true(value: str | None) -> bool:
+    """Cast a query parameter to a boolean as Rails does."""
     return value is not None and value not in _FALSE

@@ -1,7 +1,7 @@
-"""What simulated people write: authors and toots, drawn from a seeded random source.
+"""Simulated authors and toots, generated from a seeded random source.
 
-A `Toot` is one piece of writing wherever it is seen. It changes as its author edits or deletes
-it, and it remembers which servers listed it under which id.
+A `Toot` is the same object on every server. It changes when its author edits or deletes it, and it
+knows under which id each server listed it.
 """
 
 import random
@@ -28,10 +28,9 @@ class Author:
     server: str
     bot: bool = False
     noindex: bool = False
-    """Search engines are asked to stay away."""
+    """The author opts out of search engines."""
     indexable: bool = True
-    """May be found by Mastodon's own search; most authors never said so, and that alone is no
-    `noindex`."""
+    """The author opts in to Mastodon's search; not doing so is not the same as `noindex`."""
     language: str | None = "en"
     app: App | None = None
 
@@ -44,16 +43,16 @@ class Author:
         return f"https://{self.server}/users/{self.username}"
 
     def acct(self, observer: str) -> str:
-        """How the server `observer` writes this account: without a domain where it is its own."""
+        """Return the account's name on the server `observer`: without domain on its home server."""
         return self.username if observer == self.server else f"{self.username}@{self.server}"
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A toot's content twice: Mastodon's HTML, and the plain text a reader of it should get.
+    """A toot's content as Mastodon's HTML, and as the plain text that should be extracted from it.
 
     The text follows Mastodon's `PlainTextFormatter`: a newline between paragraphs and for
-    `<br />`, links read as their whole address.
+    `<br />`, and links as their full address.
     """
 
     html: str
@@ -62,7 +61,7 @@ class Body:
 
 @dataclass(slots=True)
 class Toot:
-    """One toot and everything that happened to it; times are UTC milliseconds since the epoch."""
+    """A toot and its history; times are UTC milliseconds since the epoch."""
 
     uri: str
     author: Author
@@ -83,7 +82,7 @@ class Toot:
     published: bool = False
     earlier: list[Body] = field(default_factory=list)
     listed: dict[str, int] = field(default_factory=dict)
-    """Observing server's domain to its id there; kept after a delete."""
+    """Domain of each observing server to the id there; not removed by a delete."""
 
     @property
     def server(self) -> str:
@@ -92,21 +91,21 @@ class Toot:
 
     @property
     def in_public_feeds(self) -> bool:
-        """Mastodon's rule for its public timelines and streams: public, and neither a boost nor
-        a reply to somebody else. A reply to oneself, a thread, is in."""
+        """Mastodon's rule for public timelines and streams: a public toot that is neither a boost
+        nor a reply to another author. A reply to oneself (a thread) is included."""
         return self.visibility == "public" and self.boost_of is None and self.reply_to != "other"
 
     def edit(self, body: Body, at: int) -> None:
-        """The author rewrites it."""
+        """Replace the content."""
         self.earlier.append(self.body)
         self.body = body
         self.edited_at = at
 
 
 class Writer:
-    """Writes toots for every server; the same seed and calls give the same toots.
+    """Generates toots for every server; the same seed and calls give the same toots.
 
-    Numbers are kept by server, so that a toot's `uri` does not depend on other servers.
+    Toots are numbered per server, so that a `uri` does not depend on other servers.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class Writer:
         self._latest: dict[str, Toot] = {}
 
     def toot(self, server: str, at: int) -> Toot:
-        """A public top-level toot by somebody at home on `server`, created `at` (UTC ms)."""
+        """Generate a public top-level toot by an author of `server`, created `at` (UTC ms)."""
         rng = self._rng
         author = rng.choice(self.authors[server])
         toot = self._draft(author, at)
@@ -127,12 +126,12 @@ class Writer:
             toot.reply_to = "self"
         if zlib.crc32(toot.uri.encode()) % 60 == 0:
             toot.quotes = self._latest.get(server)
-        if toot.quotes is None:  # a quoted toot's own quote would be told by its id alone
+        if toot.quotes is None:  # Mastodon shows a quote within a quote only by its id
             self._latest[server] = toot
         return toot
 
     def unlisted(self, server: str, at: int, boosted: Toot | None) -> Toot:
-        """A toot that no public feed may show: unlisted, private, a reply to others, or a boost."""
+        """Generate a toot that is in no public feed: unlisted, private, a reply, or a boost."""
         toot = self._draft(self._rng.choice(self.authors[server]), at)
         kinds = ["unlisted", "private", "reply"] + (["boost"] if boosted else [])
         kind = self._rng.choice(kinds)
@@ -145,13 +144,13 @@ class Writer:
         return toot
 
     def edited(self, toot: Toot) -> Body:
-        """The toot's content after a second thought."""
+        """Generate the toot's content after an edit."""
         more = self._rng.choice(words.SENTENCES[toot.language or "en"])
         return Body(f"{toot.body.html}<p>{html(more)}</p>", f"{toot.body.text}\n{more}")
 
     @classmethod
     def with_new_authors(cls, domains: Sequence[str], rng: random.Random) -> "Writer":
-        """A writer for people who are drawn from `rng`, too."""
+        """Return a writer with authors generated from `rng`."""
         return cls({domain: cls._people(domain, rng) for domain in domains}, rng)
 
     @staticmethod
@@ -238,7 +237,7 @@ def _mention(person: Author) -> str:
 
 
 def hashtag_html(server: str, tag: str) -> str:
-    """A hashtag as Mastodon marks it up."""
+    """Return a hashtag in Mastodon's markup."""
     return (
         f'<a href="https://{server}/tags/{quote(tag.lower())}" class="mention hashtag" rel="tag">'
         f"#<span>{tag}</span></a>"
@@ -246,7 +245,7 @@ def hashtag_html(server: str, tag: str) -> str:
 
 
 def link_html(address: str, rel: str = "nofollow noopener") -> str:
-    """Mastodon hides a link's scheme and its tail beyond 30 characters in spans of no text loss."""
+    """Return a link in Mastodon's markup: scheme and what exceeds 30 characters in hidden spans."""
     scheme, rest = address.split("://", 1)
     shown, hidden = rest[:30], rest[30:]
     kind = "ellipsis" if hidden else ""
@@ -258,5 +257,5 @@ def link_html(address: str, rel: str = "nofollow noopener") -> str:
 
 
 def html(text: str) -> str:
-    """Text as Mastodon escapes it: apostrophes and quotation marks too, by number and by name."""
+    """Escape text as Mastodon does: apostrophes as `&#39;`, quotation marks as `&quot;`."""
     return escape(text).replace("&#x27;", "&#39;")

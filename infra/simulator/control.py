@@ -1,4 +1,4 @@
-"""The simulator's own port: how far it is, what is true, and orders to it. Not Mastodon's API."""
+"""The simulator's control API: its status, the truth, and faults. Not Mastodon's API."""
 
 import math
 import time
@@ -16,26 +16,26 @@ from infra.simulator.server import SimulatedServer
 from infra.simulator.truth import toots_per_server_per_hour
 
 HELP = """\
-GET  /status                            how far publication is and who listens
-GET  /truth                             every public toot published by now, a JSON object a line
-GET  /truth/toots_per_server_per_hour   the same counted, a JSON array
-POST /start                             publish now, without waiting for listeners
-POST /live?rate=2                       once the plan is done: toots a second by the clock; 0 stops
-POST /publish?server=DOMAIN             one toot at this moment
-POST /fault?kind=KIND[&server=DOMAIN]   at one server or all of them, where KIND is
+GET  /status                            progress of publication, and listeners by server
+GET  /truth                             every public toot published so far, one JSON object per line
+GET  /truth/toots_per_server_per_hour   their number, as a JSON array
+POST /start                             start publishing without waiting for listeners
+POST /live?rate=2                       after the plan: toots per second in real time; 0 stops
+POST /publish?server=DOMAIN             one toot now
+POST /fault?kind=KIND[&server=DOMAIN]   at one server or at all, where KIND is
        cut                              reset every stream
-       end                              end every stream in good order
-       silence, speak                   streams stay open and say nothing; talk again
-       pieces&bytes=N                   cut what is streamed into pieces of N bytes; 0: as usual
+       end                              close every stream properly
+       silence, speak                   streams stay open but send nothing; send again
+       pieces&bytes=N                   split what is streamed into pieces of N bytes; 0: as usual
        crlf                             end the lines of streams with CRLF
        event&name=NAME                  send a malformed or odd event to every stream
        restart&seconds=S                end every stream, refuse connections for S seconds
-       clear                            all of these, and those below, are over
-   or what every request gets for S seconds, at one ENDPOINT (instance, timeline, streaming,
-   other) or all of them; fault_answers.py describes each:
+       clear                            end all of these, and those below
+   or, for every request in the next S seconds at one ENDPOINT (instance, timeline, streaming,
+   other) or at all, as fault_answers.py describes:
        answer&status=N[&reset=FORM&reset_seconds=S]
                                         an HTTP status; FORM is iso, epoch, retry_after or none
-       redirect[&target=URL]            to the same place, here or at another server
+       redirect[&target=URL]            to the same path, here or on another server
        bomb, endless_header, endless_line [&megabytes=N]
        drop, hang, hang_up, cut_body, trickle, garbage
        each with &seconds=S[&endpoint=ENDPOINT]
@@ -43,7 +43,7 @@ POST /fault?kind=KIND[&server=DOMAIN]   at one server or all of them, where KIND
 
 
 def control_application(fediverse: Fediverse) -> web.Application:
-    """The aiohttp application of the control port."""
+    """Return the aiohttp application of the control port."""
     control = _Control(fediverse)
     app = web.Application()
     app.router.add_get("/", control.help)
@@ -89,7 +89,7 @@ class _Control:
     async def fault(self, request: web.Request) -> web.Response:
         results: dict[str, Any] = {}
         for server in self._servers(request):
-            results[server.domain] = order_fault(
+            results[server.domain] = inject_fault(
                 server,
                 request.query.get("kind", ""),
                 seconds=_number(request, "seconds", 10.0),
@@ -110,11 +110,11 @@ class _Control:
             return self._fediverse.servers
         if domain not in self._fediverse.by_domain:
             known = ", ".join(self._fediverse.by_domain)
-            raise web.HTTPNotFound(text=f"no server {domain!r}; there are {known}\n")
+            raise web.HTTPNotFound(text=f"no server {domain!r}; servers: {known}\n")
         return [self._fediverse.by_domain[domain]]
 
 
-def order_fault(
+def inject_fault(
     server: SimulatedServer,
     kind: str,
     *,
@@ -128,7 +128,7 @@ def order_fault(
     megabytes: int = 64,
     piece_bytes: int = 0,
 ) -> Any:
-    """Lets something go wrong at a server (see `HELP`); what is worth knowing about it, or None.
+    """Inject a fault at a server (see `HELP`); return a result if the fault has one.
 
     Raises HTTPBadRequest for an unknown kind, event, endpoint or form of a reset.
     """
@@ -159,7 +159,7 @@ def order_fault(
             headers = reset_headers(cast(ResetForm, reset), time.time() + reset_seconds)
             until = time.monotonic() + seconds
             fault = Fault(kind, until, status, headers, target, megabytes)
-            server.faults.begin(fault, cast(Endpoint, endpoint) if endpoint else None)
+            server.faults.inject(fault, cast(Endpoint, endpoint) if endpoint else None)
         case _:
             raise web.HTTPBadRequest(text=f"no fault {kind!r}\n\n{HELP}")
     return None

@@ -1,4 +1,4 @@
-"""How different server software tells the same: the forms of ids, statuses and streams."""
+"""Differences between server software: the forms of ids, statuses and streams."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ Software = Literal["mastodon", "gotosocial"]
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a simulated server makes of its own numbers and of Mastodon's JSON."""
+    """How server software presents ids, statuses and streams."""
 
     id_text: Callable[[int], str]
-    """An id as clients see it. Ids are opaque to them; their order is that of the numbers."""
+    """The text of an id, as clients see it; it sorts like the number."""
     id_number: Callable[[str], int]
-    """The number behind an id that a client names; where it is none, as the software reads it."""
+    """The number of an id that a client sent; an invalid id is read as the software does."""
     status: Callable[[bytes], bytes]
-    """A status from Mastodon's JSON."""
+    """Converts Mastodon's JSON of a status."""
     channels: frozenset[str]
-    """What can be streamed."""
+    """The channels that can be streamed."""
     server_sent_events: bool
-    """False: WebSockets alone, all other streaming paths are 404."""
+    """False: WebSockets only; all other streaming paths answer 404."""
 
 
-def _integer(text: str) -> int:
-    """As Ruby reads it: what is no number is 0."""
+def ruby_integer(text: str) -> int:
+    """Parse an integer as Ruby's `to_i`: 0 for what is not a number."""
     try:
         return int(text)
     except ValueError:
@@ -33,7 +33,7 @@ def _integer(text: str) -> int:
 
 MASTODON = Dialect(
     id_text=str,
-    id_number=_integer,
+    id_number=ruby_integer,
     status=lambda payload: payload,
     channels=frozenset(
         {

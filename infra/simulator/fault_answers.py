@@ -1,15 +1,15 @@
-"""What a request gets while something is wrong with a server.
+"""The answers of a faulty server.
 
-answer          an HTTP status, with the headers that were ordered
-drop            a reset, before a word is said
-hang            nothing, for ever: accepted and never answered
+answer          an HTTP status, with the configured headers
+drop            a reset before any answer
+hang            nothing: the connection is accepted and the request never answered
 hang_up         200, and the body ends at once
 cut_body        200, and a reset in the middle of the body
-trickle         200, and a space now and then, for ever
-redirect        302, to the same place with `?redirected=1`, here or on another server
-bomb            200, a few kB of gzip that unfold to many MB of spaces
-endless_header  200, with a header line that goes on for many MB
-endless_line    200, a body of many MB without an end of line
+trickle         200, and a space now and then, forever
+redirect        302 to the same path with `?redirected=1`, here or on another server
+bomb            200, a few kB of gzip that decompress to many MB of spaces
+endless_header  200, with a header line of many MB
+endless_line    200, a body of many MB without a newline
 garbage         200, a page of HTML
 """
 
@@ -27,7 +27,7 @@ MEGABYTE = 2**20
 
 
 async def answer(fault: Fault, request: web.Request) -> web.StreamResponse | None:
-    """The faulty answer, or None where the request is to be answered well after all.
+    """Return the faulty answer, or None for a request that is answered normally.
 
     Raises ApiError.
     """
@@ -81,9 +81,9 @@ def _reset(request: web.Request) -> web.Response:
 def _redirect(fault: Fault, request: web.Request) -> web.Response | None:
     if "redirected" in request.query:
         return None
-    place = request.rel_url.update_query(redirected="1")
+    path = request.rel_url.update_query(redirected="1")
     return web.Response(
-        status=302, headers=CIMultiDict({"Location": f"{fault.target}{place}"}), body=b""
+        status=302, headers=CIMultiDict({"Location": f"{fault.target}{path}"}), body=b""
     )
 
 

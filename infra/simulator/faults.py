@@ -1,4 +1,4 @@
-"""What can go wrong with a server, on request: wrong answers, dropped connections, bad events."""
+"""Faults of a server, on request: wrong answers, dropped connections, malformed events."""
 
 import time
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 Endpoint = Literal["instance", "timeline", "streaming", "other"]
-"""What a request is for; `/health` and `/oauth` are among the others."""
+"""What a request is for; `other` includes `/health` and `/oauth`."""
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 REQUEST_FAULTS = frozenset(
     {
@@ -14,7 +14,7 @@ REQUEST_FAULTS = frozenset(
         *("bomb", "endless_header", "endless_line", "garbage"),
     }
 )
-"""What can become of a request: see `fault_answers`."""
+"""Faults of requests; see `fault_answers`."""
 
 MALFORMED: dict[str, bytes] = {
     "bad_json": b'{"id": "1", "content": ',
@@ -24,7 +24,7 @@ MALFORMED: dict[str, bytes] = {
     "null": b"null",
     "deep_nesting": b'{"id": ' + b"[" * 5000 + b"]" * 5000 + b"}",
 }
-"""Payloads of an `update` that no reader can make a toot of."""
+"""Payloads of an `update` from which no toot can be decoded."""
 
 ODD: dict[str, str] = {
     "null_lists": '"tags": null, "mentions": null, "media_attachments": null, "emojis": null',
@@ -33,13 +33,13 @@ ODD: dict[str, str] = {
     "nul": '"spoiler_text": "a\\u0000b", "tags": []',
     "missing_account_fields": '"tags": []',
 }
-"""Oddities of an `update` that is a toot all the same: a tolerant reader gets its uri and text."""
+"""Irregular fields of an `update` from which a tolerant reader can still decode uri and text."""
 
 
 def odd_status(name: str, domain: str, number: int) -> tuple[str, bytes]:
-    """The uri and payload of a status by nobody in particular with the named oddity.
+    """Return uri and payload of a status with the named irregularity; it is not part of the truth.
 
-    Raises KeyError for a name that is not in `ODD`. Such statuses are no part of the truth.
+    Raises KeyError for a name that is not in `ODD`.
     """
     uri = f"https://{domain}/users/odd/statuses/{number}"
     account = '{"username": "odd", "acct": "odd"}'
@@ -51,7 +51,7 @@ def odd_status(name: str, domain: str, number: int) -> tuple[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What becomes of requests until `until` (`time.monotonic()`)."""
+    """How requests are answered until `until` (`time.monotonic()`)."""
 
     kind: str
     until: float
@@ -60,34 +60,33 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     """For `answer`."""
     target: str = ""
-    """For `redirect`: scheme and authority of another server; '' is this one."""
+    """For `redirect`: scheme and authority of another server; '' for this one."""
     megabytes: int = 64
-    """For what is large: its size, unpacked (2^20 bytes each)."""
+    """For large answers: their size, decompressed (in 2^20 bytes)."""
 
 
 @dataclass(slots=True)
 class Faults:
-    """A server's current faults; each ends by itself."""
+    """A server's current faults; each expires."""
 
     _current: dict[Endpoint, Fault] = field(default_factory=dict)
 
-    def begin(self, fault: Fault, endpoint: Endpoint | None = None) -> None:
-        """From now on, at one endpoint or at all of them; replaces the fault that was there."""
-        for one in [endpoint] if endpoint else ENDPOINTS:
-            self._current[one] = fault
+    def inject(self, fault: Fault, endpoint: Endpoint | None = None) -> None:
+        """Set the fault of an endpoint, or of all."""
+        self._current.update(dict.fromkeys([endpoint] if endpoint else ENDPOINTS, fault))
 
     def of(self, endpoint: Endpoint) -> Fault | None:
-        """What becomes of such a request now; None where all is well."""
+        """Return the current fault of an endpoint, or None."""
         fault = self._current.get(endpoint)
         return fault if fault is not None and time.monotonic() < fault.until else None
 
     def clear(self) -> None:
-        """Everything is well again."""
+        """End all faults."""
         self._current.clear()
 
 
 def endpoint_of(path: str) -> Endpoint:
-    """What a request with this path is for."""
+    """Return what a request with this path is for."""
     if path.startswith("/api/v1/streaming") and not path.rstrip("/").endswith("health"):
         return "streaming"
     if path.startswith("/api/v1/timelines/"):

@@ -1,6 +1,6 @@
-"""The simulated Fediverse: several servers on loopback, and the clock by which things happen.
+"""The simulated Fediverse: servers on loopback, and the clock that publishes their toots.
 
-The plan's window lies in the past; its clock runs through it at `speed` times real time, so that
+The plan's window is in the past; the clock runs through it at `speed` times real time, so that
 hours of toots are published in seconds. It starts once every server has a listener.
 """
 
@@ -19,16 +19,16 @@ from typing import Any, Literal
 from aiohttp import web
 
 from infra.simulator.content import Toot, Writer
-from infra.simulator.doors import HOST, Door
 from infra.simulator.instance import ServerPolicy
-from infra.simulator.plan import Happening, build_plan
+from infra.simulator.plan import PlannedEvent, build_plan
+from infra.simulator.ports import HOST, ServerPort
 from infra.simulator.routes import application
 from infra.simulator.server import SimulatedServer, delete, edit
 from infra.simulator.truth import TrueToot, true_toots
 
 SETTLE_SECONDS = 1.0
-"""Between the last server's first listener and the first toot: a client that polls once to try a
-server is then likely to be where it will be listening."""
+"""The pause between the last server's first listener and the first toot, so that a client that only
+probed a server by a poll has started to listen."""
 _TICK_SECONDS = 0.02
 _LIVE_NUMBERS_FROM = 1_000_000
 
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 def default_servers(count: int) -> tuple[ServerPolicy, ...]:
-    """Servers of three kinds in turn: closed feeds with streaming, only polling, all open.
+    """Return servers of three kinds in turn: closed feeds with streaming, only polling, all open.
 
     Raises ValueError for fewer than one.
     """
@@ -56,34 +56,34 @@ def default_servers(count: int) -> tuple[ServerPolicy, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is simulated. The same seed, servers, toots, hours and end give the same truth."""
+    """Parameters; the same seed, servers, toots, hours and end give the same truth."""
 
     servers: tuple[ServerPolicy, ...] = field(default_factory=lambda: default_servers(3))
     toots: int = 3000
     hours: float = 6.0
     seed: int = 7
     end: int | None = None
-    """When the window ends, UTC milliseconds since the epoch; None is now."""
+    """The end of the window, UTC milliseconds since the epoch; None: now."""
     speed: float | None = None
-    """How many times faster than real time; None: the window takes 20 s; infinite: at once."""
+    """Times faster than real time; None: the window takes 20 s; infinite: at once."""
     start: Literal["listeners", "now", "control"] = "listeners"
     """What publication waits for: a listener at every server, nothing, or `start_publishing`."""
     live_rate: float = 0.0
-    """Toots a second, over all servers, after the plan is done."""
+    """Toots per second over all servers after the plan is done."""
     first_port: int = 0
-    """The first server's port, the others follow; 0 takes free ones."""
+    """The first server's port, the others follow; 0: free ports."""
 
 
 class Fediverse:
-    """Servers, plan and clock in one event loop."""
+    """Servers, plan and clock in an event loop."""
 
     def __init__(self, options: Options) -> None:
         end = options.end if options.end is not None else int(time.time() * 1000)
         domains = [policy.domain for policy in options.servers]
-        untold = [policy.domain for policy in options.servers if not policy.token]
+        tokenless = [policy.domain for policy in options.servers if not policy.token]
         self.options = options
         self.plan = build_plan(
-            domains, options.toots, options.hours, options.seed, end, no_deletes=untold
+            domains, options.toots, options.hours, options.seed, end, no_deletes=tokenless
         )
         self._live_rng = random.Random(f"{options.seed} live")
         self._live = Writer(self.plan.authors, self._live_rng, number_from=_LIVE_NUMBERS_FROM)
@@ -94,16 +94,16 @@ class Fediverse:
             for policy in options.servers
         ]
         self.by_domain = {server.domain: server for server in self.servers}
-        self.happened = 0
+        self.applied_events = 0
         self.started, self.done = asyncio.Event(), asyncio.Event()
-        self._doors: list[Door] = []
+        self._ports: list[ServerPort] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        """Opens every server's port and starts the clockwork.
+        """Open every server's port and start the clock.
 
-        Tokens come from the variables that the pipeline reads them from
-        (`MASTODON_TOKEN_127_0_0_1_<port>`), else they are generated.
+        Tokens come from the pipeline's variables (`MASTODON_TOKEN_127_0_0_1_<port>`), or are
+        generated.
 
         Raises PortInUseError.
         """
@@ -116,27 +116,28 @@ class Fediverse:
         self._tasks.append(asyncio.create_task(self._run()))
 
     async def _open_server(self, server: SimulatedServer, port: int) -> None:
-        doors = [Door(application(server), server.policy.tls)]
-        self._doors += doors
-        server.port = server.streaming_port = await doors[0].open(port)
+        server.port = server.streaming_port = await self._open_port(server, port)
         if server.policy.streams_apart:
-            doors.append(Door(application(server), server.policy.tls))
-            self._doors.append(doors[1])
-            server.streaming_port = await doors[1].open(0)
-        server.doors = doors
+            server.streaming_port = await self._open_port(server, 0)
         if server.policy.token:
             server.tokens.user = os.environ.get(token_variable(server)) or secrets.token_urlsafe(32)
 
+    async def _open_port(self, server: SimulatedServer, number: int) -> int:
+        port = ServerPort(application(server), server.policy.tls)
+        self._ports.append(port)
+        server.ports.append(port)
+        return await port.open(number)
+
     async def serve(self, app: web.Application, port: int) -> int:
-        """Serves an application on a loopback port (0: a free one) until `close`; the port.
+        """Serve an application on a loopback port (0: a free one) until `close`; return the port.
 
         Raises PortInUseError.
         """
-        self._doors.append(Door(app))
-        return await self._doors[-1].open(port)
+        self._ports.append(ServerPort(app))
+        return await self._ports[-1].open(port)
 
     async def close(self) -> None:
-        """Ends streams in good order and closes every port, within a second."""
+        """Close every stream properly, and every port, within a second."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -144,24 +145,24 @@ class Fediverse:
                 await task
         for server in self.servers:
             server.streams.end()
-        await asyncio.gather(*(door.close() for door in self._doors))
+        await asyncio.gather(*(port.close() for port in self._ports))
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Every address that is open."""
-        return [address for door in self._doors for address in door.addresses]
+        """Every open address."""
+        return [address for port in self._ports for address in port.addresses]
 
     @property
     def toots(self) -> list[Toot]:
-        """Every public toot, published or planned, live ones at the end."""
+        """Every public toot, published or planned, with live ones last."""
         return [*self.plan.toots, *self.live_toots]
 
     def truth(self) -> list[TrueToot]:
-        """Every public toot published by now."""
+        """List every public toot published so far."""
         return true_toots(self.toots, {s.domain: s.dialect.id_text for s in self.servers})
 
     def status(self) -> dict[str, Any]:
-        """How far it is and who listens."""
+        """Return the progress of publication, and listeners by server."""
         published = sum(toot.published for toot in self.toots)
         return {
             "planned": len(self.plan.toots),
@@ -211,16 +212,16 @@ class Fediverse:
         window = (self.plan.end - self.plan.start) / 1000
         speed = self.options.speed if self.options.speed is not None else window / 20
         began = time.monotonic()
-        pending = self.plan.happenings
-        while self.happened < len(pending):
+        events = self.plan.events
+        while self.applied_events < len(events):
             clock = self.plan.start + (time.monotonic() - began) * speed * 1000
             burst = 0
-            while self.happened < len(pending) and pending[self.happened].at <= clock:
-                self._happen(pending[self.happened])
-                self.happened += 1
+            while self.applied_events < len(events) and events[self.applied_events].at <= clock:
+                self._apply(events[self.applied_events])
+                self.applied_events += 1
                 burst += 1
                 if burst % 100 == 0:
-                    await asyncio.sleep(0)  # let the sockets take what is queued
+                    await asyncio.sleep(0)  # let the streams send
             await asyncio.sleep(_TICK_SECONDS)
 
     async def _publish_live(self) -> None:
@@ -232,11 +233,11 @@ class Fediverse:
             self.publish_now(self._live_rng.choice(self.servers).domain)
 
     def publish_now(self, domain: str) -> Toot:
-        """Somebody on that server writes a toot at this moment; it is part of the truth."""
+        """Publish a toot on this server now; it is part of the truth."""
         at = int(time.time() * 1000)
         toot = self._live.toot(domain, at)
         self.live_toots.append(toot)
-        self._happen(Happening(at, "publish", toot, domain, self.plan.ids[domain].at(at)))
+        self._apply(PlannedEvent(at, "publish", toot, domain, self.plan.ids[domain].at(at)))
         others = [server.domain for server in self.servers if server.domain != domain]
         if others and self._live_rng.random() < 0.25:
             observer = self._live_rng.choice(others)
@@ -244,10 +245,10 @@ class Fediverse:
         return toot
 
     def fetch_late(self, observer: str, home: str, seconds_ago: float) -> Toot:
-        """The observer fetches a toot that somebody at `home` wrote so long ago.
+        """Let `observer` fetch a toot that was written on `home` some time ago.
 
-        Mastodon dates its id by the toot, so it appears below ids that were read before. It is
-        part of the truth; at `home` it is listed no longer.
+        Mastodon derives its id from the toot's time, so it is listed below ids that clients have
+        already read. It is part of the truth, and no longer listed on `home`.
         """
         now = int(time.time() * 1000)
         toot = self._live.toot(home, now - int(seconds_ago * 1000))
@@ -258,29 +259,32 @@ class Fediverse:
 
     def _copy_now(self, toot: Toot, observer: str) -> None:
         at = int(time.time() * 1000)
-        self._happen(Happening(at, "federate", toot, observer, self.plan.ids[observer].at(at)))
+        self._apply(PlannedEvent(at, "federate", toot, observer, self.plan.ids[observer].at(at)))
 
-    def _happen(self, h: Happening) -> None:
-        toot = h.toot
-        if h.kind == "publish":
-            toot.published = self.by_domain[h.observer].publish(toot, h.status_id, h.at)
-        elif h.kind == "federate" and not toot.deleted:
-            self.by_domain[h.observer].publish(toot, h.status_id, h.at)
-        elif h.kind == "edit" and h.body is not None and not toot.deleted:
-            edit(toot, h.body, h.at, self.by_domain)
-        elif h.kind == "delete":
+    def _apply(self, event: PlannedEvent) -> None:
+        toot = event.toot
+        if event.kind == "publish":
+            observer = self.by_domain[event.observer]
+            toot.published = observer.publish(toot, event.status_id, event.at)
+        elif event.kind == "federate" and not toot.deleted:
+            self.by_domain[event.observer].publish(toot, event.status_id, event.at)
+        elif event.kind == "edit" and event.body is not None and not toot.deleted:
+            edit(toot, event.body, event.at, self.by_domain)
+        elif event.kind == "delete":
             delete(toot, self.by_domain)
 
 
 def token_variable(server: SimulatedServer) -> str:
-    """Where the pipeline looks for this server's token, by `servers.parse_server`'s rule."""
+    """Return the pipeline's variable for this server's token (see `servers.parse_server`)."""
     return "MASTODON_TOKEN_" + re.sub(r"[^A-Z0-9]", "_", f"{HOST}:{server.port}")
 
 
 def environment(servers: Sequence[SimulatedServer]) -> dict[str, str]:
-    """The settings that point the pipeline at these servers, tokens included."""
-    found = {
+    """Return the pipeline's settings to listen to these servers, including tokens."""
+    settings = {
         "MASTODON_SERVERS": ",".join(server.base_url for server in servers),
         "MASTODON_ALLOW_PRIVATE_ADDRESSES": "true",
     }
-    return found | {token_variable(s): s.tokens.user for s in servers if s.tokens.user is not None}
+    return settings | {
+        token_variable(s): s.tokens.user for s in servers if s.tokens.user is not None
+    }

@@ -1,4 +1,4 @@
-"""GoToSocial's ways: ULIDs for ids, streams by WebSocket alone, a closed timeline by default.
+"""GoToSocial's dialect: ULIDs as ids, streams by WebSocket only, a closed timeline by default.
 
 See: https://docs.gotosocial.org/en/latest/api/swagger/ and its internal/api/client/streaming.
 """
@@ -12,14 +12,14 @@ from infra.simulator.dialect import Dialect
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = {digit: value for value, digit in enumerate(_CROCKFORD)}
-_MASTODONS_OWN = ("quote", "quotes_count", "quote_approval")
+_MASTODON_ONLY = ("quote", "quotes_count", "quote_approval")
 
 
 def ulid(number: int) -> str:
-    """The ULID of a snowflake number (milliseconds << 16 with a sequence beneath).
+    """Return the ULID of a snowflake id (milliseconds << 16 with a sequence in the low bits).
 
-    Its time and the first 16 bits of its random part are the number, so both sort alike; the
-    rest is random to a client. See: https://github.com/ulid/spec
+    The id is the ULID's time and the first 16 bits of its random part, so both sort alike; the
+    rest looks random to a client. See: https://github.com/ulid/spec
     """
     text = str(number).encode()
     value = number << 64 | zlib.crc32(text) << 32 | zlib.crc32(text[::-1])
@@ -27,7 +27,7 @@ def ulid(number: int) -> str:
 
 
 def ulid_number(text: str) -> int:
-    """The number behind a ULID; for another text a number that sorts as the text would."""
+    """Return the snowflake id of a ULID; for other text an id that sorts like the text."""
     value = 0
     for digit in text.upper()[:26].ljust(26, "0"):
         value = value * 32 + _VALUES.get(digit, 0)
@@ -35,9 +35,9 @@ def ulid_number(text: str) -> int:
 
 
 def gotosocial_status(payload: bytes) -> bytes:
-    """Mastodon's JSON of a status as GoToSocial tells it."""
+    """Convert Mastodon's JSON of a status to GoToSocial's."""
     status: dict[str, Any] = msgspec.json.decode(payload)
-    for name in _MASTODONS_OWN:
+    for name in _MASTODON_ONLY:
         status.pop(name, None)
     for entity in (status, status["account"], *status["media_attachments"], *status["mentions"]):
         entity["id"] = ulid(int(entity["id"]))
@@ -48,11 +48,11 @@ def gotosocial_status(payload: bytes) -> bytes:
     return msgspec.json.encode(status)
 
 
-def gotosocial_instance(mastodons: dict[str, Any]) -> dict[str, Any]:
-    """GoToSocial's account of itself, from Mastodon's; it says nothing of who may read feeds."""
-    configuration = {k: v for k, v in mastodons["configuration"].items() if k != "timelines_access"}
-    return mastodons | {
-        "account_domain": mastodons["domain"],
+def gotosocial_instance(mastodon: dict[str, Any]) -> dict[str, Any]:
+    """Convert Mastodon's Instance entity to GoToSocial's, which does not reveal feed access."""
+    configuration = {k: v for k, v in mastodon["configuration"].items() if k != "timelines_access"}
+    return mastodon | {
+        "account_domain": mastodon["domain"],
         "source_url": "https://codeberg.org/superseriousbusiness/gotosocial",
         "configuration": configuration,
     }

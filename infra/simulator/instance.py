@@ -1,4 +1,4 @@
-"""What a server tells of itself: `/api/v2/instance`, `/api/v1/instance` and its activity.
+"""A server's description of itself: `/api/v2/instance`, `/api/v1/instance` and its activity.
 
 See: https://docs.joinmastodon.org/entities/Instance/ and /methods/instance/#activity
 """
@@ -21,48 +21,48 @@ WEEKS = 12
 
 @dataclass(frozen=True, slots=True)
 class ServerPolicy:
-    """Who may read what on one simulated server."""
+    """The configuration of a simulated server: access, limits and software."""
 
     domain: str
     token: bool = True
-    """Whether a user's token exists for it; streaming is refused to everybody else."""
+    """Whether a user's token exists; streaming is refused without one."""
     local_feed: Access = "public"
     remote_feed: Access = "public"
     closed: bool = False
-    """The whole API demands a user: 401 to anybody else, where a closed feed is 422."""
+    """The whole API requires a user: it answers 401 to others (a closed feed answers 422)."""
     activity: bool = True
-    """False: `/api/v1/instance/activity` is switched off (404)."""
+    """False: `/api/v1/instance/activity` is disabled (404)."""
     version: str = "4.5.3"
     thump_seconds: float = 15.0
     cache_seconds: float = 0.0
-    """How long anonymous answers are cached; Mastodon's 15 s only delay a test."""
+    """How long anonymous answers are cached; Mastodon's 15 s would only delay tests."""
     limits: Limits = MASTODON_LIMITS
-    """How often a client may ask."""
+    """Rate limits."""
     ignores_min_id: bool = False
-    """Other software may: a page is then always the newest one."""
+    """As some software does: a page is then always the newest one."""
     software: Software = "mastodon"
     streams_apart: bool = False
-    """Streaming has an address of its own, as large servers do it; the instance names it."""
+    """Streaming has a separate address, as on large servers; the instance names it."""
     tls: ssl.SSLContext | None = None
-    """Served by https with this certificate."""
+    """Serve https with this certificate."""
 
     @property
     def dialect(self) -> Dialect:
-        """How its software tells ids, statuses and streams."""
+        """How its software presents ids, statuses and streams."""
         return GOTOSOCIAL if self.software == "gotosocial" else MASTODON
 
 
 def gotosocial(domain: str, token: bool = True) -> ServerPolicy:
-    """A GoToSocial server as it comes: its timeline is not for the public."""
+    """Return a GoToSocial server with its default configuration: no public timeline."""
     return ServerPolicy(
         domain, token=token, closed=True, version="0.20.2+git-1234567", software="gotosocial"
     )
 
 
 def instance_v2(policy: ServerPolicy, streaming_url: str, contact: Author) -> dict[str, Any]:
-    """The Instance entity of Mastodon 4.5, with who may read the live feeds, or GoToSocial's.
+    """Return the Instance entity of Mastodon 4.5, which names feed access, or GoToSocial's.
 
-    `streaming_url`: the http address of its streaming server.
+    `streaming_url` is the http address of the streaming server.
     """
     topics = {"local": "public", "remote": "public"}
     entity = {
@@ -112,7 +112,7 @@ def instance_v2(policy: ServerPolicy, streaming_url: str, contact: Author) -> di
 
 
 def instance_v1(policy: ServerPolicy, streaming_url: str, contact: Author) -> dict[str, Any]:
-    """The older V1::Instance entity, which Mastodon still answers."""
+    """Return the older V1::Instance entity, which Mastodon still supports."""
     return {
         "uri": policy.domain,
         "title": policy.domain.partition(".")[0].title(),
@@ -134,15 +134,15 @@ def instance_v1(policy: ServerPolicy, streaming_url: str, contact: Author) -> di
 
 
 def activity(created: list[int], now: datetime) -> list[dict[str, str]]:
-    """Weekly figures, newest first, everything in strings.
+    """Return weekly figures, newest first, all values as strings.
 
-    `created` are the UTC milliseconds of all statuses by the server's own people, those that no
-    public feed shows included, as Mastodon counts them. Its weeks are as odd as Mastodon's: they
-    begin at the moment of the answer so many weeks ago, and hold that UTC day and the five after
-    it, so every seventh day is in none, and the newest week is the running day.
+    `created` holds the UTC milliseconds of all statuses by local authors, including those in no
+    public feed, as Mastodon counts them. The weeks have Mastodon's irregularity: a week starts at
+    the time of the answer N weeks ago and covers that UTC day and the next five, so every seventh
+    day is in no week, and the newest week is the current day.
 
     See: https://github.com/mastodon/mastodon, `Api::V1::Instances::ActivityController` and
-    `ActivityTracker#sum`, whose range leaves out its last day
+    `ActivityTracker#sum`, whose range excludes its last day
     """
     days = Counter(datetime.fromtimestamp(at // 1000, UTC).date() for at in created)
     weeks = []

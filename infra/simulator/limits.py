@@ -1,4 +1,4 @@
-"""How often a client may ask: Mastodon's throttles and the headers that tell of them.
+"""Mastodon's rate limits, and the headers that report them.
 
 See: https://docs.joinmastodon.org/api/rate-limits/ and Mastodon's `RateLimitHeaders`.
 """
@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 ResetForm = Literal["iso", "epoch", "retry_after", "none"]
-"""How a 429 tells when to come back; Mastodon's is ISO 8601, and no Retry-After."""
+"""The form of a 429's reset time; Mastodon sends ISO 8601, and no Retry-After."""
 
 
 class Rate(NamedTuple):
-    """So many requests in every window of so many seconds; windows start on whole multiples."""
+    """A number of requests per window of seconds; windows start at multiples of their length."""
 
     requests: int
     seconds: int
@@ -30,7 +30,7 @@ class Throttle:
     _counts: Counter[str] = field(default_factory=Counter)
 
     def count(self, client: str, now: float) -> int:
-        """Counts a request at `now` (epoch seconds); how many are left, negative if refused."""
+        """Count a request at `now` (epoch seconds); return what is left, negative if refused."""
         window = int(now) // self.rate.seconds
         if window != self._window:
             self._window, self._counts = window, Counter()
@@ -38,18 +38,18 @@ class Throttle:
         return self.rate.requests - self._counts[client]
 
     def reset(self, now: float) -> float:
-        """When the window ends, epoch seconds."""
+        """Return the end of the window, epoch seconds."""
         return now + self.rate.seconds - int(now) % self.rate.seconds
 
 
 class Limits(NamedTuple):
-    """A server's rates: of requests in general, and of those that page with ids."""
+    """A server's rates: for all requests, and for those that page by ids."""
 
     anonymous: Rate = Rate(300, 300)
     authenticated: Rate = Rate(1500, 300)
     paging: Rate = Rate(300, 900)
     epoch_reset: bool = False
-    """Tell the reset in epoch seconds, as servers other than Mastodon do."""
+    """Send the reset in epoch seconds, as some other software does."""
 
 
 MASTODON_LIMITS = Limits()
@@ -57,15 +57,15 @@ MASTODON_LIMITS = Limits()
 
 @dataclass(slots=True)
 class Throttles:
-    """A server's throttles at work."""
+    """The current counts of a server's throttles."""
 
     limits: Limits
     _throttles: dict[str, Throttle] = field(default_factory=dict)
 
     def admit(self, client: str, authenticated: bool, paging: bool) -> tuple[bool, dict[str, str]]:
-        """Whether a request may pass, and the headers of the throttle that is closest.
+        """Return whether a request is admitted, and the headers of the tightest throttle.
 
-        A refused one gets no Retry-After: Mastodon tells the reset alone.
+        A refused request gets no Retry-After: Mastodon sends the reset only.
         """
         now = time.time()
         names = ["authenticated" if authenticated else "anonymous"] + ["paging"] * paging
@@ -83,13 +83,13 @@ class Throttles:
 
 
 def reset_headers(form: ResetForm, reset: float) -> dict[str, str]:
-    """The headers that tell of a budget used up until `reset` (epoch seconds), in one form.
+    """Return the headers, in the given form, of a budget exhausted until `reset` (epoch seconds).
 
-    Whole seconds are rounded up, so that who waits for them is not too early.
+    Whole seconds are rounded up, so that a client that waits for them is not too early.
     """
     if form in ("epoch", "iso"):
-        used_up = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "0"}
-        return used_up | {"X-RateLimit-Reset": _reset_stamp(form, reset)}
+        exhausted = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "0"}
+        return exhausted | {"X-RateLimit-Reset": _reset_stamp(form, reset)}
     if form == "retry_after":
         return {"Retry-After": str(math.ceil(reset - time.time()))}
     return {}

@@ -1,6 +1,6 @@
-"""A simulated server's HTTP side: Mastodon 4.5's routes, refusals and headers.
+"""A simulated server's HTTP API: Mastodon 4.5's routes, errors and headers.
 
-See: https://docs.joinmastodon.org/methods/ and, for who may read what, Mastodon's
+See: https://docs.joinmastodon.org/methods/ and, for access to feeds, Mastodon's
 `Api::V1::Timelines::PublicController` and streaming/index.js.
 """
 
@@ -17,15 +17,16 @@ from yarl import URL
 
 from infra.simulator.access import (
     ApiError,
-    asker,
-    given_token,
-    true,
-    wanted_feeds,
+    authenticate,
+    is_true,
+    readable_feeds,
+    request_token,
 )
+from infra.simulator.dialect import ruby_integer
 from infra.simulator.fault_answers import answer as faulty_answer
 from infra.simulator.faults import endpoint_of
 from infra.simulator.instance import activity, instance_v1, instance_v2
-from infra.simulator.server import SeenRequest, SimulatedServer
+from infra.simulator.server import RequestRecord, SimulatedServer
 from infra.simulator.status import account
 from infra.simulator.timeline import DEFAULT_LIMIT, MAXIMUM_LIMIT, Page
 
@@ -33,7 +34,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def application(server: SimulatedServer) -> web.Application:
-    """The aiohttp application that answers for `server`."""
+    """Return the aiohttp application of `server`."""
     routes = _Routes(server)
     app = web.Application(middlewares=[routes.middleware])
     paths: dict[str, Handler] = {
@@ -76,13 +77,13 @@ class _Routes:
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         endpoint = endpoint_of(request.path)
         self._server.requests.append(
-            SeenRequest(
+            RequestRecord(
                 time.monotonic(),
                 endpoint,
                 str(request.rel_url),
                 request.host,
                 request.headers.get("User-Agent", ""),
-                bool(given_token(request)),
+                bool(request_token(request)),
             )
         )
         fault = self._server.faults.of(endpoint)
@@ -106,19 +107,19 @@ class _Routes:
         return response
 
     def _admit(self, request: web.Request) -> dict[str, str]:
-        who = asker(request, self._server.tokens)
+        client = authenticate(request, self._server.tokens)
         paging = any(name in request.query for name in ("min_id", "max_id", "since_id"))
-        client = who.token or request.remote or ""
-        admitted, headers = self._server.throttles.admit(client, who.token is not None, paging)
+        key, has_token = client.token or request.remote or "", client.token is not None
+        admitted, headers = self._server.throttles.admit(key, has_token, paging)
         if not admitted:
             raise ApiError(429, "Too many requests", headers)
         return headers
 
-    def _demand_user(self, request: web.Request) -> None:
-        who = asker(request, self._server.tokens)
-        if who.token is None:
+    def _require_user(self, request: web.Request) -> None:
+        client = authenticate(request, self._server.tokens)
+        if client.token is None:
             raise ApiError(401, "The access token is invalid")
-        if not who.user:
+        if not client.user:
             raise ApiError(422, "This method requires an authenticated user")
 
     async def health(self, request: web.Request) -> web.Response:
@@ -142,7 +143,7 @@ class _Routes:
         return web.json_response(activity(self._server.created, datetime.now(UTC)))
 
     async def verify_credentials(self, request: web.Request) -> web.Response:
-        self._demand_user(request)
+        self._require_user(request)
         return web.json_response(account(self._server.people[0], self._server.domain))
 
     async def apps(self, request: web.Request) -> web.Response:
@@ -183,18 +184,18 @@ class _Routes:
         )
 
     async def public_timeline(self, request: web.Request) -> web.Response:
-        who = asker(request, self._server.tokens)
+        client = authenticate(request, self._server.tokens)
         self._server.served["polls"] += 1
-        local, remote = wanted_feeds(self._server.policy, request.query, who)
-        if who.token is None:
+        local, remote = readable_feeds(self._server.policy, request.query, client)
+        if client.token is None:
             self._server.listened.set()
         key, seconds = str(request.rel_url), self._server.policy.cache_seconds
         cached = self._cache.get(key)
-        if who.token is None and cached is not None and cached[0] > time.monotonic():
+        if client.token is None and cached is not None and cached[0] > time.monotonic():
             body, headers = cached[1:]
         else:
             body, headers = self._page(request, local, remote)
-            if who.token is None and seconds:
+            if client.token is None and seconds:
                 headers["Cache-Control"] = f"public, max-age={math.ceil(seconds)}"
                 self._cache[key] = (time.monotonic() + seconds, body, headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
@@ -203,11 +204,11 @@ class _Routes:
         self, request: web.Request, local: bool, remote: bool
     ) -> tuple[bytes, dict[str, str]]:
         query, timeline = request.query, self._server.timeline
-        limit = min(abs(_integer(query["limit"])) if "limit" in query else 20, MAXIMUM_LIMIT)
+        limit = min(abs(ruby_integer(query["limit"])) if "limit" in query else 20, MAXIMUM_LIMIT)
         page = Page(
             local=local,
             remote=remote,
-            only_media=true(query.get("only_media")),
+            only_media=is_true(query.get("only_media")),
             limit=limit if "limit" in query else DEFAULT_LIMIT,
             max_id=self._id(query.get("max_id")),
             since_id=self._id(query.get("since_id")),
@@ -227,7 +228,7 @@ class _Routes:
         return f'<{older}>; rel="next", <{newer}>; rel="prev"'
 
     def _id(self, value: str | None) -> int | None:
-        """A blank id is none at all."""
+        """Parse an id; a blank one counts as missing."""
         return self._server.dialect.id_number(value) if value else None
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -238,13 +239,13 @@ class _Routes:
         channel = request.query.get("stream") or (
             request.path.strip("/").removeprefix("api/v1/streaming").strip("/").replace("/", ":")
         )
-        if channel.startswith("public") and true(request.query.get("only_media")):
+        if channel.startswith("public") and is_true(request.query.get("only_media")):
             channel += ":media"
         if channel not in server.dialect.channels:
             raise ApiError(400, "Unknown channel requested")
-        if not given_token(request):
+        if not request_token(request):
             raise ApiError(401, "Missing access token")
-        if not asker(request, server.tokens).user:
+        if not authenticate(request, server.tokens).user:
             raise ApiError(401, "Invalid access token")
         server.served["streams"] += 1
         server.listened.set()
@@ -259,11 +260,3 @@ async def _form(request: web.Request) -> dict[str, str]:
             raise ApiError(400, "Error occurred while parsing request parameters") from None
         return {str(k): str(v) for k, v in decoded.items()} if isinstance(decoded, dict) else {}
     return {name: str(value) for name, value in (await request.post()).items()}
-
-
-def _integer(value: str) -> int:
-    """As Ruby reads it: what is no number is 0."""
-    try:
-        return int(value)
-    except ValueError:
-        return 0

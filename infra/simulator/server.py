@@ -1,6 +1,6 @@
-"""One simulated Mastodon server: its state, and what happens to it.
+"""A simulated Mastodon server: its state, and the events of toots on it.
 
-How it answers over HTTP is in `routes`.
+Its HTTP API is in `routes`.
 """
 
 import asyncio
@@ -11,47 +11,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from infra.simulator.content import Author, Body, Toot
-from infra.simulator.doors import HOST, Door
 from infra.simulator.faults import MALFORMED, Endpoint, Faults, odd_status
 from infra.simulator.frames import Frame
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.limits import Throttles
+from infra.simulator.ports import HOST, ServerPort
 from infra.simulator.streams import Streams
 from infra.simulator.timeline import Timeline
 
-STREAMED_UP_TO = 6 * 3_600_000
-"""Remote toots older than this (ms) are listed but not streamed, as Mastodon does it."""
+STREAMED_AGE_MS = 6 * 3_600_000
+"""Remote toots older than this are listed but not streamed, as in Mastodon."""
 
 
 @dataclass(slots=True)
 class Tokens:
-    """What `/oauth/token` and the operator gave out."""
+    """The valid tokens of a server."""
 
     user: str | None
-    """A user's token with `read:statuses`, or None where there is no user."""
+    """A user's token with `read:statuses`, or None if there is no user."""
     apps: set[str] = field(default_factory=set)
-    """Application tokens: no user behind them, so neither streams nor closed feeds open."""
+    """Application tokens: without a user, so they open neither streams nor closed feeds."""
     login_code: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    """What a user would copy from the page that asks for consent."""
+    """The code that a user would copy from the page that asks for consent."""
 
 
 @dataclass(frozen=True, slots=True)
-class SeenRequest:
-    """One request as the server saw it, whatever became of it."""
+class RequestRecord:
+    """A request as the server received it, whether it was answered or not."""
 
     at: float
     """`time.monotonic()`."""
     endpoint: Endpoint
     path: str
-    """With its query."""
+    """Including the query."""
     host: str
     user_agent: str
     token: bool
-    """A token came with it."""
+    """Whether it had a token."""
 
 
 class SimulatedServer:
-    """State of one server; all methods are called in the event loop that serves it."""
+    """The state of a server; all methods are called in the event loop that serves it."""
 
     def __init__(self, policy: ServerPolicy, people: Sequence[Author], token: str | None) -> None:
         self.policy = policy
@@ -60,50 +60,50 @@ class SimulatedServer:
         self.people = people
         self.port = 0
         self.streaming_port = 0
-        """Another one than `port` where streams are apart."""
-        self.doors: list[Door] = []
+        """Differs from `port` if streaming has a separate address."""
+        self.ports: list[ServerPort] = []
         self.tokens = Tokens(token if policy.token else None)
         self.timeline = Timeline(policy.domain, policy.dialect)
         self.streams = Streams()
         self.throttles = Throttles(policy.limits)
         self.faults = Faults()
         self.listened = asyncio.Event()
-        """Set once somebody listens: a stream opened, or a poll by a client without a token.
+        """Set once a client listens: it opened a stream, or polled without a token.
 
-        A poll with a token does not count: its client is about to open the stream.
+        A poll with a token does not count: that client is about to open a stream.
         """
         self.served: Counter[str] = Counter()
-        """Requests answered: streams, polls, and events sent, to see who listens how."""
-        self.requests: deque[SeenRequest] = deque(maxlen=100_000)
-        """The latest requests, refused and faulty ones too: how polite is the listener?"""
+        """How often streams were opened, the timeline polled, and events sent."""
+        self.requests: deque[RequestRecord] = deque(maxlen=100_000)
+        """The latest requests, including refused and faulty ones, to see how polite a client is."""
         self.created: list[int] = []
-        """When each status by this server's people was created (UTC ms), hidden ones included."""
+        """When each status by a local author was created (UTC ms), including hidden ones."""
         self._odd = 0
 
     @property
     def base_url(self) -> str:
-        """Where it is reached, always loopback."""
+        """Its base URL, always on loopback."""
         return f"{'https' if self.policy.tls else 'http'}://{HOST}:{self.port}"
 
     @property
     def streaming_url(self) -> str:
-        """Where its streams are, as an http address."""
+        """The base URL of its streams, with http(s) as scheme."""
         return self.base_url.replace(f":{self.port}", f":{self.streaming_port or self.port}")
 
     def restart(self, seconds: float) -> None:
-        """Ends every stream, refuses connections for so many seconds, and is back."""
+        """Close every stream, and refuse connections for `seconds`."""
         self.streams.end()
-        for door in self.doors:
-            door.shut(seconds)
+        for port in self.ports:
+            port.restart(seconds)
 
     def asked(self, endpoint: Endpoint | None = None, since: float = 0.0) -> int:
-        """How many requests came, for one endpoint or at all, since `time.monotonic()`."""
-        return sum(seen.at >= since and endpoint in (None, seen.endpoint) for seen in self.requests)
+        """Count the requests, for one endpoint or all, since `since` (`time.monotonic()`)."""
+        return sum(r.at >= since and endpoint in (None, r.endpoint) for r in self.requests)
 
     def publish(self, toot: Toot, status_id: int, at: int) -> bool:
-        """The toot is published here, or a copy arrives, at `at` (UTC ms) by the plan's clock.
+        """List and stream a toot, or its copy, at `at` (UTC ms) by the plan's clock.
 
-        False where no public feed may show it: then nobody is told.
+        Returns False, and does neither, for a toot that is in no public feed.
         """
         local = toot.server == self.domain
         if local:
@@ -111,23 +111,23 @@ class SimulatedServer:
         if not self.timeline.add(status_id, toot):
             return False
         toot.listed[self.domain] = status_id
-        if local or at - toot.created_at <= STREAMED_UP_TO:
+        if local or at - toot.created_at <= STREAMED_AGE_MS:
             self._stream("update", self.timeline.status(status_id), toot)
         return True
 
-    def tell_edit(self, toot: Toot) -> None:
-        """The toot was rewritten; this server tells it if it lists it."""
+    def stream_edit(self, toot: Toot) -> None:
+        """Stream an edited toot if this server lists it."""
         if toot.listed.get(self.domain) is not None:
             self._stream("status.update", self.timeline.status(toot.listed[self.domain]), toot)
 
     def delete(self, toot: Toot) -> None:
-        """The toot is gone; all that is told is this server's own id of it."""
+        """Remove a toot, and stream its delete: nothing but this server's id of it."""
         status_id = toot.listed.get(self.domain)
         if status_id is not None and self.timeline.remove(status_id):
             self._stream("delete", self.dialect.id_text(status_id).encode(), toot)
 
     def inject(self, name: str) -> str | None:
-        """Sends a bad or odd `update` to every stream; the uri where it is a toot all the same.
+        """Send a malformed or irregular `update` to every stream; return its uri if it has one.
 
         Raises KeyError for a name that is neither in `MALFORMED` nor in `ODD`.
         """
@@ -149,14 +149,14 @@ class SimulatedServer:
 
 
 def edit(toot: Toot, body: Body, at: int, servers: dict[str, SimulatedServer]) -> None:
-    """The author rewrites the toot at `at` (UTC ms); every server that lists it says so."""
+    """Edit a toot at `at` (UTC ms), and stream it on every server that lists it."""
     toot.edit(body, at)
     for domain in toot.listed:
-        servers[domain].tell_edit(toot)
+        servers[domain].stream_edit(toot)
 
 
 def delete(toot: Toot, servers: dict[str, SimulatedServer]) -> None:
-    """The author deletes the toot; every server that lists it says so."""
+    """Delete a toot, and stream that on every server that lists it."""
     toot.deleted = True
     for domain in toot.listed:
         servers[domain].delete(toot)

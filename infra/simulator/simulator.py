@@ -1,4 +1,4 @@
-"""The simulated Fediverse in a thread of its own, for tests that know nothing of asyncio."""
+"""The simulated Fediverse in a separate thread, for tests without asyncio."""
 
 import asyncio
 import threading
@@ -7,21 +7,17 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from infra.simulator.control import control_application, order_fault
+from infra.simulator.control import control_application, inject_fault
 from infra.simulator.faults import Endpoint
 from infra.simulator.fediverse import Fediverse, Options, environment
 from infra.simulator.server import SimulatedServer
-from infra.simulator.truth import (
-    ServerHour,
-    TrueToot,
-    toots_per_server_per_hour,
-)
+from infra.simulator.truth import ServerHour, TrueToot, toots_per_server_per_hour
 
 T = TypeVar("T")
 
 
 class Simulator:
-    """A running Fediverse; as a context manager it is gone, ports and thread, at the end.
+    """A running Fediverse, as a context manager that closes ports and thread at its end.
 
     Every method may be called from any thread.
     """
@@ -33,7 +29,7 @@ class Simulator:
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulator")
         self._fediverse: Fediverse | None = None
         self.control_url = ""
-        """Where the control port is, if one was asked for (0: a free one)."""
+        """The base URL of the control API, or '' without `control_port` (0: a free one)."""
 
     def __enter__(self) -> "Simulator":
         self._thread.start()
@@ -54,50 +50,47 @@ class Simulator:
 
     @property
     def fediverse(self) -> Fediverse:
-        """What runs; touch it in its own event loop only (see `call`)."""
+        """The Fediverse; use it in its event loop only (see `call`)."""
         assert self._fediverse is not None, "use the simulator as a context manager"
         return self._fediverse
 
     @property
     def servers(self) -> list[SimulatedServer]:
-        """The servers in their order; `base_url`, `domain` and `tokens` may be read anywhere."""
+        """The servers in order; `base_url`, `domain` and `tokens` may be read in any thread."""
         return self.fediverse.servers
 
     @property
     def environment(self) -> dict[str, str]:
-        """The pipeline's settings for listening to these servers, tokens included."""
+        """The pipeline's settings to listen to these servers, including tokens."""
         return environment(self.servers)
 
     def start_publishing(self) -> None:
-        """Does not wait for listeners any longer."""
+        """Start publishing without waiting for listeners."""
         self.call(self.fediverse.started.set)
 
     def publish(self, server: int | str = 0) -> str:
-        """One more toot at this moment; its uri."""
+        """Publish a toot now; return its uri."""
         domain = self.server(server).domain
         return self.call(lambda: self.fediverse.publish_now(domain)).uri
 
     def fetch_late(self, observer: int | str, home: int | str, seconds_ago: float) -> str:
-        """A server fetches another's toot of so long ago, under a backdated id; its uri."""
+        """Let a server fetch another's toot under a backdated id; return its uri."""
         domains = self.server(observer).domain, self.server(home).domain
         return self.call(lambda: self.fediverse.fetch_late(*domains, seconds_ago)).uri
 
     def asked(self, endpoint: Endpoint | None = None, server: int | str = 0) -> int:
-        """How many requests a server has seen, for one endpoint or at all."""
+        """Count the requests that a server received, for one endpoint or all."""
         chosen = self.server(server)
         return self.call(lambda: chosen.asked(endpoint))
 
     def wait_until_done(self, seconds: float = 60.0) -> None:
-        """Returns when the whole plan is published.
-
-        Raises TimeoutError after so many seconds, telling how far it was.
-        """
+        """Wait until the whole plan is published; raises TimeoutError, with the status, if late."""
         self.wait_until(self.fediverse.done.is_set, seconds)
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
-        """Returns when the condition, asked in the simulator's loop, holds.
+        """Wait until the condition, called in the simulator's event loop, holds.
 
-        Raises TimeoutError after so many seconds, telling how far publication was.
+        Raises TimeoutError, with the status, after `seconds`.
         """
         deadline = time.monotonic() + seconds
         while not self.call(condition):
@@ -106,30 +99,30 @@ class Simulator:
             time.sleep(0.02)
 
     def status(self) -> dict[str, Any]:
-        """How far publication is and who listens."""
+        """Return the progress of publication, and listeners by server."""
         return self.call(self.fediverse.status)
 
     def truth(self) -> list[TrueToot]:
-        """Every public toot published by now."""
+        """List every public toot published so far."""
         return self.call(self.fediverse.truth)
 
     def toots_per_server_per_hour(self) -> list[ServerHour]:
-        """The truth, counted."""
+        """Count the published toots."""
         return toots_per_server_per_hour(self.truth())
 
     def fault(self, kind: str, server: int | str = 0, **details: Any) -> Any:
-        """Lets something go wrong at a server: kinds and details as `control.order_fault` has."""
+        """Inject a fault at a server; kinds and details are those of `control.inject_fault`."""
         chosen = self.server(server)
-        return self.call(lambda: order_fault(chosen, kind, **details))
+        return self.call(lambda: inject_fault(chosen, kind, **details))
 
     def server(self, which: int | str) -> SimulatedServer:
-        """A server by its position or domain."""
+        """Return a server by its position or domain."""
         if isinstance(which, int):
             return self.servers[which]
         return self.fediverse.by_domain[which]
 
     def call(self, function: Callable[[], T]) -> T:
-        """Calls the function in the simulator's event loop."""
+        """Call the function in the simulator's event loop."""
 
         async def called() -> T:
             return function()
@@ -146,11 +139,11 @@ class Simulator:
 
     async def _close(self, fediverse: Fediverse) -> None:
         await fediverse.close()
-        # A TLS handshake that a client has given up is a task of asyncio alone, no connection yet.
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
+        # A TLS handshake that a client gave up is a task of asyncio, but not yet a connection.
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)
 
     def _stop(self) -> None:

@@ -1,7 +1,7 @@
-"""Toots as a Mastodon server tells them: the Status entity in JSON, about 2.6 kB each.
+"""Toots as Mastodon's Status entity in JSON, about 2.6 kB each.
 
-Fields, their order and the form of addresses and of HTML are those of mastodon.social's public
-timeline under Mastodon 4.5; so are the nulls: a card is made after the toot has been streamed.
+Fields, their order, and the form of addresses and HTML are those of mastodon.social's public
+timeline under Mastodon 4.5; so are the nulls: a card is created after the toot was streamed.
 
 See: https://docs.joinmastodon.org/entities/Status/ and .../entities/Account/
 """
@@ -22,13 +22,13 @@ _encoder = msgspec.json.Encoder()
 
 
 def iso(milliseconds: int) -> str:
-    """UTC milliseconds since the epoch, as Mastodon writes times: `2026-11-24T09:30:00.123Z`."""
+    """Format UTC milliseconds since the epoch as Mastodon does: `2026-11-24T09:30:00.123Z`."""
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
 
 
 def status_json(toot: Toot, observer: str, status_id: int) -> bytes:
-    """The toot as the server `observer` lists it under `status_id`."""
+    """Return the toot as the server `observer` lists it under `status_id`."""
     return _encoder.encode(_status(toot, observer, status_id))
 
 
@@ -80,14 +80,14 @@ def _status(toot: Toot, observer: str, status_id: int) -> dict[str, Any]:
 
 
 def account(author: Author, observer: str) -> dict[str, Any]:
-    """The Account entity. `noindex` is told of local accounts alone, `indexable` of all."""
+    """Return the Account entity; `noindex` is sent for local accounts only, `indexable` for all."""
     local = observer == author.server
     account_id = _account_id(author, observer)
     path = "/".join(account_id[i : i + 3] for i in range(0, 18, 3))
     files = f"https://files.{observer}/{'' if local else 'cache/'}accounts"
     avatar = f"{files}/avatars/{path}/original/{zlib.crc32(author.uri.encode()):016x}.png"
     header = f"{files}/headers/{path}/original/{zlib.crc32(author.page.encode()):016x}.jpg"
-    # The same person everywhere and for ever: drawn by the address, not by the plan's source.
+    # Seeded by the address and not by the plan, so that an account always looks the same.
     rng = random.Random(author.uri)
     if rng.random() < 0.2:
         header = f"https://{observer}/headers/original/missing.png"
@@ -134,8 +134,8 @@ def _note(author: Author, rng: random.Random) -> str:
 
 
 def _fields(author: Author, rng: random.Random) -> list[dict[str, str | None]]:
-    wanted = rng.choices((0, 1, 2, 4), (50, 18, 20, 12))[0]
-    told: list[dict[str, str | None]] = [
+    count = rng.choices((0, 1, 2, 4), (50, 18, 20, 12))[0]
+    fields: list[dict[str, str | None]] = [
         {
             "name": name,
             "value": link_html(address.format(author.username), "nofollow noopener me"),
@@ -145,7 +145,7 @@ def _fields(author: Author, rng: random.Random) -> list[dict[str, str | None]]:
         else {"name": name, "value": "they/them", "verified_at": None}
         for name, address in words.PROFILE_FIELDS
     ]
-    return told[:wanted]
+    return fields[:count]
 
 
 @lru_cache(maxsize=65536)
@@ -167,7 +167,7 @@ def _mention(person: Author, observer: str) -> dict[str, str]:
 
 
 def _quote(quoted: Toot, observer: str, status_id: int) -> dict[str, Any]:
-    """The Quote entity; a deleted toot is quoted in vain."""
+    """Return the Quote entity; a deleted toot has only a state."""
     if quoted.deleted:
         return {"state": "deleted", "quoted_status": None}
     listed = quoted.listed.get(observer, status_id - 2)

@@ -1,4 +1,4 @@
-"""One server's public timeline: what it lists, and the pages a client gets of it.
+"""A server's public timeline, and its pages.
 
 See: Mastodon's `Paginable` and `PublicFeed`; https://docs.joinmastodon.org/methods/timelines/
 """
@@ -16,10 +16,10 @@ DEFAULT_LIMIT, MAXIMUM_LIMIT = 20, 40
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a client asked for. Ids are exclusive; `min_id` wins over `since_id`."""
+    """The page that a client requests. Ids are exclusive; `min_id` overrides `since_id`."""
 
     local: bool = True
-    """Toots of this server's own people are wanted."""
+    """Include toots of local authors."""
     remote: bool = True
     only_media: bool = False
     limit: int = DEFAULT_LIMIT
@@ -29,7 +29,7 @@ class Page:
 
 
 class Timeline:
-    """Toots by id. What a public feed may not show is refused, as Mastodon's scope does."""
+    """Toots by id; like Mastodon's scope it takes only those that public feeds show."""
 
     def __init__(self, domain: str, dialect: Dialect = MASTODON) -> None:
         self._domain = domain
@@ -41,25 +41,25 @@ class Timeline:
         return len(self._ids)
 
     def add(self, status_id: int, toot: Toot) -> bool:
-        """Lists the toot; False where no public feed may show it."""
+        """Add a toot; return False for a toot that is in no public feed."""
         if not toot.in_public_feeds:
             return False
-        insort(self._ids, status_id)  # at the end, save for backdated ids
+        insort(self._ids, status_id)  # at the end, except for backdated ids
         self._toots[status_id] = toot
         return True
 
     def remove(self, status_id: int) -> bool:
-        """Lists it no longer; False where it never was."""
+        """Remove a toot; return False if it was not listed."""
         if self._toots.pop(status_id, None) is None:
             return False
         del self._ids[bisect_left(self._ids, status_id)]
         return True
 
     def page(self, wanted: Page) -> list[int]:
-        """The ids of a page, newest first.
+        """List the ids of a page, newest first.
 
-        With `min_id` the page starts right after it and goes forward; with `since_id` it is the
-        newest ones down to it, so whatever is beyond `limit` is left out.
+        With `min_id` the page starts right after that id and goes forward. With `since_id` it holds
+        the newest toots down to that id, so those beyond `limit` are left out.
         """
         first = 0
         after = wanted.min_id if wanted.min_id is not None else wanted.since_id
@@ -70,25 +70,25 @@ class Timeline:
             end = bisect_left(self._ids, wanted.max_id)
         forward = wanted.min_id is not None
         positions = range(first, end) if forward else range(end - 1, first - 1, -1)
-        found = self._matching(positions, wanted)
-        return found[::-1] if forward else found
+        ids = self._matching(positions, wanted)
+        return ids[::-1] if forward else ids
 
     def json(self, ids: Iterable[int]) -> bytes:
-        """Those statuses as a JSON array."""
+        """Return statuses as a JSON array."""
         return b"[" + b",".join(self.status(i) for i in ids) + b"]"
 
     def status(self, status_id: int) -> bytes:
-        """A listed toot as JSON, as it reads now."""
+        """Return a listed toot's current JSON."""
         return self._dialect.status(status_json(self._toots[status_id], self._domain, status_id))
 
     def _matching(self, positions: range, wanted: Page) -> list[int]:
-        found: list[int] = []
+        ids: list[int] = []
         for position in positions:
-            if len(found) >= wanted.limit:
+            if len(ids) >= wanted.limit:
                 break
             status_id = self._ids[position]
             toot = self._toots[status_id]
             side = wanted.local if toot.server == self._domain else wanted.remote
             if side and (toot.media or not wanted.only_media):
-                found.append(status_id)
-        return found
+                ids.append(status_id)
+        return ids

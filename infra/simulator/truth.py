@@ -1,4 +1,4 @@
-"""What was really published: the figures that a pipeline has to arrive at."""
+"""What was really published: the figures that a pipeline has to compute."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -9,11 +9,11 @@ from infra.simulator.status import iso
 
 
 class TrueToot(msgspec.Struct, frozen=True):
-    """One public toot as it stands now. Deleted ones were published all the same."""
+    """A public toot in its current state, deleted or not."""
 
     uri: str
     server: str
-    """The author's home server, where it counts, however many servers list it."""
+    """The author's home server, for which it counts, even if several servers list it."""
     created_at: str
     """UTC with milliseconds: `2026-11-24T09:30:00.123Z`."""
     hour: str
@@ -22,9 +22,9 @@ class TrueToot(msgspec.Struct, frozen=True):
     bot: bool
     language: str | None
     app: str
-    """As the home server tells it, '' where hidden; copies on other servers never carry it."""
+    """As the home server shows it, '' if hidden; copies on other servers do not have it."""
     reply: bool
-    """A reply to oneself; replies to others are in no public feed."""
+    """A reply to oneself; replies to other authors are in no public feed."""
     tags: int
     mentions: int
     media: int
@@ -32,18 +32,18 @@ class TrueToot(msgspec.Struct, frozen=True):
     indexable: bool
     edited: bool
     deleted: bool
-    """Counts all the same; only a listener that was away from before the toot until after its
-    delete cannot know of it, since nothing lists it any more."""
+    """It still counts. Only a listener that was away from before the toot until after its delete
+    cannot know of it, because no server lists it any more."""
     text: str
-    """The plain text to be found in the end: '' where deleted, or the author said noindex."""
+    """The plain text that the pipeline should store: '' if deleted or the author set noindex."""
     texts: tuple[str, ...]
-    """What the author wrote, version by version."""
+    """The plain text of every version."""
     listed: dict[str, str]
     """Each observing server's domain to its id of the toot."""
 
 
 class ServerHour(msgspec.Struct, frozen=True):
-    """What a home server published in an hour."""
+    """The number of toots that a home server published in an hour."""
 
     hour: str
     server: str
@@ -54,27 +54,27 @@ class ServerHour(msgspec.Struct, frozen=True):
 def true_toots(
     toots: Iterable[Toot], id_text: Mapping[str, Callable[[int], str]]
 ) -> list[TrueToot]:
-    """The truth of those that are published by now, in the order of publication.
+    """Return the truth of the toots published so far, in order of publication.
 
-    `id_text`: how each server writes its ids.
+    `id_text` formats the ids of each server.
     """
     return [_true(toot, id_text) for toot in toots if toot.published]
 
 
 def toots_per_server_per_hour(toots: Iterable[TrueToot]) -> list[ServerHour]:
-    """Counted by hour of creation and home server, in that order."""
-    found: dict[tuple[str, str], list[TrueToot]] = {}
+    """Count toots by hour of creation and home server, sorted by both."""
+    groups: dict[tuple[str, str], list[TrueToot]] = {}
     for toot in toots:
-        found.setdefault((toot.hour, toot.server), []).append(toot)
+        groups.setdefault((toot.hour, toot.server), []).append(toot)
     return [
-        ServerHour(hour, server, len(those), len({toot.username for toot in those}))
-        for (hour, server), those in sorted(found.items())
+        ServerHour(hour, server, len(group), len({toot.username for toot in group}))
+        for (hour, server), group in sorted(groups.items())
     ]
 
 
 def _true(toot: Toot, id_text: Mapping[str, Callable[[int], str]]) -> TrueToot:
     created_at, author = iso(toot.created_at), toot.author
-    gone = toot.deleted or author.noindex
+    withheld = toot.deleted or author.noindex
     return TrueToot(
         uri=toot.uri,
         server=toot.server,
@@ -92,7 +92,7 @@ def _true(toot: Toot, id_text: Mapping[str, Callable[[int], str]]) -> TrueToot:
         indexable=author.indexable,
         edited=toot.edited_at is not None,
         deleted=toot.deleted,
-        text="" if gone else toot.body.text,
+        text="" if withheld else toot.body.text,
         texts=(*(body.text for body in toot.earlier), toot.body.text),
         listed={domain: id_text[domain](number) for domain, number in toot.listed.items()},
     )

@@ -1,4 +1,4 @@
-"""The words that simulated authors write with, by language tag as Mastodon would carry it."""
+"""Sentences, names and tags of simulated authors, by language tag as Mastodon sends it."""
 
 SENTENCES: dict[str, tuple[str, ...]] = {
     "en": (
@@ -75,7 +75,7 @@ LANGUAGES: tuple[tuple[str | None, int], ...] = (
     ("zh-CN", 4),
     (None, 4),
 )
-"""Language tags with their weights; None is a toot whose server sent no language."""
+"""Language tags with their weights; None: the server sends no language."""
 
 HANDLES = (
     "fern", "moss", "willow", "heron", "pebble", "clover", "juniper", "otter", "thistle", "wren",
@@ -92,7 +92,7 @@ APPS: tuple[tuple[tuple[str, str | None] | None, int], ...] = (
     (("Elk", "https://elk.zone"), 6),
     (None, 7),
 )
-"""Posting applications (name, website) with their weights; None is an author who hides theirs."""
+"""Applications (name, website) with their weights; None: the author hides it."""
 
 BOT_APP: tuple[str, str | None] = ("noticeboard-bot", "https://noticeboard.example")
 
@@ -114,4 +114,4 @@ PROFILE_FIELDS: tuple[tuple[str, str | None], ...] = (
     ("Photographs", "https://pictures.example/people/{}/harbours-and-birds"),
     ("Code", "https://code.example/{}"),
 )
-"""What people tell of themselves: a label, and an address with their name (None: not a link)."""
+"""Profile fields: a label, and an address with the author's name (None: not a link)."""

@@ -27,7 +27,7 @@ HARBOUR, MEADOW, ORBIT, FORTRESS, HUSH = range(5)
 
 @pytest.fixture(scope="module")
 def published() -> Iterator[Simulator]:
-    """Five servers whose whole plan is published."""
+    """Five servers that have published their plan."""
     options = Options(servers=SERVERS, toots=1200, speed=float("inf"), start="now")
     with Simulator(options, control_port=0) as simulator:
         simulator.wait_until_done()
@@ -53,18 +53,18 @@ def ids(response: requests.Response) -> list[int]:
 
 
 def everything_local(server: SimulatedServer) -> list[int]:
-    """All local ids, oldest first, found by paging forward with `min_id` as a listener would."""
-    found: list[int] = []
+    """Return all local ids, oldest first, by paging forward with `min_id` like a listener."""
+    listed: list[int] = []
     newest = 0
     while page := ids(timeline(server, user=server.policy.token, local=1, limit=40, min_id=newest)):
         assert page == sorted(page, reverse=True), "each page is newest first"
-        found += reversed(page)
+        listed += reversed(page)
         newest = page[0]
-    return found
+    return listed
 
 
-def test_min_id_pages_forward_without_a_hole(published: Simulator) -> None:
-    """Following `min_id` from nothing finds every toot that the server lists, once."""
+def test_min_id_pages_forward_without_gaps(published: Simulator) -> None:
+    """Paging by `min_id` from the start returns every listed toot once."""
     for position in (HARBOUR, MEADOW, ORBIT):
         server = published.servers[position]
         listed = [
@@ -76,8 +76,8 @@ def test_min_id_pages_forward_without_a_hole(published: Simulator) -> None:
         assert everything_local(server) == sorted(listed)
 
 
-def test_since_id_leaves_a_hole(published: Simulator) -> None:
-    """`since_id` gives the newest 40 and not those right after it."""
+def test_since_id_returns_the_newest_and_leaves_a_gap(published: Simulator) -> None:
+    """It returns the newest 40, not those right after the id."""
     server = published.servers[MEADOW]
     every = everything_local(server)
     assert ids(timeline(server, local=1, limit=40, since_id=every[0])) == every[:-41:-1]
@@ -90,15 +90,15 @@ def test_max_id_pages_backward(published: Simulator) -> None:
     assert ids(timeline(server, local=1, limit=5, max_id=every[-3])) == every[-4:-9:-1]
 
 
-def test_a_page_has_20_toots_and_40_at_the_most(published: Simulator) -> None:
-    """As DEFAULT_STATUSES_LIMIT and Mastodon's cap of twice that."""
+def test_page_has_20_toots_by_default_and_40_at_most(published: Simulator) -> None:
+    """DEFAULT_STATUSES_LIMIT, and Mastodon's maximum of twice that."""
     server = published.servers[MEADOW]
     assert len(ids(timeline(server, local=1))) == 20
     assert len(ids(timeline(server, local=1, limit=4000))) == 40
 
 
-def test_link_header_leads_to_older_and_newer(published: Simulator) -> None:
-    """`next` is what is older, `prev` pages forward; an empty page has no links."""
+def test_link_header_leads_to_older_and_newer_pages(published: Simulator) -> None:
+    """`next` is older, `prev` pages forward; an empty page has no links."""
     server = published.servers[MEADOW]
     every = everything_local(server)
     first = timeline(server, local=1, limit=10, max_id=every[20])
@@ -111,7 +111,7 @@ def test_link_header_leads_to_older_and_newer(published: Simulator) -> None:
 
 
 def test_remote_copies_have_other_ids_and_no_application(published: Simulator) -> None:
-    """The same uri on several servers: own ids, `acct` with its domain, no application told."""
+    """The same uri on several servers has different ids, and an `acct` with its domain."""
     server = published.servers[ORBIT]
     truth = {toot.uri: toot for toot in published.truth()}
     copies = timeline(server, remote=1, limit=40).json()
@@ -124,12 +124,12 @@ def test_remote_copies_have_other_ids_and_no_application(published: Simulator) -
         assert "application" not in copy
 
 
-def test_public_feeds_hold_no_boosts_unlisted_toots_or_replies_to_others(
+def test_public_feeds_exclude_boosts_unlisted_toots_and_replies(
     published: Simulator,
 ) -> None:
-    """Such toots are written, and counted in the server's activity, but listed nowhere."""
+    """They are published, and counted in the server's activity, but not listed."""
     server = published.servers[ORBIT]
-    happenings = published.fediverse.plan.happenings
+    happenings = published.fediverse.plan.events
     hidden = {h.toot.uri for h in happenings if not h.toot.in_public_feeds}
     kinds = {(h.toot.visibility, h.toot.reply_to, h.toot.boost_of is None) for h in happenings}
     assert {("unlisted", None, True), ("public", "other", True), ("public", None, False)} <= kinds
@@ -160,16 +160,16 @@ def test_public_feeds_hold_no_boosts_unlisted_toots_or_replies_to_others(
         (HUSH, {"remote": 1}, False, 200),
     ],
 )
-def test_who_may_read_which_feed(
+def test_feed_access_by_policy_and_token(
     published: Simulator, position: int, params: dict[str, Any], user: bool, status: int
 ) -> None:
-    """A feed that is not public is 422 without a user, a closed API 401; without `local` or
+    """A feed that is not public answers 422 without a user, a closed API 401; without `local` or
     `remote` both feeds must be public."""
     assert timeline(published.servers[position], user=user, **params).status_code == status
 
 
-def test_a_disabled_feed_is_empty_to_users(published: Simulator) -> None:
-    """REST answers an empty list; the other feed is there."""
+def test_disabled_feed_is_empty_for_users(published: Simulator) -> None:
+    """The other feed still has toots."""
     hush = published.servers[HUSH]
     assert timeline(hush, user=True, local=1).json() == []
     accounts = [status["account"] for status in timeline(hush, user=True).json()]
@@ -177,16 +177,16 @@ def test_a_disabled_feed_is_empty_to_users(published: Simulator) -> None:
     assert all("@" in account["acct"] for account in accounts)
 
 
-def test_a_wrong_token_is_refused_everywhere(published: Simulator) -> None:
-    """Even where no token is needed (Mastodon's `authorize_if_got_token!`)."""
+def test_wrong_token_is_refused_everywhere(published: Simulator) -> None:
+    """Even if no token is needed (Mastodon's `authorize_if_got_token!`)."""
     base = published.servers[ORBIT].base_url
     for path in ("timelines/public", "accounts/verify_credentials", "streaming/public"):
         wrong = {"Authorization": "Bearer wrong"}
         assert requests.get(f"{base}/api/v1/{path}", headers=wrong, timeout=10).status_code == 401
 
 
-def test_streams_need_a_user(published: Simulator) -> None:
-    """Anonymous, and an application's own token: 401. An unknown channel: 400."""
+def test_streams_need_a_users_token(published: Simulator) -> None:
+    """Anonymous requests and application tokens get 401, an unknown channel 400."""
     server = published.servers[ORBIT]
     stream = f"{server.base_url}/api/v1/streaming"
     granted = requests.post(
@@ -199,13 +199,12 @@ def test_streams_need_a_user(published: Simulator) -> None:
     assert unknown.status_code == 400
 
 
-def test_live_feeds_access_is_declared(published: Simulator) -> None:
-    """`/api/v2/instance` says the domain, the streaming address and who may read what."""
+def test_instance_declares_streaming_address_and_feed_access(published: Simulator) -> None:
     server = published.servers[HARBOUR]
-    told = requests.get(f"{server.base_url}/api/v2/instance", timeout=10).json()
-    assert told["domain"] == "harbour.example"
-    assert told["configuration"]["urls"]["streaming"] == f"ws://127.0.0.1:{server.port}"
-    assert told["configuration"]["timelines_access"]["live_feeds"] == {
+    instance = requests.get(f"{server.base_url}/api/v2/instance", timeout=10).json()
+    assert instance["domain"] == "harbour.example"
+    assert instance["configuration"]["urls"]["streaming"] == f"ws://127.0.0.1:{server.port}"
+    assert instance["configuration"]["timelines_access"]["live_feeds"] == {
         "local": "authenticated",
         "remote": "authenticated",
     }
@@ -214,8 +213,8 @@ def test_live_feeds_access_is_declared(published: Simulator) -> None:
 
 
 @pytest.mark.parametrize("epoch", [False, True])
-def test_rate_limits_tell_their_reset_and_no_retry_after(epoch: bool) -> None:
-    """Beyond the budget: 429, remaining 0, and a reset in ISO 8601 or, as others do, in epoch."""
+def test_rate_limit_headers_have_a_reset_and_no_retry_after(epoch: bool) -> None:
+    """Beyond the limit: 429, remaining 0, and a reset in ISO 8601, or in epoch seconds."""
     limits = Limits(anonymous=Rate(100, 300), paging=Rate(3, 86400), epoch_reset=epoch)
     policy = replace(default_servers(2)[1], limits=limits)
     with Simulator(Options(servers=(policy,), toots=0)) as simulator:
@@ -226,14 +225,14 @@ def test_rate_limits_tell_their_reset_and_no_retry_after(epoch: bool) -> None:
         refused = answers[-1].headers
         assert "Retry-After" not in refused
         assert refused["X-RateLimit-Limit"] == "3"
-        told = refused["X-RateLimit-Reset"]
-        reset = int(told) if epoch else datetime.fromisoformat(told).timestamp()
+        text = refused["X-RateLimit-Reset"]
+        reset = int(text) if epoch else datetime.fromisoformat(text).timestamp()
         assert 0 < reset - time.time() <= 86400
         assert timeline(server, local=1).status_code == 200, "another budget, not used up"
 
 
-def test_anonymous_answers_are_cached_where_wanted() -> None:
-    """Mastodon caches them 15 s: a poller may be told of a toot late, a user is not."""
+def test_anonymous_answers_are_cached_if_configured() -> None:
+    """As Mastodon does for 15 s: an anonymous client sees a toot late, a user does not."""
     policy = ServerPolicy("slow.example", cache_seconds=60)
     with Simulator(Options(servers=(policy,), toots=0)) as simulator:
         server = simulator.servers[0]
@@ -244,7 +243,7 @@ def test_anonymous_answers_are_cached_where_wanted() -> None:
 
 
 def test_statuses_look_like_mastodons(published: Simulator) -> None:
-    """About 2.6 kB each, UTC times with milliseconds, several languages, apps and oddities."""
+    """About 2.6 kB each, UTC times with milliseconds, various languages and applications."""
     server = published.servers[ORBIT]
     statuses = timeline(server, limit=40).json()
     while (page := timeline(server, limit=40, max_id=statuses[-1]["id"]).json()) != []:
@@ -260,8 +259,8 @@ def test_statuses_look_like_mastodons(published: Simulator) -> None:
         assert any(getattr(toot, kind) for toot in truth), kind
 
 
-def test_tokens_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pipeline's own variable names them, so a restarted simulator is still let in."""
+def test_tokens_can_be_set_by_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipeline's variable names the token, so clients can reconnect after a restart."""
     port = _free_port()
     monkeypatch.setenv(f"MASTODON_TOKEN_127_0_0_1_{port}", "given-before")
     options = Options(servers=(ServerPolicy("a.example"),), toots=0, first_port=port)
@@ -275,8 +274,7 @@ def _free_port() -> int:
         return simulator.servers[0].port
 
 
-def test_everything_is_on_loopback(published: Simulator) -> None:
-    """No server, nor the control port, listens on another address."""
+def test_servers_and_control_port_listen_on_loopback_only(published: Simulator) -> None:
     addresses = published.call(lambda: published.fediverse.addresses)
     assert len(addresses) == len(SERVERS) + 1
     assert {host for host, _ in addresses} == {"127.0.0.1"}

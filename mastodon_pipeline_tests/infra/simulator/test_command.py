@@ -5,29 +5,30 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from mastodon_pipeline.servers import parse_server
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 COMMAND = (sys.executable, "-m", "infra.simulator")
 
 
 @contextmanager
 def running(settings: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The command on free ports, once it has written its settings."""
+    """Run the command on free ports; yield once it has written its settings."""
     command = [*COMMAND, "--first-port", "0", "--control-port", "0", "--tokens-file", str(settings)]
     with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
-            deadline = time.monotonic() + 20
-            while not settings.exists():
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            wait_until(
+                lambda: settings.exists() or process.poll() is not None, "settings are written", 20
+            )
+            assert process.poll() is None
             yield process
         finally:
             process.kill()
@@ -41,13 +42,17 @@ def read(settings: Path) -> dict[str, str]:
 def control_url(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     for line in process.stdout:
-        if "status, truth and orders" in line:
+        if "status, truth, faults" in line:
             return line.split()[0]
     raise AssertionError("the control port was not announced")
 
 
-def test_tokens_are_in_a_file_for_its_owner_alone(tmp_path: Path) -> None:
-    """And nowhere in what is printed; their names are those that the pipeline looks up."""
+def status(control: str) -> Any:
+    return requests.get(f"{control}/status", timeout=10).json()
+
+
+def test_tokens_file_is_private_and_tokens_are_not_printed(tmp_path: Path) -> None:
+    """Variables are named as the pipeline reads them."""
     settings = tmp_path / "simulated.env"
     with running(settings, "--toots", "10") as process:
         assert stat.S_IMODE(settings.stat().st_mode) == 0o600
@@ -62,10 +67,8 @@ def test_tokens_are_in_a_file_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_it_within_a_second_with_a_stream_open(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    """Exit code 0, no trace."""
+def test_signal_ends_the_simulator_within_a_second(tmp_path: Path, number: signal.Signals) -> None:
+    """With exit code 0, even with an open stream."""
     settings = tmp_path / "simulated.env"
     with running(settings, "--toots", "10") as process:
         values = read(settings)
@@ -84,34 +87,27 @@ def test_signals_end_it_within_a_second_with_a_stream_open(
             assert time.monotonic() - began < 1
 
 
-def test_the_control_port_tells_the_truth_and_takes_orders(tmp_path: Path) -> None:
-    """Start, wait for done, compare counts, then go on live."""
+def test_control_api_reports_the_truth_and_controls_publication(tmp_path: Path) -> None:
+    """Start, wait for the end, compare counts, then publish live."""
     with running(
         tmp_path / "s.env", "--toots", "30", "--speed", "inf", "--start", "control"
     ) as process:
         control = control_url(process)
         assert requests.get(f"{control}/truth", timeout=10).text == ""
         requests.post(f"{control}/start", timeout=10).raise_for_status()
-        _wait(f"{control}/status", lambda status: status["done"] is True)
+        wait_until(lambda: status(control)["done"], "all toots are published", 20)
         lines = requests.get(f"{control}/truth", timeout=10).text.splitlines()
         rows = requests.get(f"{control}/truth/toots_per_server_per_hour", timeout=10).json()
         assert len(lines) == 30 == sum(row["toots"] for row in rows)
         requests.post(f"{control}/live", params={"rate": 100}, timeout=10).raise_for_status()
-        _wait(f"{control}/status", lambda status: int(str(status["published"])) > 35)
+        wait_until(lambda: status(control)["published"] > 35, "live toots are published", 20)
         wrong = requests.post(f"{control}/fault", params={"kind": "no"}, timeout=10)
         assert wrong.status_code == 400
         assert "GET  /status" in wrong.text
 
 
-def _wait(url: str, condition: Callable[[dict[str, object]], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition(requests.get(url, timeout=10).json()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
-    """It names the port and the option; no trace."""
+def test_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
+    """It names the port and the option."""
     settings = tmp_path / "s.env"
     with running(settings, "--servers", "1"):
         port = read(settings)["MASTODON_SERVERS"].rpartition(":")[2]

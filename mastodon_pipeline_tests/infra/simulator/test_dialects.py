@@ -1,4 +1,4 @@
-"""What other software does otherwise: WebSockets, ULIDs, closed timelines, as in GoToSocial."""
+"""Differences of other server software: WebSockets, ULIDs, closed timelines, as in GoToSocial."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ import requests
 from infra.simulator.gotosocial import ulid, ulid_number
 from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline_tests.infra.simulator.test_faults import (
+from mastodon_pipeline_tests.infra.simulator.api import (
     INSTANCE,
     STREAM,
     TIMELINE,
@@ -32,15 +32,16 @@ def in_session(work: Callable[[aiohttp.ClientSession], Awaitable[T]]) -> T:
 
 
 @pytest.mark.parametrize(
-    ("policy", "named"), [(gotosocial("g.example"), "header"), (ServerPolicy("m.example"), "query")]
+    ("policy", "token_in"),
+    [(gotosocial("g.example"), "header"), (ServerPolicy("m.example"), "query")],
 )
-def test_websockets_bring_the_same_events(policy: ServerPolicy, named: str) -> None:
-    """JSON whose payload is JSON in a string; a delete's is the id; pings are the heartbeat."""
+def test_websocket_carries_the_same_events(policy: ServerPolicy, token_in: str) -> None:
+    """JSON whose payload is JSON in a string; a delete's payload is the id."""
     with Simulator(quiet(policy)) as simulator:
         server = simulator.servers[0]
         token = server.tokens.user or ""
         query, headers = {"stream": "public:local"}, {}
-        if named == "header":
+        if token_in == "header":
             headers = {"Authorization": f"Bearer {token}"}
         else:
             query["access_token"] = token
@@ -65,15 +66,15 @@ def test_websockets_bring_the_same_events(policy: ServerPolicy, named: str) -> N
         simulator.wait_until(lambda: len(server.streams) == 0)
 
 
-def test_gotosocial_is_another_software() -> None:
-    """ULIDs that page forward, no event streams, nothing said of feeds, 401 to strangers."""
+def test_gotosocial_has_ulids_and_no_event_streams() -> None:
+    """Its instance does not reveal feed access, and anonymous clients get 401."""
     with Simulator(quiet(gotosocial("g.example"))) as simulator:
         server = simulator.servers[0]
         uris = [simulator.publish() for _ in range(3)]
         listed = get(server, TIMELINE, params={"local": "true"}).json()
         assert [status["uri"] for status in listed] == uris[::-1]
         ids = [status["id"] for status in listed]
-        assert all(len(one) == 26 for one in ids)
+        assert all(len(ulid) == 26 for ulid in ids)
         after = get(server, TIMELINE, params={"min_id": ids[-1], "limit": 1})
         assert [status["id"] for status in after.json()] == [ids[1]]
         assert get(server, TIMELINE, params={"min_id": "0", "limit": 1}).json()[0]["id"] == ids[2]
@@ -84,13 +85,13 @@ def test_gotosocial_is_another_software() -> None:
         assert get(server, "v1/streaming", params={"stream": "public"}).status_code == 400
         anonymous = f"{server.base_url}/api/{TIMELINE}?local=true"
         assert requests.get(anonymous, timeout=10).status_code == 401
-        told = get(server, INSTANCE).json()
-        assert "timelines_access" not in told["configuration"]
-        assert told["source_url"].endswith("gotosocial")
+        instance = get(server, INSTANCE).json()
+        assert "timelines_access" not in instance["configuration"]
+        assert instance["source_url"].endswith("gotosocial")
 
 
 def test_ulids_sort_like_their_numbers() -> None:
-    """And lead back to them."""
+    """They can be converted back."""
     numbers = [1_700_000_000_000 << 16 | sequence for sequence in (1, 2, 0x8000, 0xFFFF)]
     numbers.append(1_700_000_000_001 << 16)
     texts = [ulid(number) for number in numbers]

@@ -1,41 +1,26 @@
-"""What simulated servers do when told to misbehave: exactly that, and no longer than told."""
+"""Injected faults: servers misbehave exactly as configured, and only until the fault ends."""
 
 import json
 import ssl
 import time
 import zlib
 from datetime import datetime
-from typing import Any
 
 import pytest
 import requests
 
-from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
-from infra.simulator.server import SimulatedServer
 from infra.simulator.simulator import Simulator
+from mastodon_pipeline_tests.infra.simulator.api import INSTANCE, STREAM, TIMELINE, get, quiet
 
 pytestmark = pytest.mark.thorough
 
 MEGABYTE = 2**20
 
 
-def quiet(*servers: ServerPolicy) -> Options:
-    return Options(servers=servers or (ServerPolicy("harbour.example"),), toots=0, start="now")
-
-
-def get(server: SimulatedServer, path: str, **details: Any) -> requests.Response:
-    headers = {"Authorization": f"Bearer {server.tokens.user}"}
-    url = f"{server.base_url}/api/{path}"
-    return requests.get(url, headers=headers, timeout=10, **details)
-
-
-INSTANCE, TIMELINE, STREAM = "v2/instance", "v1/timelines/public", "v1/streaming/public/local"
-
-
 @pytest.mark.parametrize("endpoint", ["instance", "timeline", "streaming"])
-def test_one_endpoint_can_fail_alone(endpoint: str) -> None:
-    """And every request is on record, with what became of politeness."""
+def test_fault_can_be_limited_to_one_endpoint(endpoint: str) -> None:
+    """Every request is recorded, faulty or not."""
     with Simulator(quiet()) as simulator:
         server = simulator.servers[0]
         simulator.fault("answer", status=410, endpoint=endpoint)
@@ -45,29 +30,31 @@ def test_one_endpoint_can_fail_alone(endpoint: str) -> None:
                 assert response.status_code == (410 if name == endpoint else 200)
             assert simulator.asked(name) == 1  # type: ignore[arg-type]
         assert simulator.asked() == 3
-        seen = simulator.call(lambda: list(server.requests))
-        assert {(one.token, one.host) for one in seen} == {(True, f"127.0.0.1:{server.port}")}
+        records = simulator.call(lambda: list(server.requests))
+        assert {(record.token, record.host) for record in records} == {
+            (True, f"127.0.0.1:{server.port}")
+        }
 
 
 @pytest.mark.parametrize("form", ["iso", "epoch", "retry_after", "none"])
-def test_a_429_tells_its_reset_in_the_form_ordered(form: str) -> None:
-    """ISO 8601 is Mastodon's; others send epoch seconds, Retry-After, or nothing."""
+def test_429_has_its_reset_in_the_configured_form(form: str) -> None:
+    """Mastodon sends ISO 8601; others send epoch seconds, Retry-After, or nothing."""
     with Simulator(quiet()) as simulator:
         simulator.fault("answer", status=429, reset=form, reset_seconds=30)
         headers = get(simulator.servers[0], TIMELINE).headers
-    told = headers.get("X-RateLimit-Reset")
+    text = headers.get("X-RateLimit-Reset")
     if form == "iso":
-        assert told is not None
-        assert 25 < datetime.fromisoformat(told).timestamp() - time.time() <= 30
+        assert text is not None
+        assert 25 < datetime.fromisoformat(text).timestamp() - time.time() <= 30
     elif form == "epoch":
-        assert told is not None
-        assert 25 < int(told) - time.time() <= 31
+        assert text is not None
+        assert 25 < int(text) - time.time() <= 31
     else:
-        assert told is None
+        assert text is None
     assert headers.get("Retry-After") == ("30" if form == "retry_after" else None)
 
 
-def test_a_redirect_leads_to_the_same_place_here_or_elsewhere() -> None:
+def test_redirect_leads_to_the_same_path_here_or_elsewhere() -> None:
     """With a mark, so that it is not redirected again."""
     with Simulator(quiet(ServerPolicy("a.example"), ServerPolicy("b.example"))) as simulator:
         here, there = simulator.servers
@@ -79,8 +66,7 @@ def test_a_redirect_leads_to_the_same_place_here_or_elsewhere() -> None:
         assert simulator.asked(server=1) == 1
 
 
-def test_a_hanging_server_accepts_and_never_answers() -> None:
-    """The request arrives; nothing comes back."""
+def test_hanging_server_accepts_and_never_answers() -> None:
     with Simulator(quiet()) as simulator:
         simulator.fault("hang", seconds=60)
         url = f"{simulator.servers[0].base_url}/api/{INSTANCE}"
@@ -89,8 +75,8 @@ def test_a_hanging_server_accepts_and_never_answers() -> None:
         assert simulator.asked("instance") == 1
 
 
-def test_a_server_can_answer_and_hang_up() -> None:
-    """A stream that greets and ends, an answer without a body, an endless and a cut one."""
+def test_answers_can_end_early_or_never() -> None:
+    """A stream that greets and ends, an empty body, an endless and a cut one."""
     with Simulator(quiet()) as simulator:
         server = simulator.servers[0]
         simulator.fault("hang_up")
@@ -105,8 +91,7 @@ def test_a_server_can_answer_and_hang_up() -> None:
             get(server, TIMELINE)
 
 
-def test_bombs_unfold_to_what_was_ordered() -> None:
-    """Few bytes on the wire."""
+def test_bomb_is_small_and_decompresses_to_the_configured_size() -> None:
     with Simulator(quiet()) as simulator:
         simulator.fault("bomb", megabytes=8)
         response = get(simulator.servers[0], INSTANCE, stream=True)
@@ -117,7 +102,7 @@ def test_bombs_unfold_to_what_was_ordered() -> None:
 
 
 def test_lines_and_headers_can_be_endless() -> None:
-    """A body of one line; a header that no client should wait for."""
+    """Also a page of garbage, and the end of all faults."""
     with Simulator(quiet()) as simulator:
         server = simulator.servers[0]
         simulator.fault("endless_line", megabytes=2)
@@ -133,8 +118,8 @@ def test_lines_and_headers_can_be_endless() -> None:
         assert get(server, INSTANCE).json()["domain"] == "harbour.example"
 
 
-def test_a_restart_ends_streams_and_refuses_connections_for_a_while() -> None:
-    """What is published meanwhile is in the timeline afterwards, on the same port."""
+def test_restart_ends_streams_and_refuses_connections_for_a_while() -> None:
+    """Toots published meanwhile are in the timeline afterwards, on the same port."""
     with Simulator(quiet()) as simulator:
         server = simulator.servers[0]
         with get(server, STREAM, stream=True) as stream:
@@ -148,8 +133,8 @@ def test_a_restart_ends_streams_and_refuses_connections_for_a_while() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7])
-def test_what_is_streamed_can_be_cut_anywhere(size: int) -> None:
-    """HTTP chunks of so many bytes, and the same event in them."""
+def test_streams_can_be_split_at_any_byte(size: int) -> None:
+    """The same event arrives in HTTP chunks of N bytes."""
     with Simulator(quiet()) as simulator:
         server = simulator.servers[0]
         with get(server, STREAM, stream=True) as stream:
@@ -164,8 +149,8 @@ def test_what_is_streamed_can_be_cut_anywhere(size: int) -> None:
     assert (name, json.loads(data[6:])["uri"]) == (b"event: update", uri)
 
 
-def test_lines_can_end_with_crlf() -> None:
-    """Which the specification allows."""
+def test_stream_lines_can_end_with_crlf() -> None:
+    """As the specification allows."""
     with Simulator(quiet()) as simulator:
         server = simulator.servers[0]
         with get(server, STREAM, stream=True) as stream:
@@ -178,7 +163,7 @@ def test_lines_can_end_with_crlf() -> None:
 
 
 def test_late_fetched_toots_have_backdated_ids() -> None:
-    """Below what was listed before; they are in the truth, and stream by like any other."""
+    """They are listed below earlier toots, are in the truth, and are streamed."""
     servers = (ServerPolicy("observer.example"), ServerPolicy("home.example"))
     with Simulator(quiet(*servers)) as simulator:
         first = simulator.publish()
@@ -188,8 +173,8 @@ def test_late_fetched_toots_have_backdated_ids() -> None:
         assert {toot.uri for toot in simulator.truth()} == {first, late}
 
 
-def test_streams_can_have_an_address_of_their_own() -> None:
-    """The instance names it, as mastodon.social's does."""
+def test_streaming_can_have_a_separate_address() -> None:
+    """The instance names it, like mastodon.social's."""
     with Simulator(quiet(ServerPolicy("a.example", streams_apart=True))) as simulator:
         server = simulator.servers[0]
         named = get(server, INSTANCE).json()["configuration"]["urls"]["streaming"]
@@ -205,8 +190,8 @@ def test_streams_can_have_an_address_of_their_own() -> None:
             simulator.wait_until(lambda: len(server.streams) == 1)
 
 
-def test_a_server_can_speak_https() -> None:
-    """Its certificate is whatever the test made; nobody trusts it by default."""
+def test_server_can_serve_https() -> None:
+    """With a certificate made by the test, which no client trusts by default."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with Simulator(quiet(ServerPolicy("tls.example", tls=context))) as simulator:
         assert simulator.servers[0].base_url.startswith("https://127.0.0.1:")
@@ -214,8 +199,8 @@ def test_a_server_can_speak_https() -> None:
             requests.get(simulator.servers[0].base_url, timeout=10)
 
 
-def test_faults_are_ordered_over_the_control_port() -> None:
-    """By whoever runs the simulator as a program; what it cannot do is refused with the help."""
+def test_faults_can_be_injected_over_the_control_port() -> None:
+    """An unknown fault is refused with the help."""
     with Simulator(quiet(), control_port=0) as simulator:
         server, fault = simulator.servers[0], f"{simulator.control_url}/fault"
         order = {"kind": "answer", "status": "429", "endpoint": "timeline", "reset": "epoch"}

@@ -1,8 +1,7 @@
-"""What the simulated servers stream: Mastodon's wire format, and exactly what the truth says."""
+"""The simulated servers' streams: Mastodon's wire format, and events that match the truth."""
 
 import json
 import threading
-import time
 from collections import Counter
 from typing import Any
 
@@ -15,6 +14,7 @@ from infra.simulator.fediverse import Options, default_servers
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.server import SimulatedServer
 from infra.simulator.simulator import Simulator
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
 
@@ -23,7 +23,7 @@ END = 1_790_000_000_000
 
 
 class Client:
-    """Reads a stream in a thread: the HTTP chunks as they came, and the events in them."""
+    """Reads a stream in a thread: its HTTP chunks, and the events in them."""
 
     def __init__(self, simulator: Simulator, server: int | str = 0, path: str = "public/local"):
         target = simulator.server(server)
@@ -43,7 +43,7 @@ class Client:
 
     def _read(self) -> None:
         try:
-            # With no size of its own, urllib3 yields HTTP chunk by HTTP chunk.
+            # Without a size, urllib3 yields each HTTP chunk.
             self.chunks.extend(self._response.iter_content(None))
         except requests.RequestException as error:
             self.error = error
@@ -51,25 +51,28 @@ class Client:
             self._response.close()
 
     def events(self) -> list[tuple[str, bytes]]:
-        """(name, payload) of every complete event so far."""
+        """List (name, payload) of every complete event so far."""
         blocks = b"".join(self.chunks).removeprefix(b":)\n").split(b"\n\n")[:-1]
-        found = []
+        events = []
         for block in blocks:
             if not block.startswith(b":"):
                 name, data = block.split(b"\n", 1)
-                found.append((name.removeprefix(b"event: ").decode(), data.removeprefix(b"data: ")))
-        return found
+                events.append(
+                    (name.removeprefix(b"event: ").decode(), data.removeprefix(b"data: "))
+                )
+        return events
 
-    def wait_for(self, events: int, seconds: float = 20) -> list[tuple[str, bytes]]:
-        """The events, as soon as there are that many."""
-        deadline = time.monotonic() + seconds
-        while len(self.events()) < events:
-            assert time.monotonic() < deadline, f"{len(self.events())} events of {events}"
-            time.sleep(0.02)
+    def wait_for(self, count: int) -> list[tuple[str, bytes]]:
+        """Wait until `count` events have arrived; return all events."""
+        wait_until(
+            lambda: len(self.events()) >= count,
+            lambda: f"{len(self.events())} of {count} events",
+            timeout_seconds=20,
+        )
         return self.events()
 
     def wait_closed(self) -> None:
-        """Returns when the stream is over."""
+        """Wait until the stream has ended."""
         self._thread.join(20)
         assert not self._thread.is_alive()
 
@@ -78,8 +81,8 @@ def one_server(**policy: Any) -> Options:
     return Options(servers=(ServerPolicy("harbour.example", **policy),), toots=0, start="now")
 
 
-def test_an_event_is_two_chunks_after_a_greeting() -> None:
-    """`:)` at once; then the event's name and its data, each in an HTTP chunk of its own."""
+def test_stream_starts_with_a_greeting_and_sends_two_chunks_per_event() -> None:
+    """`:)` at once; then the event's name and its data, each in a separate HTTP chunk."""
     with Simulator(one_server()) as simulator:
         client = Client(simulator)
         uri = simulator.publish()
@@ -91,8 +94,8 @@ def test_an_event_is_two_chunks_after_a_greeting() -> None:
         assert json.loads(data[6:])["uri"] == uri
 
 
-def test_silence_is_filled_with_thumps() -> None:
-    """A comment at an interval; Mastodon's is 15 s."""
+def test_idle_stream_sends_thumps() -> None:
+    """A comment at an interval, which is 15 s in Mastodon."""
     assert ServerPolicy("a.example").thump_seconds == 15
     with Simulator(one_server(thump_seconds=0.05)) as simulator:
         client = Client(simulator)
@@ -100,8 +103,8 @@ def test_silence_is_filled_with_thumps() -> None:
         assert client.events() == []
 
 
-def test_nothing_is_replayed() -> None:
-    """What is published while nobody listens is in the timeline, never in a later stream."""
+def test_stream_replays_nothing() -> None:
+    """Toots published while no client listens are in the timeline only."""
     with Simulator(one_server()) as simulator:
         simulator.publish()
         client = Client(simulator)
@@ -110,7 +113,7 @@ def test_nothing_is_replayed() -> None:
 
 
 def test_clients_receive_exactly_the_truth() -> None:
-    """Every local toot once, every edit and delete, and nothing that public feeds leave out."""
+    """Every local toot once, every edit and delete, and nothing that public feeds exclude."""
     options = Options(servers=default_servers(3), toots=400, speed=FAST, start="control", end=END)
     with Simulator(options) as simulator:
         streaming = (simulator.servers[0], simulator.servers[2])
@@ -136,8 +139,8 @@ def test_clients_receive_exactly_the_truth() -> None:
             }
 
 
-def test_channels_split_local_and_remote() -> None:
-    """`public` is both, `public/local` and `public/remote` one each."""
+def test_channels_split_local_and_remote_toots() -> None:
+    """`public` carries both, `public/local` and `public/remote` one each."""
     options = Options(servers=default_servers(3), toots=200, speed=FAST, start="control", end=END)
     with Simulator(options) as simulator:
         orbit = simulator.servers[2].domain
@@ -159,8 +162,8 @@ def test_channels_split_local_and_remote() -> None:
             assert got == wanted
 
 
-def test_the_same_seed_gives_the_same_truth() -> None:
-    """Toots, texts, times and ids are the seed's; another seed's are others."""
+def test_same_seed_gives_the_same_truth() -> None:
+    """Toots, texts, times and ids depend on the seed only."""
 
     def truth(seed: int) -> object:
         options = Options(toots=150, speed=FAST, start="now", seed=seed, end=END)
@@ -172,8 +175,8 @@ def test_the_same_seed_gives_the_same_truth() -> None:
     assert truth(1) != truth(2)
 
 
-def test_live_toots_are_by_the_same_people() -> None:
-    """Who asked for noindex in the plan did so afterwards, too; live toots are in the truth."""
+def test_live_toots_are_by_the_planned_authors() -> None:
+    """Authors with noindex keep it, and live toots are in the truth."""
     options = Options(toots=200, speed=FAST, start="now", live_rate=500)
     with Simulator(options) as simulator:
         simulator.wait_until(lambda: simulator.fediverse.status()["published"] >= 400)
@@ -184,7 +187,7 @@ def test_live_toots_are_by_the_same_people() -> None:
 
 
 def test_publication_waits_for_a_listener_at_every_server() -> None:
-    """A stream where there is a token, a poll that is not refused where there is none."""
+    """A stream if there is a token, else an accepted poll."""
     options = Options(servers=default_servers(2), toots=20, speed=FAST)
     with Simulator(options) as simulator:
         poll = f"{simulator.servers[1].base_url}/api/v1/timelines/public"
@@ -196,8 +199,8 @@ def test_publication_waits_for_a_listener_at_every_server() -> None:
         assert len(client.wait_for(1)) > 0
 
 
-def test_mastodon_py_reads_it() -> None:
-    """The library that the pipeline listens with: discovery, timelines, and a local stream."""
+def test_mastodon_py_can_read_simulated_servers() -> None:
+    """The library that the pipeline uses: discovery, timelines, and a local stream."""
 
     class Collecting(StreamListener):
         def __init__(self) -> None:
@@ -222,8 +225,8 @@ def test_mastodon_py_reads_it() -> None:
         handle.close()
 
 
-def test_mastodon_py_logs_in() -> None:
-    """An application is registered, and the code a user copied is worth that user's token."""
+def test_mastodon_py_can_log_in() -> None:
+    """It registers an application, and exchanges the code for the user's token."""
     with Simulator(one_server()) as simulator:
         server = simulator.servers[0]
         client_id, secret = Mastodon.create_app("test", api_base_url=server.base_url)
@@ -234,7 +237,7 @@ def test_mastodon_py_logs_in() -> None:
 
 @pytest.mark.parametrize(("kind", "broken"), [("cut", True), ("end", False)])
 def test_streams_can_be_cut_or_ended(kind: str, broken: bool) -> None:
-    """Cut: a reset in the middle, as a crash. End: the last HTTP chunk, as a restart."""
+    """Cut: a reset in the middle, like a crash. End: the last HTTP chunk, like a restart."""
     with Simulator(one_server()) as simulator:
         client = Client(simulator)
         simulator.fault(kind)
@@ -243,8 +246,8 @@ def test_streams_can_be_cut_or_ended(kind: str, broken: bool) -> None:
         simulator.wait_until(lambda: len(simulator.servers[0].streams) == 0)
 
 
-def test_a_client_that_leaves_is_forgotten_at_once() -> None:
-    """So `streams_open` tells who listens now."""
+def test_client_that_leaves_is_noticed_at_once() -> None:
+    """So `streams_open` counts current listeners."""
     with Simulator(one_server()) as simulator:
         client = Client(simulator)
         client._response.raw.shutdown()
@@ -252,15 +255,15 @@ def test_a_client_that_leaves_is_forgotten_at_once() -> None:
         simulator.wait_until(lambda: len(simulator.servers[0].streams) == 0, seconds=5)
 
 
-def test_a_half_open_stream_says_nothing() -> None:
-    """No event and no thump, and what was missed does not come later."""
+def test_silent_stream_sends_neither_events_nor_thumps() -> None:
+    """What was missed is not sent later."""
     with Simulator(one_server(thump_seconds=0.02)) as simulator:
         client = Client(simulator)
         simulator.fault("silence")
         simulator.publish()
         simulator.fault("clear")
-        heard = simulator.publish()
-        assert [json.loads(data)["uri"] for _, data in client.wait_for(1)] == [heard]
+        uri = simulator.publish()
+        assert [json.loads(data)["uri"] for _, data in client.wait_for(1)] == [uri]
 
 
 def health(server: SimulatedServer) -> int:
@@ -268,8 +271,8 @@ def health(server: SimulatedServer) -> int:
 
 
 @pytest.mark.parametrize("status", [401, 410, 429, 503])
-def test_a_server_can_answer_errors_for_a_while(status: int) -> None:
-    """Every request gets the status until it is over or cleared."""
+def test_server_can_answer_errors_for_a_while(status: int) -> None:
+    """Every request gets the status until the fault ends or is cleared."""
     with Simulator(one_server()) as simulator:
         server = simulator.servers[0]
         simulator.fault("answer", status=status, seconds=60)
@@ -279,7 +282,7 @@ def test_a_server_can_answer_errors_for_a_while(status: int) -> None:
 
 
 def test_connections_can_be_dropped() -> None:
-    """The connection is reset before a word is said."""
+    """They are reset before any answer."""
     with Simulator(one_server()) as simulator:
         simulator.fault("drop", seconds=60)
         with pytest.raises(requests.ConnectionError):
@@ -290,7 +293,7 @@ def test_connections_can_be_dropped() -> None:
 
 @pytest.mark.parametrize("name", sorted(MALFORMED))
 def test_malformed_events_can_be_sent(name: str) -> None:
-    """The payload goes out byte for byte, between good events."""
+    """The payload is sent byte for byte, between good events."""
     with Simulator(one_server()) as simulator:
         client = Client(simulator)
         assert simulator.fault("event", name=name) is None
@@ -301,8 +304,8 @@ def test_malformed_events_can_be_sent(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ODD))
-def test_odd_events_are_toots_all_the_same(name: str) -> None:
-    """Valid JSON with a uri, which is told to who ordered it; the truth knows nothing of it."""
+def test_irregular_events_are_valid_json_and_not_in_the_truth(name: str) -> None:
+    """The fault returns their uri."""
     with Simulator(one_server()) as simulator:
         client = Client(simulator)
         uri = simulator.fault("event", name=name)

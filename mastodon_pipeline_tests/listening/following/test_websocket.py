@@ -47,7 +47,7 @@ def test_toots_edits_and_deletes_arrive(monkeypatch: pytest.MonkeyPatch) -> None
         toot = simulator.fediverse.live_toots[1]
         body = simulator.fediverse._live.edited(toot)
         simulator.call(lambda: toot.edit(body, int(time.time() * 1000)))
-        simulator.call(lambda: server.tell_edit(toot))
+        simulator.call(lambda: server.stream_edit(toot))
         simulator.call(lambda: server.delete(toot))
         wait_until(lambda: bool(scene.sink.uris("delete")), "the delete")
         truth = {one.uri: one for one in simulator.truth()}

@@ -1,4 +1,4 @@
-"""The ports that a simulated Fediverse is reached at, always on loopback."""
+"""The ports of a simulated Fediverse, always on loopback."""
 
 import asyncio
 import ssl
@@ -9,11 +9,11 @@ HOST = "127.0.0.1"
 
 
 class PortInUseError(Exception):
-    """A port is taken; the message names it and says what to do."""
+    """A port is in use; the message names it and says what to do."""
 
 
-class Door:
-    """One application on one port; it can be shut and opened again, as a restart does it."""
+class ServerPort:
+    """An application on a port, which can be closed and opened again like in a restart."""
 
     def __init__(self, app: web.Application, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
@@ -22,16 +22,13 @@ class Door:
             app,
             access_log=None,
             shutdown_timeout=0.2,
-            handler_cancellation=True,  # a client that leaves is known at once
+            handler_cancellation=True,  # notice at once that a client has left
         )
         self._site: web.TCPSite | None = None
         self._reopening: asyncio.Task[None] | None = None
 
     async def open(self, port: int) -> int:
-        """Opens the port (0: a free one) until `close`; which one it is.
-
-        Raises PortInUseError.
-        """
+        """Open the port (0: a free one) until `close`, and return it; raises PortInUseError."""
         await self._runner.setup()
         try:
             await self._listen(port)
@@ -42,28 +39,28 @@ class Door:
         self.port = int(self._runner.addresses[0][1])
         return self.port
 
-    def shut(self, seconds: float) -> None:
-        """Refuses connections for so many seconds and closes those that are open."""
+    def restart(self, seconds: float) -> None:
+        """Close open connections, and refuse new ones for `seconds`."""
         self._reopening = asyncio.create_task(self._reopen(seconds))
 
     async def close(self) -> None:
-        """Closes the port and every connection, within a second."""
+        """Close the port and every connection, within a second."""
         if self._reopening is not None:
             self._reopening.cancel()
         transports = self._transports()
         await self._runner.cleanup()
-        _abort(transports)  # what a client never reads would keep its connection open
+        _abort(transports)  # a client that does not read would keep its connection open
         await asyncio.sleep(0)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Where it is open."""
+        """The addresses on which it is open."""
         return [(str(host), int(port)) for host, port in self._runner.addresses]
 
     def _transports(self) -> list[asyncio.Transport]:
         server = self._runner.server
         connections = server.connections if server is not None else []
-        return [one.transport for one in connections if one.transport is not None]
+        return [c.transport for c in connections if c.transport is not None]
 
     async def _listen(self, port: int) -> None:
         self._site = web.TCPSite(self._runner, HOST, port, ssl_context=self._tls, backlog=1024)
@@ -73,7 +70,7 @@ class Door:
         if self._site is not None:
             await self._site.stop()
             self._site = None
-        await asyncio.sleep(min(0.05, seconds))  # streams that end in good order have ended
+        await asyncio.sleep(min(0.05, seconds))  # let streams close properly
         _abort(self._transports())
         await asyncio.sleep(max(0.0, seconds - 0.05))
         await self._listen(self.port)
