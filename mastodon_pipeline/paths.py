@@ -30,3 +30,8 @@ def data_directory() -> Path:
     It is `MASTODON_PIPELINE_DATA`, or `.data` in the base directory.
     """
     return Path(os.environ.get("MASTODON_PIPELINE_DATA") or BASE_DIRECTORY / ".data").resolve()
+
+
+def stack_file() -> Path:
+    """Return the file with the native stack's addresses and MinIO's keys."""
+    return data_directory() / "stack.env"

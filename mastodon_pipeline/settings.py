@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from mastodon_pipeline.errors import SettingsError
-from mastodon_pipeline.paths import OWN_FILE, data_directory
+from mastodon_pipeline.paths import OWN_FILE, data_directory, stack_file
 from mastodon_pipeline.servers import Server, parse_server, read_servers_file
 
 
@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         from pydantic_settings import DotEnvSettingsSource
 
         # The later file wins, so a person's own .env has precedence over what the stack wrote.
-        files = (data_directory() / "stack.env", OWN_FILE)
+        files = (stack_file(), OWN_FILE)
         return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=files)
 
     @property
@@ -194,4 +194,5 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
-        raise SettingsError("these settings are wrong: " + "; ".join(lines)) from None
+        sources = ["the environment", *(str(f) for f in (OWN_FILE, stack_file()) if f.exists())]
+        raise SettingsError(f"wrong in {' or '.join(sources)}: {'; '.join(lines)}") from None

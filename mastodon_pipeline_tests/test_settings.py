@@ -48,6 +48,13 @@ def test_every_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
+def test_wrong_setting_in_a_file_is_named_with_the_file(clean_environment: Path) -> None:
+    file = clean_environment / "stack.env"
+    file.write_text("SINK=hdfs\n")
+    with pytest.raises(SettingsError, match=rf"wrong in the environment or .*{file}: SINK"):
+        load_settings()
+
+
 def test_stack_file_is_read_and_the_environment_wins(
     monkeypatch: pytest.MonkeyPatch, clean_environment: Path
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from mastodon_pipeline.errors import LoginFailed
+from mastodon_pipeline.paths import OWN_FILE
 
 
 @click.command()
@@ -14,10 +15,11 @@ from mastodon_pipeline.errors import LoginFailed
     "--env-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to store the token; without this in .env, beside the checkout's README.md or, "
-    "for an installed package, in the current directory.",
+    default=OWN_FILE,
+    show_default=True,
+    help="Where to store the token.",
 )
-def login(server: str, env_file: Path | None) -> None:
+def login(server: str, env_file: Path) -> None:
     """Get a token for SERVER, so that its stream can be followed.
 
     You open a page of the server in your browser, allow mastodon_pipeline to read statuses
@@ -32,11 +34,9 @@ def login(server: str, env_file: Path | None) -> None:
     from mastodon_pipeline.cli.servers import wanted_servers
     from mastodon_pipeline.listening.client.login import Login, keep_token
     from mastodon_pipeline.listening.following.trial import check_server
-    from mastodon_pipeline.paths import OWN_FILE
     from mastodon_pipeline.settings import load_settings
 
     settings = load_settings()
-    file = env_file or OWN_FILE
     [wanted] = wanted_servers(settings, [server])
     try:
         with Login(wanted, settings) as attempt:
@@ -44,10 +44,10 @@ def login(server: str, env_file: Path | None) -> None:
             click.echo(f"Open this page, logged in to {wanted.name}, and allow what it asks:\n")
             click.echo("  " + "".join(c for c in address if c.isprintable()) + "\n")
             token = attempt.finish(click.prompt("Paste the code that it shows"))
-        keep_token(file, wanted.token_env, token)
+        keep_token(env_file, wanted.token_env, token)
     except OSError as error:
         raise LoginFailed(str(error)) from error
-    click.echo(f"The token is stored as {wanted.token_env} in {file}.")
+    click.echo(f"The token is stored as {wanted.token_env} in {env_file}.")
     if os.environ.get(wanted.token_env, token) != token:
         click.echo(
             f"The environment sets {wanted.token_env} to something else, which overrides the "

@@ -16,6 +16,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as S3ConnectionError
 
 from mastodon_pipeline.errors import BucketMissing, ObjectStoreUnavailable, SettingsError
+from mastodon_pipeline.paths import stack_file
 from mastodon_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def object_store_errors(settings: Settings) -> Iterator[None]:
         if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch") or status in (401, 403):
             raise ObjectStoreUnavailable(
                 f"{where} refuses the credentials: check AWS_ACCESS_KEY_ID and"
-                " AWS_SECRET_ACCESS_KEY (the native stack keeps MinIO's in .data/stack.env)"
+                f" AWS_SECRET_ACCESS_KEY (the native stack keeps MinIO's in {stack_file()})"
             ) from None
         if code == "NoSuchBucket":
             raise BucketMissing(
