@@ -59,7 +59,7 @@ class CountingSink:
     def poll(self) -> None:
         """Nothing is ever on its way."""
 
-    def close(self, timeout: float) -> None:
+    def close(self, timeout_seconds: float) -> None:
         """Nothing to wait for."""
 
 

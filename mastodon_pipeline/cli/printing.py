@@ -47,10 +47,10 @@ class PrintingSink:
         if self._kafka is not None:
             self._kafka.poll()
 
-    def close(self, timeout: float) -> None:
-        """Flush Kafka's producer, for at most `timeout` seconds."""
+    def close(self, timeout_seconds: float) -> None:
+        """Flush Kafka's producer, for at most `timeout_seconds`."""
         if self._kafka is not None:
-            self._kafka.close(timeout)
+            self._kafka.close(timeout_seconds)
 
     def _print(self, line: str) -> None:
         try:

@@ -29,7 +29,7 @@ class RecordingSink:
     def poll(self) -> None:
         pass
 
-    def close(self, timeout: float) -> None:
+    def close(self, timeout_seconds: float) -> None:
         self.closed = True
 
     def acknowledge_all(self) -> None:

@@ -30,9 +30,6 @@ class PositionStore(Protocol):
         """Wait, for seconds at most, until the store has what was written."""
 
 
-def feed_key(server: str, feed: str) -> str:
-    """Return the key of a server's feed: ids of different servers and feeds do not compare.
-
-    `server` is its base URL in the positions topic, and its name in the runs' reports.
-    """
-    return f"{server} {feed}"
+def feed_key(base_url: str, feed: str) -> str:
+    """Return the key of a server's feed: ids of different servers and feeds do not compare."""
+    return f"{base_url} {feed}"

@@ -22,22 +22,24 @@ class DeadLetter:
 
 
 class TootSink(Protocol):
-    """Takes records from any thread; calls `acknowledged` once a record is safe."""
+    """Takes records from any thread, and calls `acknowledged` once a record is safe."""
 
     def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
-        """Takes a record, waiting while there is no room.
+        """Take a record; wait while there is no room.
 
-        Raises UnrecordableToot, or DeliveryFailed where the sink is closed.
+        Raises:
+            UnrecordableToot: it does not fit the sink.
+            DeliveryFailed: the sink is closed.
         """
 
     def dead_letter(self, letter: DeadLetter, acknowledged: Acknowledged) -> None:
-        """Takes what could not be recorded. Raises DeliveryFailed where the sink is closed."""
+        """Take what could not be recorded. Raises DeliveryFailed if the sink is closed."""
 
     def poll(self) -> None:
-        """Lets acknowledgements in. Raises DeliveryFailed where a delivery has failed for good."""
+        """Process acknowledgements. Raises DeliveryFailed if a delivery has failed for good."""
 
-    def close(self, timeout: float) -> None:
-        """Takes nothing more and waits up to `timeout` seconds until all is acknowledged.
+    def close(self, timeout_seconds: float) -> None:
+        """Take nothing more, and wait up to `timeout_seconds` until all is acknowledged.
 
-        Raises DeliveryFailed where something was not.
+        Raises DeliveryFailed if a record was not.
         """

@@ -16,15 +16,16 @@ from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
 from mastodon_pipeline.listening.topic.encoding import encode
 from mastodon_pipeline.settings import Settings
 
-_POLL_EVERY = 100
-"""Records between two looks at delivery reports: one each would add half to the cost of producing.
-Where fewer come, the listener's own `poll` takes them."""
+_RECORDS_PER_POLL = 100
+"""Polling for delivery reports after each record would add half to the cost of producing. If
+fewer records come, the listener's own `poll` serves the reports."""
 MAX_DEAD_LETTER_BYTES = 512 * 1024
-"""A dead letter's payload beyond this is cut; the header `payload_bytes` tells its true size."""
+"""A dead letter's payload beyond this is cut; the header `payload_bytes` has its true size."""
+_MAX_REASON_CHARACTERS = 1000
 
 
 def kafka_producer(settings: Settings) -> Producer:
-    """A producer that loses, doubles and reorders nothing while it lives."""
+    """Return a producer that loses, repeats and reorders nothing while it lives."""
     return Producer(
         {
             **settings.kafka_client_config(),
@@ -34,7 +35,7 @@ def kafka_producer(settings: Settings) -> Producer:
             "linger.ms": 50,
             "queue.buffering.max.messages": 50_000,
             "queue.buffering.max.kbytes": 128 * 1024,
-            "log_level": 2,  # Outages are told by us, once, not by each reconnect.
+            "log_level": 2,  # We report an outage once; librdkafka would at each reconnect.
         }
     )
 
@@ -53,14 +54,16 @@ class TootProducer:
         self._closed = False
         self._failure: KafkaError | None = None
         self._produced = 0
-        self._report = partial(self._delivered, _nobody)
+        self._report = partial(self._delivered, _ignore)
         self.failures = 0
         """Deliveries that failed for good."""
 
     def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
-        """Encodes and produces one record, its Kafka timestamp the toot's post time.
+        """Encode and produce one record, with the toot's post time as its Kafka timestamp.
 
-        Raises UnrecordableToot, DeliveryFailed.
+        Raises:
+            UnrecordableToot: it does not fit the schema, or a Kafka message.
+            DeliveryFailed: the producer is closed, or Kafka refuses the record.
         """
         value = encode(record, self._schema_id)
         # Kafka has no times before 1970; the record itself keeps what the author's server claims.
@@ -68,9 +71,9 @@ class TootProducer:
         self._produce(self._topic, record.key, value, timestamp, None, acknowledged)
 
     def dead_letter(self, letter: DeadLetter, acknowledged: Acknowledged) -> None:
-        """Produces the raw payload with its reason in the headers. Raises DeliveryFailed."""
+        """Produce the raw payload with its reason in the headers. Raises DeliveryFailed."""
         headers: list[tuple[str, str | bytes | None]] = [
-            ("reason", letter.reason[:1000].encode("utf-8", "replace")),
+            ("reason", letter.reason[:_MAX_REASON_CHARACTERS].encode("utf-8", "replace")),
             ("server", letter.base_url),
             ("event", letter.event.encode("utf-8", "replace")),
             ("exception", letter.exception),
@@ -80,19 +83,22 @@ class TootProducer:
         self._produce(self._dead_letters, letter.base_url, payload, 0, headers, acknowledged)
 
     def poll(self) -> None:
-        """Serves delivery reports. Raises DeliveryFailed where one says that all is in vain."""
+        """Serve delivery reports. Raises DeliveryFailed if a delivery has failed for good."""
         self._producer.poll(0)
         if self._failure is not None:
             raise DeliveryFailed(f"Kafka refused {self.failures} records: {self._failure.str()}")
 
-    def close(self, timeout: float) -> None:
-        """Takes nothing more and flushes for up to `timeout` seconds. Raises DeliveryFailed."""
+    def close(self, timeout_seconds: float) -> None:
+        """Refuse further records and flush, for `timeout_seconds` at most.
+
+        Raises DeliveryFailed if a record was not acknowledged.
+        """
         self._closed = True
-        left = self._producer.flush(timeout)
-        if left or self.failures:
-            why = self._failure.str() if self._failure else f"none within {timeout:g} s"
+        queued = self._producer.flush(timeout_seconds)
+        if queued or self.failures:
+            reason = self._failure.str() if self._failure else f"none within {timeout_seconds:g} s"
             raise DeliveryFailed(
-                f"{left + self.failures} records have no acknowledgement ({why}); "
+                f"{queued + self.failures} records have no acknowledgement ({reason}); "
                 "the next listener reads them again from the last position"
             )
 
@@ -105,8 +111,8 @@ class TootProducer:
         headers: list[tuple[str, str | bytes | None]] | None,
         acknowledged: Acknowledged,
     ) -> None:
-        # Most records of a burst share their `acknowledged`. An object for each, alive until the
-        # broker has answered, would also keep the garbage collector busy.
+        # Most records of a burst share their `acknowledged`, so they share its report too: one
+        # object each, alive until the broker has answered, keeps the garbage collector busy.
         report = self._report
         if report.args[0] is not acknowledged:
             report = self._report = partial(self._delivered, acknowledged)
@@ -129,13 +135,13 @@ class TootProducer:
                     raise UnrecordableToot(f"its {len(value)} bytes are too many") from error
                 raise DeliveryFailed(f"Kafka refused a record: {error.args[0].str()}") from error
             self._produced += 1
-            if self._produced % _POLL_EVERY == 0:
+            if self._produced % _RECORDS_PER_POLL == 0:
                 self._producer.poll(0)
             return
         raise DeliveryFailed("the producer is closed")
 
     def _delivered(self, acknowledged: Acknowledged, error: KafkaError | None, _: Message) -> None:
-        # Runs inside poll and flush: raising here would hit whichever caller happens to be there.
+        # Runs inside poll and flush: an exception would reach whichever caller happens to be there.
         if error is None:
             acknowledged()
         else:
@@ -143,5 +149,5 @@ class TootProducer:
             self._failure = self._failure or error
 
 
-def _nobody() -> None:
+def _ignore() -> None:
     pass

@@ -1,10 +1,10 @@
 -- Rows of the article's listener (https://github.com/saubury/mastodon-stream) as records.
 --
--- * Its created_at is the second in which it read the toot, so that is ingested_at too.
--- * It kept no uri. Mastodon's own follows from the page's address, so that a toot that both
---   listeners saw is one; other software's is taken to be the page's address.
--- * The author's server is that of the page, for it kept no acct either.
--- * It wrote "unknown" where a server told no language.
+-- * Its created_at is the second in which it read the toot, so ingested_at is the same.
+-- * It has no uri. Mastodon's follows from the page's address, so that a toot that both listeners
+--   saw has one uri; other software's is taken to be the page's address.
+-- * The author's server is that of the page, since it has no acct either.
+-- * It wrote "unknown" if a server gave no language.
 WITH toot AS (
     SELECT
         created_at::BIGINT * 1000 AS created_at,
