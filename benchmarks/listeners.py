@@ -1,4 +1,4 @@
-"""Two listeners from a simulated server's stream into Kafka: ours, and the article's way.
+"""Two listeners from a simulated server's stream into Kafka: ours, and the article's.
 
 The server is a process of its own, on loopback, with Mastodon's framing: two HTTP chunks an event.
 """
@@ -42,13 +42,13 @@ ARTICLE_SCHEMA = """
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What a listener took, and what it cost."""
+class Measurement:
+    """How many toots a listener took, and the time it needed."""
 
     toots: int
     cpu_seconds: float
     """Of the whole process, librdkafka's threads included."""
-    seconds: float
+    clock_seconds: float
 
     @property
     def per_core(self) -> float:
@@ -62,22 +62,24 @@ class Taken:
 
 
 class Meter:
-    """CPU and clock from the first toot to the last."""
+    """Measures CPU and clock time from the first toot to the last."""
 
     def __init__(self) -> None:
         self._cpu = self._clock = 0.0
 
-    def begin(self) -> None:
-        """The first toot is about to come."""
+    def start(self) -> None:
+        """Start measuring: the first toot is about to come."""
         self._cpu, self._clock = time.process_time(), time.perf_counter()
 
-    def taken(self, toots: int) -> Taken:
-        """That was the last."""
-        return Taken(toots, time.process_time() - self._cpu, time.perf_counter() - self._clock)
+    def stop(self, toots: int) -> Measurement:
+        """Return the measurement of this many toots."""
+        return Measurement(
+            toots, time.process_time() - self._cpu, time.perf_counter() - self._clock
+        )
 
 
 class SimulatedServer:
-    """A server that streams so many toots at once when told; a context manager."""
+    """A server that streams its toots all at once after `start`; a context manager."""
 
     token = "benchmark"
 
@@ -98,7 +100,7 @@ class SimulatedServer:
             cwd=REPOSITORY,
             env=dict(psutil.Process().environ(), **self._environment),
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,  # It complains of every client that leaves a stream.
+            stderr=subprocess.DEVNULL,  # It logs every client that leaves a stream.
         )
         wait_for(self._answers)
         return self
@@ -109,11 +111,11 @@ class SimulatedServer:
         self._control.close()
 
     def start(self) -> None:
-        """Publishes all at once."""
+        """Publish all toots at once."""
         self._control.post("/start").raise_for_status()
 
     def streams_open(self) -> int:
-        """How many listen."""
+        """Return the number of open streams."""
         return int(self._control.get("/status").json()["servers"][0]["streams_open"])
 
     def _answers(self) -> bool:
@@ -123,8 +125,8 @@ class SimulatedServer:
             return False
 
 
-def ours(toots: int) -> Taken:
-    """Our listener, whole: what a listener run does, discovery to saved positions."""
+def measure_ours(toots: int) -> Measurement:
+    """Measure all that a listener run of ours does, from discovery to saved positions."""
     with SimulatedServer(toots) as simulated:
         server = parse_server(simulated.url)
         os.environ[server.token_env] = simulated.token
@@ -137,33 +139,33 @@ def ours(toots: int) -> Taken:
         statistics = listener.statistics[0]
         wait_for(lambda: statistics.state == "streaming")
         meter = Meter()
-        meter.begin()
+        meter.start()
         simulated.start()
         wait_for(lambda: statistics.toots >= toots, seconds=300)
         listener.stop()
-        thread.join()  # flushed, acknowledged, positions saved: all of it counts
-        return meter.taken(statistics.toots)
+        thread.join()  # flushed, acknowledged, positions saved: all of it is measured
+        return meter.stop(statistics.toots)
 
 
 class ArticleListener(StreamListener):
-    """The article's: everything for one toot before the next, down to the flush."""
+    """The article's listener: everything for one toot before the next, down to the flush."""
 
-    def __init__(self, wanted: int, base_url: str, topic: str) -> None:
+    def __init__(self, toots_wanted: int, base_url: str, topic: str) -> None:
         settings = load_settings()
         registry = SchemaRegistryClient({"url": settings.schema_registry_url})
         self._serializer = AvroSerializer(registry, ARTICLE_SCHEMA)
         self._producer = Producer(settings.kafka_client_config())
         self._base_url = base_url
         self._topic = topic
-        self._wanted = wanted
+        self._toots_wanted = toots_wanted
         self.meter = Meter()
         self.toots = 0
         self.done = threading.Event()
-        self.taken: Taken | None = None
+        self.measurement: Measurement | None = None
 
     def on_update(self, status: Any) -> None:
-        """Text by BeautifulSoup, a dict, Avro, produce, flush."""
-        if self.toots >= self._wanted:
+        """Extract the text with BeautifulSoup, encode, produce, flush."""
+        if self.toots >= self._toots_wanted:
             return
         text = BeautifulSoup(status.content, "html.parser").text
         value = {
@@ -186,13 +188,13 @@ class ArticleListener(StreamListener):
         self._producer.produce(self._topic, value=self._serializer(value, context))
         self._producer.flush()
         self.toots += 1
-        if self.toots == self._wanted:
-            self.taken = self.meter.taken(self.toots)
+        if self.toots == self._toots_wanted:
+            self.measurement = self.meter.stop(self.toots)
             self.done.set()
 
 
-def the_articles(toots: int) -> Taken:
-    """The article's listener, by Mastodon.py as it comes."""
+def measure_articles(toots: int) -> Measurement:
+    """Measure the article's listener, on an unmodified Mastodon.py."""
     topic = f"bench-article-{time.time_ns()}"
     settings = load_settings(kafka_topic=topic)
     ensure_topics(settings, listening_topics(settings))
@@ -202,26 +204,26 @@ def the_articles(toots: int) -> Taken:
             listener, run_async=True, timeout=30
         )
         wait_for(lambda: simulated.streams_open() > 0)
-        listener.meter.begin()
+        listener.meter.start()
         simulated.start()
         listener.done.wait(300)
         stream.close()
-    if listener.taken is None:
+    if listener.measurement is None:
         raise RuntimeError(f"the article's listener took {listener.toots} of {toots} toots")
-    return listener.taken
+    return listener.measurement
 
 
-def wait_for(holds: Callable[[], bool], seconds: float = 60) -> None:
-    """Returns when it holds. Raises TimeoutError."""
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until the condition holds. Raises TimeoutError."""
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds} s")
         time.sleep(0.1)
 
 
 def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1]

@@ -26,16 +26,16 @@ _REPETITIONS = 3
 
 
 def payloads(count: int) -> list[bytes]:
-    """So many statuses as the simulated server streams them."""
+    """Return this many statuses as the simulated server streams them."""
     plan = build_plan([_OBSERVER.domain], count, 6.0, 7, _NOON)
     ids = plan.ids[_OBSERVER.domain]
     return [status_json(toot, toot.server, ids.at(toot.created_at)) for toot in plan.toots]
 
 
-def stages(statuses: list[bytes]) -> dict[str, float]:
-    """Microseconds of CPU a toot by stage, each alone with its data at hand: medians of three.
+def measure_stages(statuses: list[bytes]) -> dict[str, float]:
+    """Return CPU microseconds a toot by stage, each alone with its data at hand: medians of three.
 
-    So they add up to less than the listener takes, which also goes from one to the next.
+    They add up to less than the listener takes, which also hands toots from stage to stage.
     """
     count = len(statuses)
     decoded = [decode_status(payload) for payload in statuses]
@@ -59,34 +59,34 @@ def _records(statuses: list[Status]) -> list[TootRecord]:
 
 
 def _alone(work: Callable[[], object], toots: int) -> float:
-    def measured() -> float:
+    def measure() -> float:
         meter = Meter()
-        meter.begin()
+        meter.start()
         work()
-        return meter.taken(toots).microseconds
+        return meter.stop(toots).microseconds
 
-    return _median(measured)
+    return _median(measure)
 
 
-def _median(measured: Callable[[], float]) -> float:
-    return statistics.median(measured() for _ in range(_REPETITIONS))
+def _median(measure: Callable[[], float]) -> float:
+    return statistics.median(measure() for _ in range(_REPETITIONS))
 
 
 def _send(records: list[TootRecord]) -> float:
     sink, _ = open_kafka(load_settings(kafka_topic=f"bench-stage-{time.time_ns()}"))
     meter = Meter()
-    meter.begin()
+    meter.start()
     for record in records:
         sink.send(record, _acknowledged)
     sink.close(60)
-    return meter.taken(len(records)).microseconds
+    return meter.stop(len(records)).microseconds
 
 
 def _acknowledged() -> None:
     pass
 
 
-class _Counting(BlockStreamListener):
+class _Counter(BlockStreamListener):
     """Reads a stream and does nothing with its events."""
 
     def __init__(self, wanted: int) -> None:
@@ -106,7 +106,7 @@ class _Counting(BlockStreamListener):
 
 async def _read(toots: int) -> float:
     settings = load_settings(mastodon_allow_private_addresses=True)
-    listener = _Counting(toots)
+    listener = _Counter(toots)
     with SimulatedServer(toots) as simulated:
         way = Way("stream", "", with_token=True, streaming_url=simulated.url)
         async with Connections(settings) as connections:
@@ -115,9 +115,9 @@ async def _read(toots: int) -> float:
             )
             await listener.connected.wait()
             meter = Meter()
-            meter.begin()
+            meter.start()
             simulated.start()
             await listener.done.wait()
-            taken = meter.taken(toots)
+            taken = meter.stop(toots)
             reading.cancel()
     return taken.microseconds
