@@ -6,18 +6,27 @@ import time
 from collections.abc import Callable
 
 from benchmarks.listeners import Meter, SimulatedServer
+from benchmarks.many_streams import CountingSink
 from infra.simulator.plan import build_plan
 from infra.simulator.status import status_json
 from mastodon_pipeline.listening.client.connections import Connections
-from mastodon_pipeline.listening.following.discovery import Way
-from mastodon_pipeline.listening.following.events import BlockStreamListener
-from mastodon_pipeline.listening.following.streaming import Sweeper, follow_events
-from mastodon_pipeline.listening.protocol.sse import ServerSentEvent
+from mastodon_pipeline.listening.following.mode import Mode
+from mastodon_pipeline.listening.following.position import FeedPosition
+from mastodon_pipeline.listening.following.recorder import TootRecorder
+from mastodon_pipeline.listening.following.statistics import ServerStatistics
+from mastodon_pipeline.listening.following.streaming import Sweeper, follow_stream
 from mastodon_pipeline.listening.protocol.statuses import Status, decode_status
 from mastodon_pipeline.listening.protocol.text import plain_text
-from mastodon_pipeline.listening.records.record import ObservingServer, TootRecord, toot_record
+from mastodon_pipeline.listening.records.record import (
+    ObservingServer,
+    Source,
+    TootRecord,
+    toot_record,
+)
+from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.topic.encoding import encode
 from mastodon_pipeline.listening.topic.opening import open_kafka
+from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline.settings import load_settings
 
 _NOON = 1_780_000_000_000
@@ -86,38 +95,39 @@ def _acknowledged() -> None:
     pass
 
 
-class _Counter(BlockStreamListener):
-    """Reads a stream and does nothing with its events."""
+class _CountingRecorder(TootRecorder):
+    """Counts a stream's toots and does nothing else with them."""
 
-    def __init__(self, wanted: int) -> None:
-        super().__init__()
-        self.connected, self.done = asyncio.Event(), asyncio.Event()
-        self._left = wanted
+    def __init__(self, expected: int) -> None:
+        statistics = ServerStatistics(parse_server(_OBSERVER.base_url))
+        super().__init__(_OBSERVER, CountingSink(), SeenToots(), FeedPosition(None), statistics)
+        self.done = asyncio.Event()
+        self._left = expected
 
-    def on_connected(self) -> None:
-        self.connected.set()
-
-    def take(self, event: ServerSentEvent) -> None:
-        if event.name == "update":
+    def take(self, payload: bytes, event: str, source: Source) -> tuple[str, bool]:
+        if event == "update":
             self._left -= 1
             if self._left == 0:
                 self.done.set()
+        return "", False
 
 
 async def _read(toots: int) -> float:
     settings = load_settings(mastodon_allow_private_addresses=True)
-    listener = _Counter(toots)
+    recorder, connected = _CountingRecorder(toots), asyncio.Event()
     with SimulatedServer(toots) as simulated:
-        way = Way("stream", "", with_token=True, streaming_url=simulated.url)
+        mode = Mode("stream", "", with_token=True, streaming_url=simulated.url)
         async with Connections(settings) as connections:
             reading = asyncio.create_task(
-                follow_events(way, simulated.token, listener, connections, Sweeper())
+                follow_stream(
+                    mode, simulated.token, recorder, connections, Sweeper(), connected.set
+                )
             )
-            await listener.connected.wait()
+            await connected.wait()
             meter = Meter()
             meter.start()
             simulated.start()
-            await listener.done.wait()
+            await recorder.done.wait()
             taken = meter.stop(toots)
             reading.cancel()
     return taken.microseconds

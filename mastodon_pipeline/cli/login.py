@@ -32,8 +32,8 @@ def login(server: str, env_file: Path) -> None:
       mastodon-pipeline login mastodon.social
     """
     from mastodon_pipeline.cli.servers import wanted_servers
-    from mastodon_pipeline.listening.client.login import Login, keep_token
-    from mastodon_pipeline.listening.following.trial import check_server
+    from mastodon_pipeline.listening.client.login import Login, save_token
+    from mastodon_pipeline.listening.following.trial import try_server
     from mastodon_pipeline.settings import load_settings
 
     settings = load_settings()
@@ -44,7 +44,7 @@ def login(server: str, env_file: Path) -> None:
             click.echo(f"Open this page, logged in to {wanted.name}, and allow what it asks:\n")
             click.echo("  " + "".join(c for c in address if c.isprintable()) + "\n")
             token = attempt.finish(click.prompt("Paste the code that it shows"))
-        keep_token(env_file, wanted.token_env, token)
+        save_token(env_file, wanted.token_env, token)
     except OSError as error:
         raise LoginFailed(str(error)) from error
     click.echo(f"The token is stored as {wanted.token_env} in {env_file}.")
@@ -54,8 +54,8 @@ def login(server: str, env_file: Path) -> None:
             "file: unset it.",
             err=True,
         )
-    check = check_server(wanted, settings, token)
-    if check.way is not None and check.way.kind == "stream":
+    trial = try_server(wanted, settings, token)
+    if trial.mode is not None and trial.mode.kind == "stream":
         click.echo(f"{wanted.name} lets us stream its {wanted.feed} feed with it.")
     else:
-        click.echo(f"But {wanted.name} does not let us stream with it: {check.reason}", err=True)
+        click.echo(f"But {wanted.name} does not let us stream with it: {trial.reason}", err=True)

@@ -49,7 +49,7 @@ COMMANDS = {
     ),
     "servers": Command(
         "mastodon_pipeline.cli.servers:servers",
-        "Show how each server will be listened to, and why.",
+        "Show how each server will be followed, and why.",
     ),
     "sql": Command(
         "mastodon_pipeline.cli.sql:sql",

@@ -1,4 +1,4 @@
-"""`mastodon-pipeline servers`: how each server will be listened to, and why."""
+"""`mastodon-pipeline servers`: how each server will be followed, and why."""
 
 import sys
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ import click
 from mastodon_pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
-    from mastodon_pipeline.listening.following.trial import ServerCheck
+    from mastodon_pipeline.listening.following.trial import ServerTrial
     from mastodon_pipeline.servers import Server
     from mastodon_pipeline.settings import Settings
 
-_WAYS = {"stream": "streaming", "websocket": "websocket", "poll": "polling", "park": "parked"}
-_HEADINGS = ("SERVER", "FEED", "VERSION", "WAY", "WHY")
+_MODES = {"stream": "streaming", "websocket": "websocket", "poll": "polling", "park": "parked"}
+_HEADINGS = ("SERVER", "FEED", "VERSION", "MODE", "REASON")
 
 
 @click.command()
 @click.argument("server", nargs=-1)
 def servers(server: tuple[str, ...]) -> None:
-    """Show how each server will be listened to, and why.
+    """Show how each server will be followed, and why.
 
     Without SERVER, all configured servers. Each is asked for its version and what it offers, and
-    then tried once the way it will be listened to. The exit code is 0 whatever they answer.
+    then tried once the way it will be followed. The exit code is 0 whatever they answer.
 
     \b
       streaming  over one connection, with a token
@@ -36,19 +36,19 @@ def servers(server: tuple[str, ...]) -> None:
       mastodon-pipeline servers
       mastodon-pipeline servers mastodon.social https://fosstodon.org
     """
-    from mastodon_pipeline.listening.following.trial import check_servers
+    from mastodon_pipeline.listening.following.trial import try_servers
     from mastodon_pipeline.settings import load_settings
 
     settings = load_settings()
     wanted = wanted_servers(settings, server)
     with click.progressbar(
-        check_servers(wanted, settings),
+        try_servers(wanted, settings),
         length=len(wanted),
-        label="asking the servers",
+        label="trying the servers",
         file=sys.stderr,
     ) as progress:
-        checks = {check.server: check for check in progress}
-    for line in table([checks[server] for server in wanted]):
+        trials = {trial.server: trial for trial in progress}
+    for line in table([trials[each] for each in wanted]):
         click.echo(line)
 
 
@@ -72,9 +72,9 @@ def wanted_servers(settings: "Settings", named: Sequence[str]) -> "list[Server]"
     return [configured.get(base_url, server) for base_url, server in parsed.items()]
 
 
-def table(checks: "Sequence[ServerCheck]") -> list[str]:
-    """Return the checks as lines of aligned columns, headings first."""
-    rows = [_HEADINGS, *(_row(check) for check in checks)]
+def table(trials: "Sequence[ServerTrial]") -> list[str]:
+    """Return the trials as lines of aligned columns, headings first."""
+    rows = [_HEADINGS, *map(_row, trials)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS) - 1)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
@@ -82,13 +82,13 @@ def table(checks: "Sequence[ServerCheck]") -> list[str]:
     ]
 
 
-def _row(check: "ServerCheck") -> tuple[str, ...]:
+def _row(trial: "ServerTrial") -> tuple[str, ...]:
     cells = (
-        check.server.name,
-        check.server.feed,
-        check.found.version[:24] if check.found else "?",
-        _WAYS[check.way.kind] if check.way else "waiting",
-        check.reason,
+        trial.server.name,
+        trial.server.feed,
+        trial.info.version[:24] if trial.info else "?",
+        _MODES[trial.mode.kind] if trial.mode else "waiting",
+        trial.reason,
     )
-    # Versions and reasons are a stranger's words, and must not steer the terminal.
+    # Versions and reasons come from other servers and must not control the terminal.
     return tuple("".join(c if c.isprintable() else "�" for c in cell) for cell in cells)

@@ -11,7 +11,7 @@ from infra.simulator.simulator import Simulator
 from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.cli.servers import table, wanted_servers
 from mastodon_pipeline.errors import SettingsError
-from mastodon_pipeline.listening.following.trial import check_server
+from mastodon_pipeline.listening.following.trial import try_server
 from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.listening.conftest import simulator_settings
@@ -38,13 +38,13 @@ def test_servers_shows_how_each_is_listened_to_and_why(monkeypatch: pytest.Monke
         assert simulator.servers[0].served["streams"] == 1, "the stream was tried, and left"
     assert result.exit_code == 0
     headings, *lines = result.stdout.splitlines()
-    assert headings.split() == ["SERVER", "FEED", "VERSION", "WAY", "WHY"]
+    assert headings.split() == ["SERVER", "FEED", "VERSION", "MODE", "REASON"]
     needed = f"set {variables[2]}, or run mastodon-pipeline login http://{names[2]}"
     assert [line.split(maxsplit=4) for line in lines] == [
         [names[0], "local", "4.5.3", "streaming", "there is a token"],
         [names[1], "local", "4.5.3", "polling", "there is no token"],
         [names[2], "local", "4.5.3", "parked", f"its local feed needs a token: {needed}"],
-        [names[3], "local", "4.5.3", "parked", "the server has switched its local feed off"],
+        [names[3], "local", "4.5.3", "parked", "the server has disabled its local feed"],
         [names[4], "local", "4.5.3", "parked", "the server answers 401 Unauthorized"],
     ]
 
@@ -53,22 +53,22 @@ def test_server_with_only_websockets_is_recognised(monkeypatch: pytest.MonkeyPat
     """GoToSocial refuses a stream of events; its WebSocket is opened once, and closed."""
     with Simulator(quiet(gotosocial("social.example"))) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
-        check = check_server(settings.servers()[0], settings, settings.servers()[0].token)
+        trial = try_server(settings.servers()[0], settings, settings.servers()[0].token)
         simulator.wait_until(lambda: len(simulator.servers[0].streams) == 0)
-    assert check.way is not None
-    assert check.way.kind == "websocket"
-    assert "no stream of events" in check.reason
-    assert "websocket" in table([check])[1]
+    assert trial.mode is not None
+    assert trial.mode.kind == "websocket"
+    assert "no event stream" in trial.reason
+    assert "websocket" in table([trial])[1]
 
 
 def test_wrong_token_is_reported_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The token is sent from the first request on."""
     with Simulator(quiet(STREAMING)) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
-        check = check_server(settings.servers()[0], settings, "wrong")
-    assert check.way is not None
-    assert check.way.kind == "park"
-    assert "is the token in MASTODON_TOKEN_127_0_0_1_" in check.reason
+        trial = try_server(settings.servers()[0], settings, "wrong")
+    assert trial.mode is not None
+    assert trial.mode.kind == "park"
+    assert "is the token in MASTODON_TOKEN_127_0_0_1_" in trial.reason
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -79,9 +79,9 @@ def test_busy_server_is_shown_as_waiting_and_not_parked(
     with Simulator(quiet(POLLED)) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
         simulator.fault("answer", status=status, seconds=30)
-        check = check_server(settings.servers()[0], settings, None)
-    assert check.way is None
-    assert check.reason.startswith(f"the server answers {status}")
+        trial = try_server(settings.servers()[0], settings, None)
+    assert trial.mode is None
+    assert trial.reason.startswith(f"the server answers {status}")
 
 
 def test_unreachable_server_is_explained_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,16 +91,16 @@ def test_unreachable_server_is_explained_in_one_line(monkeypatch: pytest.MonkeyP
         unused.bind(("127.0.0.1", 0))
 
         def reason(url: str) -> str:
-            check = check_server(parse_server(url), settings, None)
-            assert check.way is None
-            return check.reason
+            trial = try_server(parse_server(url), settings, None)
+            assert trial.mode is None
+            return trial.reason
 
         port = simulator.servers[0].port
-        assert reason(f"https://127.0.0.1:{port}") == "TLS failed: WRONG_VERSION_NUMBER"
-        assert reason(f"https://127.0.0.1:{unused.getsockname()[1]}") == "it refuses connections"
-        assert reason("https://nobody.invalid") == "its name is not known (DNS)"
+        assert reason(f"https://127.0.0.1:{port}") == "TLS: WRONG_VERSION_NUMBER"
+        assert reason(f"https://127.0.0.1:{unused.getsockname()[1]}") == "connection refused"
+        assert reason("https://nobody.invalid") == "DNS: its name cannot be resolved"
         simulator.fault("drop", seconds=30)
-        assert reason(f"http://127.0.0.1:{port}") == "it hung up"
+        assert reason(f"http://127.0.0.1:{port}") == "connection reset"
 
 
 def test_named_server_keeps_its_configured_feed() -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline.listening.client.backoff import Backoff
+from mastodon_pipeline.listening.client.pacing import Backoff
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.following.position_store import PositionStore
 from mastodon_pipeline.listening.records.sink import TootSink
@@ -38,7 +38,7 @@ def listening(
         settings,
         sink,
         positions,
-        backoff=lambda: Backoff(first=0.1, longest=0.5),
+        backoff=lambda: Backoff(first_seconds=0.1, longest_seconds=0.5),
     )
     thread = threading.Thread(target=listener.run, kwargs={"beat_seconds": 0.1})
     thread.start()

@@ -3,9 +3,14 @@
 import time
 from collections.abc import Callable
 
+from mastodon_pipeline.listening.following.position import FeedPosition
 from mastodon_pipeline.listening.following.position_store import SavedPosition
-from mastodon_pipeline.listening.records.record import TootRecord
+from mastodon_pipeline.listening.following.recorder import TootRecorder
+from mastodon_pipeline.listening.following.statistics import ServerStatistics
+from mastodon_pipeline.listening.records.record import ObservingServer, TootRecord
+from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
+from mastodon_pipeline.servers import parse_server
 
 
 class RecordingSink:
@@ -45,6 +50,17 @@ class RecordingSink:
             acknowledged()
         else:
             self.waiting.append(acknowledged)
+
+
+def recorder_into(sink: RecordingSink, start: str | None = None) -> TootRecorder:
+    """Build the recorder of a server `a.example` whose feed has been read up to `start`."""
+    return TootRecorder(
+        ObservingServer("https://a.example", "a.example"),
+        sink,
+        SeenToots(),
+        FeedPosition(start),
+        ServerStatistics(parse_server("a.example")),
+    )
 
 
 class MemoryPositions:

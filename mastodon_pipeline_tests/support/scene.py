@@ -18,8 +18,7 @@ from infra.simulator.faults import Endpoint
 from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline.listening.client.backoff import Backoff
-from mastodon_pipeline.listening.client.patience import Patience
+from mastodon_pipeline.listening.client.pacing import Backoff, Timings
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.servers import Feed, parse_server
@@ -30,14 +29,14 @@ from mastodon_pipeline_tests.support.recording_sink import (
     wait_until,
 )
 
-PATIENCE = Patience(request_seconds=0.5, silence_seconds=0.6, parked_seconds=60)
+TIMINGS = Timings(request_seconds=0.5, silence_seconds=0.6, parked_seconds=60)
 STREAMED = ServerPolicy("stream.example", remote_feed="authenticated", thump_seconds=0.1)
-"""Its thumps come faster than `PATIENCE` ends."""
+"""Its thumps come faster than `TIMINGS` ends."""
 POLLED = ServerPolicy("poll.example", token=False, remote_feed="authenticated")
 ENDPOINTS: tuple[Endpoint, ...] = ("instance", "timeline", "streaming")
 CONTACT = "https://example.org/who-listens"
-EAGER = Backoff(first=0.1, longest=0.5)
-STEADY = Backoff(first=0.5, longest=60.0)
+EAGER = Backoff(first_seconds=0.1, longest_seconds=0.5)
+STEADY = Backoff(first_seconds=0.5, longest_seconds=60.0)
 """Full jitter, at least a tenth of the bound: in the first 1.5 s at most five further attempts."""
 SOON: dict[str, Any] = {"reset": "iso", "reset_seconds": 0.1}
 """Of a budget: a server that says nothing of one is asked for pages every three seconds."""
@@ -113,7 +112,7 @@ def listening_to(
     only: Sequence[int] | None = None,
     others: Sequence[str] = (),
     positions: MemoryPositions | None = None,
-    patience: Patience = PATIENCE,
+    timings: Timings = TIMINGS,
     backoff: Backoff = EAGER,
 ) -> Iterator[Scene]:
     """Listens to all of the simulator's servers until the end of the block.
@@ -131,8 +130,8 @@ def listening_to(
         settings,
         sink,
         positions or MemoryPositions(),
-        backoff=lambda: Backoff(backoff.first, backoff.longest, backoff.healthy_after),
-        patience=patience,
+        backoff=lambda: replace(backoff),
+        timings=timings,
     )
     thread = threading.Thread(target=listener.run, kwargs={"beat_seconds": 0.1})
     thread.start()

@@ -1,11 +1,10 @@
-"""All connections of the event loop to other people's servers, under one policy.
+"""The event loop's HTTP client for other people's servers, with one policy for every request.
 
-- https only, and to public addresses only (see `addresses`); same-host redirects only.
+- https to public addresses only (see `addresses`), and redirects on the same host only.
 - Our User-Agent; no cookies.
-- At most 100 connects at once, so that a thousand streams that were cut together do not come back
-  in the same instant; at most a few connections a host.
-- By the proxy that the environment names (HTTPS_PROXY, NO_PROXY), as `requests` does it.
-- An answer is at most 16 MiB, after decompression. A stream is never compressed.
+- New connections are spaced out (see `ConnectPace`), and limited per host.
+- Through the proxy named by the environment (HTTPS_PROXY, NO_PROXY), as in `requests`.
+- A response is at most 16 MiB after decompression. Streams are never compressed.
 """
 
 import asyncio
@@ -27,34 +26,33 @@ from mastodon_pipeline.listening.client.addresses import (
     check_scheme_and_literal,
     in_daemon_thread,
 )
-from mastodon_pipeline.listening.client.connect_pace import ConnectPace
-from mastodon_pipeline.listening.client.patience import PATIENT, Patience
+from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, ConnectPace, Timings
 from mastodon_pipeline.listening.client.reasons import network_reason
-from mastodon_pipeline.listening.client.session import MAX_ANSWER_BYTES, trusted_context
+from mastodon_pipeline.listening.client.session import MAX_RESPONSE_BYTES, trusted_context
 from mastodon_pipeline.settings import Settings
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-"""A WebSocket message beyond this ends the connection; its toot is read from the timeline."""
-_PAGES_AT_ONCE = 200
-_PER_HOST = 6
+"""A larger WebSocket message ends the connection; its toot is read from the timeline."""
+_CONCURRENT_REQUESTS = 200
+_CONNECTIONS_PER_HOST = 6
 _NO_STREAM = ("text/html", "application/json")
 _KEEPALIVE_SECONDS = 30.0
-"""Longer than the pause between two polls, so that a polled server need not greet us each time."""
-_DNS_SECONDS = 300
-_GOODBYE_SECONDS = 0.1
+"""Longer than the pause between two polls, so that a polled server keeps its connection."""
+_DNS_CACHE_SECONDS = 300
+_TLS_SHUTDOWN_SECONDS = 0.1
 
 
 class Connections:
-    """One event loop's HTTP client; use it as an asynchronous context manager, once."""
+    """One event loop's HTTP client; an asynchronous context manager, to be entered once."""
 
-    def __init__(self, settings: Settings, patience: Patience = PATIENT) -> None:
+    def __init__(self, settings: Settings, timings: Timings = DEFAULT_TIMINGS) -> None:
         self._user_agent = settings.user_agent
         self._allow_private = settings.mastodon_allow_private_addresses
-        self._patience = patience
-        self._proxies = bool(getproxies())  # Mostly there are none: then no look for each request.
+        self._timings = timings
+        self._has_proxies = bool(getproxies())  # Usually none, which saves a lookup per request.
         self._resolver = PublicResolver(self._allow_private)
         self._pace = ConnectPace()
-        self._paging = asyncio.Semaphore(_PAGES_AT_ONCE)
+        self._requests = asyncio.Semaphore(_CONCURRENT_REQUESTS)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Connections":
@@ -65,14 +63,14 @@ class Connections:
                 resolver=self._resolver,
                 ssl=trusted_context(),
                 limit=0,
-                limit_per_host=_PER_HOST,
+                limit_per_host=_CONNECTIONS_PER_HOST,
                 keepalive_timeout=_KEEPALIVE_SECONDS,
-                ttl_dns_cache=_DNS_SECONDS,
+                ttl_dns_cache=_DNS_CACHE_SECONDS,
             ),
             headers={"User-Agent": self._user_agent},
             cookie_jar=aiohttp.DummyCookieJar(),
-            # No timers of aiohttp's: a timer for each read of each stream would cost more than
-            # the reads. What opens is timed here, what is silent is swept (see `streaming`).
+            # Not aiohttp's timers: one per read of each stream would cost more than the reads.
+            # Opening is timed here; silent streams are swept (see `streaming`).
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             auto_decompress=False,
             trace_configs=[trace],
@@ -82,31 +80,35 @@ class Connections:
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
-            # TLS connections say goodbye; see aiohttp's documentation, Graceful Shutdown.
-            await asyncio.sleep(_GOODBYE_SECONDS)
+            # TLS needs a moment to shut down; see aiohttp's documentation, "Graceful Shutdown".
+            await asyncio.sleep(_TLS_SHUTDOWN_SECONDS)
 
     @asynccontextmanager
     async def stream(self, url: str, token: str) -> AsyncIterator[aiohttp.ClientResponse]:
-        """An open stream of server-sent events; closed at the end.
+        """Open a stream of server-sent events; close it at the end.
 
-        Raises Refused for an HTTP error, Unreachable, UnsafeAddress, CrossHostRedirect.
+        Raises:
+            Refused: the server answers with an HTTP error.
+            Unreachable: no usable response: DNS, TCP, TLS, a timeout, or not an event stream.
+            UnsafeAddress: the URL is not https, or its host is not public.
+            CrossHostRedirect: the server redirects to another host, or away from https.
         """
         headers = {
             "Authorization": f"Bearer {token}",
             "Accept": "text/event-stream",
-            # A compressed stream could unfold to anything before we see its first event.
+            # A compressed stream could expand without bound before its first event.
             "Accept-Encoding": "identity",
         }
         async with self._pace.turn():
             response = await self._open(url, {}, headers)
         try:
-            _check_answer(response)
+            _check_status(response)
             encoding = response.headers.get("Content-Encoding", "identity")
             if encoding != "identity":
-                raise Unreachable(f"it compresses its stream ({encoding})")
+                raise Unreachable(f"its stream is compressed ({encoding})")
             if response.content_type in _NO_STREAM:
-                # A hoster's page for people, while the server behind it is down.
-                raise Unreachable(f"it answers with {response.content_type}, which is no stream")
+                # An error page of the hosting provider, while the server behind it is down.
+                raise Unreachable(f"it answers with {response.content_type}, not with a stream")
             yield response
         finally:
             response.close()
@@ -115,13 +117,13 @@ class Connections:
     async def websocket(
         self, url: str, token: str
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse[Literal[False]]]:
-        """An open WebSocket, pinged twice in the time that counts as silence; closed at the end.
+        """Open a WebSocket, pinged twice within the silence timeout; close it at the end.
 
-        Raises as `stream` does.
+        Raises the same errors as `stream`.
         """
         async with self._pace.turn():
             try:
-                async with asyncio.timeout(self._patience.request_seconds):
+                async with asyncio.timeout(self._timings.request_seconds):
                     socket = await self._opened.ws_connect(
                         url,
                         proxy=await self._proxy(url),
@@ -129,7 +131,7 @@ class Connections:
                         max_msg_size=MAX_MESSAGE_BYTES,
                         compress=0,
                         decode_text=False,
-                        heartbeat=self._patience.silence_seconds / 2,
+                        heartbeat=self._timings.silence_seconds / 2,
                         timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
                     )
             except aiohttp.WSServerHandshakeError as error:
@@ -146,16 +148,19 @@ class Connections:
     async def get(
         self, url: str, params: Mapping[str, str], token: str | None
     ) -> tuple[bytes, Mapping[str, str]]:
-        """An answer's body, decompressed, and its headers. Raises as `stream` does."""
+        """Return a response's decompressed body and its headers.
+
+        Raises the same errors as `stream`.
+        """
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        async with self._paging:
+        async with self._requests:
             try:
-                async with asyncio.timeout(3 * self._patience.request_seconds):
+                async with asyncio.timeout(3 * self._timings.request_seconds):
                     response = await self._open(url, params, headers)
                     try:
-                        _check_answer(response)
+                        _check_status(response)
                         return await _body(response), response.headers
                     finally:
                         response.release()
@@ -168,27 +173,24 @@ class Connections:
         return self._session
 
     async def _proxy(self, url: str) -> str | None:
-        """Checks the address, and names the proxy by which it is reached, or None.
-
-        Raises UnsafeAddress.
-        """
-        plain = url.replace("ws", "http", 1) if url.startswith("ws") else url
+        """Check the address and return its proxy, or None. Raises UnsafeAddress."""
+        http_url = url.replace("ws", "http", 1) if url.startswith("ws") else url
         proxy = None
-        if self._proxies:
-            proxy = select_proxy(plain, get_environ_proxies(plain, no_proxy=None))
+        if self._has_proxies:
+            proxy = select_proxy(http_url, get_environ_proxies(http_url, no_proxy=None))
         if proxy is not None:
             self._resolver.trust(urlsplit(proxy).hostname or "")
         if not self._allow_private:
             check_scheme_and_literal(url)
-            if proxy is not None:  # It resolves the name itself, out of our resolver's sight.
-                await in_daemon_thread(lambda: check_address(plain))
+            if proxy is not None:  # The proxy resolves the name, not our resolver.
+                await in_daemon_thread(lambda: check_address(http_url))
         return proxy
 
     async def _open(
         self, url: str, params: Mapping[str, str], headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
         try:
-            async with asyncio.timeout(self._patience.request_seconds):
+            async with asyncio.timeout(self._timings.request_seconds):
                 return await self._opened.get(
                     url,
                     params=params,
@@ -203,21 +205,23 @@ class Connections:
 async def _stay_on_host(
     _: aiohttp.ClientSession, __: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams
 ) -> None:
-    here = redirect.response.url
-    target = redirect.response.headers.get("Location") or redirect.response.headers.get("URI")
+    source = redirect.response.url
+    location = redirect.response.headers.get("Location") or redirect.response.headers.get("URI")
     try:
-        there = here.join(type(here)(target or ""))
+        target = source.join(type(source)(location or ""))
     except ValueError:
-        there = here
-    if (there.host, there.port) != (here.host, here.port):
+        target = source
+    if (target.host, target.port) != (source.host, source.port):
         redirect.response.close()
-        raise CrossHostRedirect(f"{here.authority} redirects to {there.authority}")
-    if there.scheme != here.scheme:
+        raise CrossHostRedirect(f"{source.authority} redirects to {target.authority}")
+    if target.scheme != source.scheme:
         redirect.response.close()
-        raise CrossHostRedirect(f"{here.authority} redirects from {here.scheme} to {there.scheme}")
+        raise CrossHostRedirect(
+            f"{source.authority} redirects from {source.scheme} to {target.scheme}"
+        )
 
 
-def _check_answer(response: aiohttp.ClientResponse) -> None:
+def _check_status(response: aiohttp.ClientResponse) -> None:
     if response.status != 200:
         raise Refused(response.status, response.reason or "", response.headers)
 
@@ -225,23 +229,23 @@ def _check_answer(response: aiohttp.ClientResponse) -> None:
 async def _body(response: aiohttp.ClientResponse) -> bytes:
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "deflate"):
-        raise Unreachable(f"an answer compressed as {encoding}, which we did not ask for")
-    # 47: gzip or zlib, as the data says itself.
-    unpack = zlib.decompressobj(47) if encoding != "identity" else None
+        raise Unreachable(f"the response is compressed as {encoding}, which we did not ask for")
+    # 47: detect gzip or zlib from the data.
+    decompressor = zlib.decompressobj(47) if encoding != "identity" else None
     parts: list[bytes] = []
     size = 0
     while block := await response.content.readany():
         try:
-            part = unpack.decompress(block, MAX_ANSWER_BYTES + 1) if unpack else block
+            part = decompressor.decompress(block, MAX_RESPONSE_BYTES + 1) if decompressor else block
         except zlib.error as error:
-            raise Unreachable(f"an answer that does not decompress: {error}") from None
+            raise Unreachable(f"the response does not decompress: {error}") from None
         size += len(part)
-        if size > MAX_ANSWER_BYTES:
+        if size > MAX_RESPONSE_BYTES:
             response.close()
-            raise Unreachable(f"an answer is larger than {MAX_ANSWER_BYTES} bytes")
+            raise Unreachable(f"the response is larger than {MAX_RESPONSE_BYTES} bytes")
         parts.append(part)
-    if unpack and not unpack.eof:
-        raise Unreachable("an answer that ends in the middle")
+    if decompressor and not decompressor.eof:
+        raise Unreachable("the response is incomplete")
     return b"".join(parts)
 
 

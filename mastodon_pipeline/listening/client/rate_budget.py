@@ -1,10 +1,11 @@
-"""How often a server lets us ask, as its own answers say.
+"""How often we may ask a server, learned from the headers of its responses.
 
-Mastodon's 429 has no Retry-After but X-RateLimit-Reset, ISO 8601; other software sends epoch
+Mastodon's 429 has no Retry-After but an X-RateLimit-Reset in ISO 8601; other software sends epoch
 seconds there, or Retry-After. See: https://docs.joinmastodon.org/api/rate-limits/
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -12,16 +13,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-_UNSAID_WAIT = 60.0
-"""Seconds to wait after a 429 that does not say how long."""
-_UNSAID_SPACING = 3.0
-"""Seconds between pages where the server names no limit: Mastodon's 300 requests in 15 min."""
+_DEFAULT_WAIT_SECONDS = 60.0
+"""After a 429 that does not say how long."""
+_DEFAULT_SPACING_SECONDS = 3.0
+"""Between pages of a server that states no limit: Mastodon's 300 requests in 15 min."""
+_LONGEST_WAIT_SECONDS = 3600.0
 
 
 class RateBudget:
-    """One host's budget; every request to it asks first and tells it the answer.
+    """One host's budget: ask it before each request, and pass it each response.
 
-    Whoever reads timelines holds `turn` meanwhile, so that requests to a host follow one another.
+    Timeline reads hold `turn`, so that requests to a host follow one another.
     """
 
     __slots__ = ("_not_before", "_refused_until", "turn")
@@ -32,21 +34,21 @@ class RateBudget:
         self._refused_until = 0.0
 
     def delay(self) -> float:
-        """Seconds until the next timeline request is welcome; 0 for now."""
+        """Return the seconds until the next timeline request is allowed; 0 if it is now."""
         return max(0.0, self._not_before - time.monotonic())
 
     def refused_for(self) -> float:
-        """Seconds until anything at all is welcome, after a 429; 0 for now."""
+        """Return the seconds until a 429 allows any request again; 0 if one is allowed now."""
         return max(0.0, self._refused_until - time.monotonic())
 
     def observe(self, status: int, headers: Mapping[str, str]) -> None:
-        """Learns from an answer: its HTTP status and its headers (any case-insensitive mapping)."""
+        """Take note of a response's status and headers (any case-insensitive mapping)."""
         reset = _seconds_until_reset(headers)
         if status == 429:
-            said = [s for s in (reset, _retry_after(headers)) if s is not None]
-            # Jitter, so that a thousand listeners do not come back in the same instant.
-            # A reset that has just passed is no invitation to ask without a pause.
-            wait = max(1.0, max(said) if said else _UNSAID_WAIT) * random.uniform(1.0, 1.1)
+            stated = [s for s in (reset, _retry_after(headers)) if s is not None]
+            # Jitter spreads a thousand listeners. A reset that has just passed still means a pause.
+            seconds = max(1.0, max(stated, default=_DEFAULT_WAIT_SECONDS))
+            wait = seconds * random.uniform(1.0, 1.1)
             self._refused_until = time.monotonic() + wait
         else:
             wait = _spacing(headers, reset)
@@ -54,13 +56,13 @@ class RateBudget:
 
 
 class RateBudgets:
-    """The budgets of all hosts, one each, whatever feeds of it are followed."""
+    """The budgets of all hosts; the feeds of a host share one."""
 
     def __init__(self) -> None:
         self._budgets: dict[str, RateBudget] = {}
 
-    def of(self, base_url: str) -> RateBudget:
-        """The budget of the server at `base_url`."""
+    def for_host(self, base_url: str) -> RateBudget:
+        """Return the budget of the server at `base_url`."""
         return self._budgets.setdefault(urlsplit(base_url).netloc, RateBudget())
 
 
@@ -68,10 +70,10 @@ def _spacing(headers: Mapping[str, str], reset: float | None) -> float:
     remaining = _number(headers.get("X-RateLimit-Remaining"))
     limit = _number(headers.get("X-RateLimit-Limit"))
     if remaining is None or reset is None:
-        return _UNSAID_SPACING
+        return _DEFAULT_SPACING_SECONDS
     if remaining < 1:
         return reset
-    # The last quarter is spread over what is left of the window; before that, as fast as it goes.
+    # Full speed, until the last quarter: that is spread over the rest of the window.
     return reset / remaining if limit and remaining < limit / 4 else 0.0
 
 
@@ -84,12 +86,12 @@ def _seconds_until_reset(headers: Mapping[str, str]) -> float | None:
         if epoch is None:
             moment = datetime.fromisoformat(text)
             epoch = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        # Measured on the server's own clock where it shows it, for ours may differ.
-        shown = headers.get("Date")
-        now = parsedate_to_datetime(shown).timestamp() if shown else time.time()
+        # By the server's clock if the response has a Date: ours may differ.
+        date = headers.get("Date")
+        now = parsedate_to_datetime(date).timestamp() if date else time.time()
     except (ValueError, OverflowError):
         return None
-    return min(max(epoch - now, 0.0), 3600.0)
+    return min(max(epoch - now, 0.0), _LONGEST_WAIT_SECONDS)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -102,12 +104,12 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
             seconds = parsedate_to_datetime(text).timestamp() - time.time()
         except ValueError:
             return None
-    return min(max(seconds, 0.0), 3600.0)
+    return min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
 
 
 def _number(text: str | None) -> float | None:
     try:
-        found = float(text) if text else None
+        number = float(text or "")
     except ValueError:
         return None
-    return found if found is not None and found == found and abs(found) != float("inf") else None
+    return number if math.isfinite(number) else None

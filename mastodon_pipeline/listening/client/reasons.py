@@ -1,6 +1,6 @@
-"""Why a server could not be reached, in one line: the cause inside the HTTP library's wrappings.
+"""Why a server could not be reached, in one line: the root cause of an HTTP client's exception.
 
-Both libraries': requests with urllib3, which Mastodon.py uses, and aiohttp.
+Covers requests with urllib3, which Mastodon.py uses, and aiohttp.
 """
 
 import socket
@@ -15,41 +15,41 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-_LONGEST = 200
+_MAX_CHARACTERS = 200
 
 
 def network_reason(error: BaseException) -> str:
-    """What went wrong on the way: DNS, TCP, TLS, a timeout; else the error's own words, cut."""
+    """Name what failed: DNS, TCP, TLS, a timeout; otherwise the error's message, cut short."""
     for cause in _causes(error):
         if isinstance(cause, NameResolutionError | socket.gaierror):
-            return "its name is not known (DNS)"
+            return "DNS: its name cannot be resolved"
         if isinstance(cause, NewConnectionError):
-            continue  # To urllib3 a timeout; the socket's own error is inside.
+            continue  # A subclass of its timeout error; the socket's error is inside.
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not valid: {cause.verify_message}"
+            return f"TLS: its certificate is not valid: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
-            return f"TLS failed: {cause.reason or cause}"
+            return f"TLS: {cause.reason or cause}"
         if isinstance(cause, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
-            return "it did not answer in time"
+            return "timed out"
         if isinstance(cause, ConnectionRefusedError):
-            return "it refuses connections"
+            return "connection refused"
         if isinstance(cause, ConnectionResetError | RemoteDisconnected | ServerDisconnectedError):
-            return "it hung up"
+            return "connection reset"
         if isinstance(cause, ClientPayloadError):
-            return "it hung up in the middle"
-    return " ".join(str(error).split())[:_LONGEST]
+            return "connection lost in the middle of a response"
+    return " ".join(str(error).split())[:_MAX_CHARACTERS]
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
-    waiting = [error]
-    while waiting:
-        one = waiting.pop(0)
-        if one in found:
+    causes: list[BaseException] = []
+    queue = [error]
+    while queue:
+        cause = queue.pop(0)
+        if cause in causes:
             continue
-        found.append(one)
-        # requests puts urllib3's error into its args, as aiohttp does the system's; urllib3 puts
-        # the socket's into `reason`.
-        inner = [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-        waiting += [e for e in inner if isinstance(e, BaseException)]
-    return found
+        causes.append(cause)
+        # requests keeps urllib3's error in its args, as aiohttp does the OS error; urllib3 keeps
+        # the socket's in `reason`.
+        inner = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+        queue += [e for e in inner if isinstance(e, BaseException)]
+    return causes

@@ -1,7 +1,7 @@
-"""The HTTP session that Mastodon.py is given: says who we are, goes only where it may.
+"""Mastodon.py on our own HTTP session: our User-Agent, public addresses only, bounded responses.
 
-Discovery, application registration and tokens pass it; streams and timelines pass `Connections`,
-under the same policy.
+Mastodon.py asks for instance info, weekly activity, application registration and tokens. Streams
+and timelines go through `Connections`, with the same policy.
 """
 
 import os
@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -16,95 +17,143 @@ from urllib.parse import urlsplit
 
 import certifi
 import requests
+from mastodon import Mastodon, MastodonAPIError, MastodonError, MastodonRatelimitError
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from mastodon_pipeline.errors import CrossHostRedirect, Unreachable, UnsafeAddress
+from mastodon_pipeline.errors import CrossHostRedirect, Refused, Unreachable, UnsafeAddress
 from mastodon_pipeline.listening.client.addresses import check_address, check_ip
+from mastodon_pipeline.listening.client.reasons import network_reason
+from mastodon_pipeline.servers import Server
 
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""An answer beyond this, after decompression, is not read to its end."""
-ANSWER_SECONDS = 60.0
-"""For an answer as a whole, where nothing else is said."""
-REQUEST_TIMEOUT = 20.0
-"""Seconds to connect, and to the head of an answer."""
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+"""A larger response, after decompression, is not read to its end."""
+REQUEST_TIMEOUT_SECONDS = 20.0
+"""To connect, and to the head of a response; a whole response may take three times as long."""
 
 
 class ServerSession(requests.Session):
-    """A `requests` session with our User-Agent, checked addresses and same-host redirects only.
+    """A `requests` session with our User-Agent, public addresses and same-host redirects only.
 
-    It keeps no cookies. An answer larger than 16 MiB raises Unreachable.
+    It keeps no cookies. A response of more than 16 MiB raises Unreachable.
     """
 
     def __init__(self, user_agent: str, allow_private_addresses: bool = False) -> None:
         super().__init__()
         self.headers["User-Agent"] = user_agent
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.answer_headers: Mapping[str, str] = {}
-        """The last answer's headers, for the rate budget."""
+        self.response_headers: Mapping[str, str] = {}
+        """The last response's headers, for the rate budget."""
         self._allow_private = allow_private_addresses
         for prefix in ("http://", "https://"):
             self.mount(prefix, _Adapter(allow_private_addresses))
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Sends one request.
+        """Send one request.
 
-        Raises UnsafeAddress, CrossHostRedirect, Unreachable (an answer too large), and what
-        `requests` raises.
+        Raises:
+            UnsafeAddress: the URL is not https, or its host is not public.
+            CrossHostRedirect: the server redirects to another host, or away from https.
+            Unreachable: the response is too large or too slow.
+            requests.RequestException: anything else that fails.
         """
         if not self._allow_private:
             check_address(request.url or "")
         response = super().send(request, **kwargs)
-        self.answer_headers = response.headers.copy()
-        # Mastodon.py would take one that it cannot read for a limit that was hit.
+        self.response_headers = response.headers.copy()
+        # Mastodon.py takes a reset that it cannot parse for an exceeded limit.
         response.headers.pop("X-RateLimit-Reset", None)
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Where a redirect leads, on the same host.
+        """Return the target of a redirect, or None.
 
-        Raises CrossHostRedirect otherwise, or where https would become http.
+        Raises CrossHostRedirect if it is another host, or http instead of https.
         """
-        target = super().get_redirect_target(resp)
-        if target is None:
+        location = super().get_redirect_target(resp)
+        if location is None:
             return None
-        here, there = urlsplit(resp.url), urlsplit(target)
-        if there.netloc and (there.hostname, there.port) != (here.hostname, here.port):
+        source, target = urlsplit(resp.url), urlsplit(location)
+        if target.netloc and (target.hostname, target.port) != (source.hostname, source.port):
             resp.close()
-            raise CrossHostRedirect(f"{here.netloc} redirects to {there.netloc}")
-        if there.scheme == "http" and here.scheme == "https":
+            raise CrossHostRedirect(f"{source.netloc} redirects to {target.netloc}")
+        if target.scheme == "http" and source.scheme == "https":
             resp.close()
-            raise CrossHostRedirect(f"{here.netloc} redirects from https to http")
-        return target
+            raise CrossHostRedirect(f"{source.netloc} redirects from https to http")
+        return location
+
+
+def mastodon_client(
+    server: Server,
+    token: str | None,
+    session: ServerSession,
+    timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+) -> Mastodon:
+    """Build a Mastodon.py client on our session; it never sleeps and checks no versions."""
+    return Mastodon(
+        api_base_url=server.base_url,
+        access_token=token,
+        session=session,
+        request_timeout=timeout_seconds,
+        ratelimit_method="throw",
+        version_check_mode="none",
+        user_agent=str(session.headers["User-Agent"]),
+    )
+
+
+@contextmanager
+def translated_errors(server: Server, client: Mastodon) -> Iterator[None]:
+    """Translate Mastodon.py's errors of a call in the body.
+
+    Raises:
+        Refused: the server answers with an HTTP error.
+        Unreachable: no usable response.
+        UnsafeAddress: its URL is not https, or its host is not public.
+        CrossHostRedirect: it redirects to another host.
+    """
+    try:
+        yield
+    except MastodonRatelimitError:
+        headers = getattr(client.session, "response_headers", {})
+        raise Refused(429, "Too Many Requests", headers) from None
+    except MastodonAPIError as error:
+        status = error.args[1] if len(error.args) > 1 else None
+        if isinstance(status, int):
+            raise Refused(status, str(error.args[2])) from None
+        raise Unreachable(f"{server.name} does not speak Mastodon's API") from None
+    except MastodonError as error:
+        if isinstance(error.__context__, UnsafeAddress | CrossHostRedirect | Unreachable):
+            raise error.__context__ from None
+        raise Unreachable(network_reason(error)) from None
 
 
 @cache
 def trusted_context() -> ssl.SSLContext:
-    """The certificates that are trusted: certifi's, or those of REQUESTS_CA_BUNDLE.
+    """Return the TLS context that trusts certifi's certificates, or REQUESTS_CA_BUNDLE's.
 
-    One context for all connections, since loading the certificates takes 15 ms.
+    One for all connections, since loading the certificates takes 15 ms.
     """
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     return ssl.create_default_context(cafile=bundle or certifi.where())
 
 
 class _PublicConnection(HTTPSConnection):
-    """Looks once more who it has reached, before a word is said.
+    """Checks the peer's address before anything is sent.
 
     The name was checked before, but it was resolved again to connect, and a hostile name server
-    may have answered differently.
+    may have answered differently (DNS rebinding).
     """
 
     def _new_conn(self) -> socket.socket:
-        reached = super()._new_conn()
+        connected = super()._new_conn()
         try:
             if self.proxy is None:
-                check_ip(self.host, reached.getpeername()[0])
+                check_ip(self.host, connected.getpeername()[0])
         except UnsafeAddress:
-            reached.close()
+            connected.close()
             raise
-        return reached
+        return connected
 
 
 class _PublicConnectionPool(HTTPSConnectionPool):
@@ -125,27 +174,27 @@ class _Adapter(HTTPAdapter):
             }
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        # The context has the certificates; requests would load them again for each connection.
+        # Our context has the certificates; requests would load them again for each connection.
         conn.cert_reqs = "CERT_REQUIRED"
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kw: Any) -> requests.Response:
         response = super().send(request, *args, **kw)
-        whole = response.raw.stream
+        unbounded = response.raw.stream
         timeout = kw.get("timeout")
-        patience = 3 * timeout if isinstance(timeout, int | float) else ANSWER_SECONDS
-        deadline = time.monotonic() + patience
+        seconds = timeout if isinstance(timeout, int | float) else REQUEST_TIMEOUT_SECONDS
+        deadline = time.monotonic() + 3 * seconds
 
-        def capped(*args: Any, **kwargs: Any) -> Iterator[bytes]:
+        def bounded(*args: Any, **kwargs: Any) -> Iterator[bytes]:
             size = 0
-            for block in whole(*args, **kwargs):
+            for block in unbounded(*args, **kwargs):
                 if time.monotonic() > deadline:
                     response.close()
-                    raise Unreachable("it did not answer in time")
+                    raise Unreachable("timed out")
                 size += len(block)
-                if size > MAX_ANSWER_BYTES:
+                if size > MAX_RESPONSE_BYTES:
                     response.close()
-                    raise Unreachable(f"an answer is larger than {MAX_ANSWER_BYTES} bytes")
+                    raise Unreachable(f"the response is larger than {MAX_RESPONSE_BYTES} bytes")
                 yield block
 
-        response.raw.stream = capped  # type: ignore[method-assign]
+        response.raw.stream = bounded  # type: ignore[method-assign]
         return response

@@ -1,10 +1,10 @@
-"""Following one server: discover it, choose the way, stream or poll, come back from everything.
+"""Following one server: choose a mode, stream or poll, recover from every failure.
 
 **What can be lost here, and what protects it.** What a server publishes while no stream is open
-is read from its timeline afterwards (`GapFilling`), from the feed's position onwards, which
-outlives the process. Not protected: a server whose timeline we may not read (said in the
-statistics, with the bounds of what is missing), what it deleted meanwhile, edits and deletes while
-no stream is open, and edits and deletes on polled servers: a timeline shows neither.
+is read from its timeline afterwards (`GapFiller`), from the feed's position on, which outlives the
+process. Not protected: a server whose timeline we may not read (reported in the statistics, with
+start and end of what is missing), what the server deleted meanwhile, edits and deletes while no
+stream is open, and edits and deletes on polled servers: a timeline shows neither.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from mastodon_pipeline.errors import (
     CrossHostRedirect,
@@ -21,30 +22,21 @@ from mastodon_pipeline.errors import (
     Unreachable,
     UnsafeAddress,
 )
-from mastodon_pipeline.listening.client.backoff import Backoff
 from mastodon_pipeline.listening.client.connections import Connections
-from mastodon_pipeline.listening.client.patience import Patience
+from mastodon_pipeline.listening.client.pacing import Backoff, Timings
 from mastodon_pipeline.listening.client.rate_budget import RateBudgets
-from mastodon_pipeline.listening.following.discoverer import Discoverer, Discovery
-from mastodon_pipeline.listening.following.discovery import (
-    NOTHING_REFUSED,
-    PARKING_REFUSALS,
-    STREAM_REFUSALS,
-    Refusals,
-    Way,
-    after_refusal,
-    choose_way,
-    refusal_reason,
-)
-from mastodon_pipeline.listening.following.gaps import GapFilling
+from mastodon_pipeline.listening.following.gaps import GapFiller
+from mastodon_pipeline.listening.following.instance import InstanceAnswer, InstanceProbe
+from mastodon_pipeline.listening.following.mode import PARKING_REFUSALS, Mode, refusal_reason
+from mastodon_pipeline.listening.following.mode_selector import ModeSelector
 from mastodon_pipeline.listening.following.polling import poll_timeline
-from mastodon_pipeline.listening.following.position import FeedPosition, Gap
+from mastodon_pipeline.listening.following.position import FeedPosition
 from mastodon_pipeline.listening.following.position_store import SavedPosition
-from mastodon_pipeline.listening.following.recorder import RecordingListener, TootRecorder
+from mastodon_pipeline.listening.following.recorder import TootRecorder
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
-from mastodon_pipeline.listening.following.streaming import Sweeper, follow_events
+from mastodon_pipeline.listening.following.streaming import Sweeper, follow_stream
 from mastodon_pipeline.listening.following.timeline import TimelineReader
-from mastodon_pipeline.listening.following.websocket import follow_messages
+from mastodon_pipeline.listening.following.websocket import follow_websocket
 from mastodon_pipeline.listening.records.record import ObservingServer
 from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
@@ -55,23 +47,23 @@ _log = logging.getLogger(__name__)
 
 
 class _Parked(Exception):
-    """This server refuses us, for the reason given; trying again soon would change nothing."""
+    """The server refuses us, for this reason; another attempt soon would not change that."""
 
 
 @dataclass(frozen=True, slots=True)
-class SharedByFollowers:
-    """What all followers of a listener use together."""
+class ListenerResources:
+    """What all followers of a listener share."""
 
     settings: Settings
-    patience: Patience
+    timings: Timings
     sink: TootSink
     seen: SeenToots
     connections: Connections
     budgets: RateBudgets
-    discoverer: Discoverer
+    probe: InstanceProbe
     sweeper: Sweeper
-    failed: Callable[[Exception], None]
-    """Told where nothing more can be recorded: the listener ends."""
+    on_failure: Callable[[Exception], None]
+    """Called when nothing more can be recorded: it ends the listener."""
 
 
 class ServerFollower:
@@ -80,140 +72,128 @@ class ServerFollower:
     def __init__(
         self,
         server: Server,
-        shared: SharedByFollowers,
+        resources: ListenerResources,
         position: FeedPosition,
-        kept: SavedPosition,
+        saved: SavedPosition,
         backoff: Backoff | None = None,
     ) -> None:
         self.server = server
         self.position = position
         self.statistics = ServerStatistics(server)
-        self.statistics.unfilled_gaps = kept.unfilled_gaps
-        self._shared = shared
-        self.kept = kept
-        """What is remembered of it in the position store by now."""
-        self._remembered = kept.discovered
-        """What an earlier listener was told; used once, for the first connection."""
+        self.statistics.unfilled_gaps = saved.unfilled_gaps
+        self.saved = saved
+        """What the position store has of the feed."""
+        self._resources = resources
         self._backoff = backoff or Backoff()
-        self._refusals = NOTHING_REFUSED
-        self._discovery: Discovery | None = None
-        self._way: Way | None = None
-        self._streaming: asyncio.Timeout | None = None
+        self._budget = resources.budgets.for_host(server.base_url)
+        self._selector = ModeSelector(server, resources.probe, resources.timings, saved.instance)
+        self._mode: Mode | None = None
+        """The mode of the open stream; None while there is none."""
+        self._stream_timeout: asyncio.Timeout | None = None
+        self._wanted_since = time.time_ns() // 1_000_000
         self._recorder = TootRecorder(
             ObservingServer(server.base_url, server.name),
-            shared.sink,
-            shared.seen,
+            resources.sink,
+            resources.seen,
             position,
             self.statistics,
         )
-        self._wanted_since = time.time_ns() // 1_000_000
-        self._gaps = GapFilling(
-            position,
-            lambda page: self._recorder.page(page, "gap"),
-            self.statistics,
-            shared.failed,
-        )
+        self._gaps = GapFiller(self._recorder, resources.on_failure)
 
     async def run(self) -> None:
-        """Follows the server until it is cancelled.
+        """Follow the server until cancelled.
 
-        Every failure becomes a wait, a parked state, or the next way.
+        Every failure becomes a wait, the parked state, or the next mode.
         """
         try:
-            while (wait := await self._follow_once()) is not None:
+            while (wait := await self._attempt()) is not None:
                 await asyncio.sleep(wait)
         finally:
             await self._gaps.stop()
             self.statistics.set_state("stopped")
 
-    async def rediscover(self) -> None:
-        """Asks a server with a healthy stream again, and goes another way where it now must.
-
-        Where the server does not answer well the stream goes on as it is; asked again later.
-        """
-        before, way = self._discovery, self._way
-        if before is None or way is None:
-            return
-        self._discovery = replace(
-            before, until=time.monotonic() + self._shared.patience.fresh_seconds
-        )
-        try:
-            asked = await self._shared.discoverer.ask(self.server, self.server.token)
-        except (Refused, Unreachable, UnsafeAddress, CrossHostRedirect) as error:
-            _log.info("%s: could not be asked again: %s", self.server.name, error)
-            return
-        if self._way is not way or self._streaming is None:
-            return  # The stream has ended meanwhile.
-        self._take_discovery(asked)
-        new = choose_way(self.server, asked.found, asked.token is not None, self._refusals)
-        if replace(new, reason=way.reason) != way:
-            _log.info("%s: listened to differently from now on: %s", self.server.name, new.reason)
-            self._streaming.reschedule(asyncio.get_running_loop().time())
-
     @property
-    def rediscovery_due(self) -> bool:
-        """Whether its stream is open and it has not been asked for an hour."""
-        found = self._discovery
-        return self._streaming is not None and found is not None and time.monotonic() >= found.until
+    def recheck_due(self) -> bool:
+        """Whether the stream is open and the server's instance info has expired."""
+        return self._stream_timeout is not None and self._selector.expired
 
-    def keep_position(self, write: Callable[[SavedPosition], None]) -> None:
-        """Writes what is to be remembered of the server, where it has changed."""
-        # In this order: a gap is told of before the position passes it.
-        last_id = self.position.safe()
-        found = self._discovery.found if self._discovery else self.kept.discovered
-        kept = SavedPosition(last_id, self.statistics.unfilled_gaps, found)
-        if kept != self.kept:
-            write(kept)
-            self.kept = kept
+    async def recheck_mode(self) -> None:
+        """Fetch the instance info of a healthy stream's server; change the mode if it requires it.
 
-    async def _follow_once(self) -> float | None:
-        """Follows until something ends it; the seconds to wait, or None where all has ended."""
+        If that fails the stream goes on, and the info is fetched again later.
+        """
+        mode = self._mode
+        answer = await self._selector.refetch() if mode is not None else None
+        if mode is None or answer is None:
+            return
+        if self._mode is not mode or self._stream_timeout is None:
+            return  # The stream has ended meanwhile.
+        self._selector.accept(answer)
+        self._use(answer)
+        new_mode = self._selector.mode()
+        if replace(new_mode, reason=mode.reason) != mode:
+            _log.info("%s: following it in another mode: %s", self.server.name, new_mode.reason)
+            self._stream_timeout.reschedule(asyncio.get_running_loop().time())
+
+    def save_position(self, write: Callable[[SavedPosition], None]) -> None:
+        """Write what the position store is to have of the feed, if it has changed."""
+        # In this order: a gap is saved before the position passes it.
+        last_id = self.position.advance()
+        instance = self._selector.info or self.saved.instance
+        current = SavedPosition(last_id, self.statistics.unfilled_gaps, instance)
+        if current != self.saved:
+            write(current)
+            self.saved = current
+
+    async def _attempt(self) -> float | None:
+        """Follow until something ends it; return the seconds to wait, or None to end."""
         try:
             self.statistics.set_state("connecting")
-            return self._waiting(await self._follow())
+            return self._wait_after(await self._follow())
         except _Parked as parked:
             self.statistics.set_state("parked", str(parked))
             _log.warning("%s is parked: %s", self.server.name, parked)
-            self._refusals = NOTHING_REFUSED
-            self._discovery = None
-            return self._shared.patience.parked_seconds * random.uniform(1.0, 1.1)
+            self._selector.reset()
+            return self._resources.timings.parked_seconds * random.uniform(1.0, 1.1)
         except DeliveryFailed as error:
-            self._shared.failed(error)
+            self._resources.on_failure(error)
             return None
         except Refused as refused:
-            return self._waiting(f"the server answers {refused}")
+            return self._wait_after(f"the server answers {refused}")
         except Unreachable as error:
-            return self._waiting(str(error))
+            return self._wait_after(str(error))
         except Exception as error:
-            _log.exception("%s: an error we did not foresee", self.server.name)
-            return self._waiting(f"{type(error).__name__}: {error}")
+            _log.exception("%s: unexpected error", self.server.name)
+            return self._wait_after(f"{type(error).__name__}: {error}")
 
-    def _waiting(self, reason: str) -> float:
-        refused_for = self._shared.budgets.of(self.server.base_url).refused_for()
-        wait = max(self._backoff.next_wait(), refused_for)
+    def _wait_after(self, reason: str) -> float:
+        wait = max(self._backoff.next_wait(), self._budget.refused_for())
         self.statistics.set_state("waiting", f"{reason}; again in {wait:.0f} s")
         _log.info("%s: %s; again in %.1f s", self.server.name, reason, wait)
         return wait
 
     async def _follow(self) -> str:
-        """Follows the server the ways it allows; why the last one has ended."""
+        """Follow the server in the modes that it allows; return why the last one has ended."""
         while True:
-            refused_for = self._shared.budgets.of(self.server.base_url).refused_for()
-            if refused_for > 0:  # Another feed of this host was told to wait.
-                self.statistics.set_state("waiting", f"the host wants {refused_for:.0f} s of quiet")
+            refused_for = self._budget.refused_for()
+            if refused_for > 0:  # Another feed of this host was refused with a 429.
+                reason = f"the host answers 429 Too Many Requests; again in {refused_for:.0f} s"
+                self.statistics.set_state("waiting", reason)
                 await asyncio.sleep(refused_for)
             try:
-                discovery = await self._discovered()
-                way = choose_way(
-                    self.server, discovery.found, discovery.token is not None, self._refusals
-                )
-                if way.kind == "park":
-                    raise _Parked(way.reason)
+                answer = await self._selector.answer()
+                self._use(answer)
+                mode = self._selector.mode()
+                if mode.kind == "park":
+                    raise _Parked(mode.reason)
                 try:
-                    ended = await self._go(way, discovery)
+                    ended = await self._follow_in(mode, answer)
                 except Refused as refused:
-                    if not self._note(refused, way, discovery):
+                    if refused.status == 429:
+                        self._budget.observe(429, refused.headers)
+                    if not self._selector.note_refusal(refused, mode):
                         raise
+                    _log.info("%s refuses to %s: %s", self.server.name, mode.kind, refused)
                     continue
                 if ended is not None:
                     return ended
@@ -222,116 +202,71 @@ class ServerFollower:
             except Refused as refused:
                 if refused.status not in PARKING_REFUSALS:
                     raise
-                known = self._discovery
-                has_token = known.token is not None if known else self.server.token is not None
-                raise _Parked(refusal_reason(self.server, refused, has_token)) from None
+                reason = refusal_reason(self.server, refused, self._selector.has_token)
+                raise _Parked(reason) from None
 
-    async def _discovered(self) -> Discovery:
-        if self._remembered is not None:
-            remembered, self._remembered = self._remembered, None
-            token = self.server.token
-            self._take_discovery(self._shared.discoverer.remembered(token, remembered))
-        known = self._discovery
-        if known is not None and time.monotonic() < known.until:
-            return known
-        try:
-            asked = await self._shared.discoverer.ask(self.server, self.server.token)
-        except (Refused, Unreachable) as error:
-            refuses = isinstance(error, Refused) and error.status in {*PARKING_REFUSALS, 429}
-            if known is None or refuses:
-                raise
-            # It is not well today; what it said before still leads to its stream or timeline.
-            self._discovery = replace(
-                known, until=time.monotonic() + self._shared.patience.fresh_seconds
-            )
-            return self._discovery
-        if known is not None:
-            self._refusals = NOTHING_REFUSED  # An hour later it may let us in.
-        self._take_discovery(asked)
-        return asked
-
-    def _take_discovery(self, discovery: Discovery) -> None:
-        self._discovery = discovery
-        self._recorder.observer = ObservingServer(self.server.base_url, discovery.found.domain)
-        if discovery.token_refusal is not None:
-            self._refusals = Refusals(stream=discovery.token_refusal)
-
-    async def _go(self, way: Way, discovery: Discovery) -> str | None:
-        """Streams or polls; why that has ended, or None where the way is to be chosen anew."""
-        shared = self._shared
+    async def _follow_in(self, mode: Mode, answer: InstanceAnswer) -> str | None:
+        """Stream or poll; return why that has ended, or None if the mode is to be chosen again."""
+        resources = self._resources
         reader = TimelineReader(
             self.server.base_url,
-            way.feed,
-            discovery.token if way.with_token else None,
-            shared.connections,
-            shared.budgets.of(self.server.base_url),
+            mode.feed,
+            answer.token if mode.with_token else None,
+            resources.connections,
+            self._budget,
             self._wanted_since,
-            self._refused if way.kind == "poll" else None,
+            self._on_429 if mode.kind == "poll" else None,
         )
-        if way.kind == "poll":
+        if mode.kind == "poll":
             await poll_timeline(
                 reader,
                 self._recorder,
-                shared.settings.mastodon_poll_interval_seconds,
-                shared.patience.overlap_every_seconds,
-                discovery.until,
-                lambda: self._polled(way),
+                resources.settings.mastodon_poll_interval_seconds,
+                resources.timings.overlap_reread_seconds,
+                answer.valid_until,
+                partial(self._on_page, mode),
             )
             return None
-        assert discovery.token is not None
-        listener = RecordingListener(self._recorder, lambda: self._connected(way, reader))
+        assert answer.token is not None
+        token, recorder, connections = answer.token, self._recorder, resources.connections
+        on_open = partial(self._on_open, mode, reader)
         try:
-            async with asyncio.timeout(None) as self._streaming:
-                if way.kind == "stream":
-                    await follow_events(
-                        way, discovery.token, listener, shared.connections, shared.sweeper
-                    )
+            async with asyncio.timeout(None) as self._stream_timeout:
+                if mode.kind == "stream":
+                    sweeper = resources.sweeper
+                    await follow_stream(mode, token, recorder, connections, sweeper, on_open)
                 else:
-                    await follow_messages(way, discovery.token, listener, shared.connections)
+                    await follow_websocket(mode, token, recorder, connections, on_open)
         except TimeoutError:
-            return None  # `rediscover` has ended it: those of the network are Unreachable.
+            return None  # From `recheck_mode`: those of the network are Unreachable.
         finally:
-            self._streaming = self._way = None
+            self._stream_timeout = self._mode = None
         return "the stream ended"
 
-    def _note(self, refused: Refused, way: Way, discovery: Discovery) -> bool:
-        """Whether to choose again after this refusal: what the server says may be old."""
-        if refused.status == 429:
-            budget = self._shared.budgets.of(self.server.base_url)
-            budget.observe(refused.status, refused.headers)
-        next_refusals = after_refusal(self._refusals, way, refused)
-        stale = time.monotonic() - discovery.asked_at > self._shared.patience.fresh_seconds
-        if stale and refused.status in STREAM_REFUSALS:
-            self._discovery = None
-        elif next_refusals is not None:
-            self._refusals = next_refusals
-        else:
-            return False
-        _log.info("%s refuses to %s: %s", self.server.name, way.kind, refused)
-        return True
+    def _use(self, answer: InstanceAnswer) -> None:
+        self._recorder.observer = ObservingServer(self.server.base_url, answer.info.domain)
 
-    def _refused(self, wait: float) -> None:
-        told = f"the server answers 429 Too Many Requests; again in {wait:.0f} s"
-        self.statistics.set_state("waiting", told)
+    def _on_429(self, wait: float) -> None:
+        reason = f"the server answers 429 Too Many Requests; again in {wait:.0f} s"
+        self.statistics.set_state("waiting", reason)
 
-    def _polled(self, way: Way) -> None:
-        self._backoff.connected()
-        self.statistics.set_state("polling", way.reason)
+    def _on_page(self, mode: Mode) -> None:
+        self._backoff.note_connected()
+        self.statistics.set_state("polling", mode.reason)
 
-    def _connected(self, way: Way, reader: TimelineReader) -> Gap:
+    def _on_open(self, mode: Mode, reader: TimelineReader) -> None:
         statistics = self.statistics
         cut_at = None
         if statistics.connects:
-            silent_for = time.monotonic() - statistics.last_activity_at
-            cut_at = int((time.time() - silent_for) * 1000)
-        self._way = way
-        self._backoff.connected()
+            silent_seconds = time.monotonic() - statistics.last_activity_at
+            cut_at = int((time.time() - silent_seconds) * 1000)
+        self._mode = mode
+        self._backoff.note_connected()
         statistics.connects += 1
         statistics.note_activity()
-        if way.kind == "stream":
+        if mode.kind == "stream":
             statistics.set_state("streaming")
         else:
-            statistics.set_state("websocket", way.reason)
-        gap = self.position.open_gap(cut_at)
-        self._gaps.add(gap, reader)
-        return gap
+            statistics.set_state("websocket", mode.reason)
+        self._recorder.gap = self.position.open_gap(cut_at)
+        self._gaps.add(self._recorder.gap, reader)

@@ -1,4 +1,4 @@
-"""Polling a public timeline, where a server gives us no stream."""
+"""Polling a public timeline, for servers that give us no stream."""
 
 import asyncio
 import random
@@ -17,33 +17,34 @@ from mastodon_pipeline.listening.following.timeline import (
 async def poll_timeline(
     reader: TimelineReader,
     recorder: TootRecorder,
-    interval: float,
-    overlap_every: float,
+    interval_seconds: float,
+    overlap_reread_seconds: float,
     until: float,
-    polled: Callable[[], None],
+    on_page: Callable[[], None],
 ) -> None:
-    """Reads the timeline from the feed's position on, page by page, until `until`.
+    """Record the timeline from the feed's position on, page by page; call `on_page` after each.
 
-    At its end it looks again after `interval` seconds, or later where the server says that its
-    answer is cached for longer. On a feed with remote toots the overlap is read again every
-    `overlap_every` seconds. `until`: monotonic seconds. `polled` is called after each page.
+    At its end it is read again after `interval_seconds`, or later if the server says that its
+    response is cached for longer. On a feed with remote toots the overlap is read again every
+    `overlap_reread_seconds`. `until`: monotonic seconds.
 
-    Raises Refused, Unreachable, UnsafeAddress, CrossHostRedirect, and DeliveryFailed.
+    Raises Refused, Unreachable, UnsafeAddress, CrossHostRedirect as the reader does, and
+    DeliveryFailed.
     """
     position = recorder.position
-    after = position.resumes_from
-    reread_at = time.monotonic() + overlap_every
+    min_id = position.resumes_from
+    reread_at = time.monotonic() + overlap_reread_seconds
     while time.monotonic() < until:
-        page = await reader.page(after)
-        polled()
-        newest, _ = recorder.page(page, "poll")
-        before, after = after, later(after or BEFORE_EVERYTHING, newest)
-        position.saw(after)
-        if len(page) >= PAGE_LIMIT and after != before:
-            continue  # A server that ignores min_id stays where it is: that is the end.
+        page = await reader.page(min_id)
+        on_page()
+        latest, _ = recorder.take_page(page, "poll")
+        previous, min_id = min_id, later(min_id or BEFORE_EVERYTHING, latest)
+        position.note_read(min_id)
+        if len(page) >= PAGE_LIMIT and min_id != previous:
+            continue  # With a server that ignores min_id it stays the same: treated as the end.
         if position.overlaps and time.monotonic() >= reread_at:
-            after = position.resumes_from
-            reread_at = time.monotonic() + overlap_every
+            min_id = position.resumes_from
+            reread_at = time.monotonic() + overlap_reread_seconds
             continue
-        # With jitter, or a thousand polled servers would be asked in one instant for ever.
-        await asyncio.sleep(max(interval, reader.cached_for) * random.uniform(1.0, 1.1))
+        # The jitter keeps a thousand polled servers from being asked at the same moment.
+        await asyncio.sleep(max(interval_seconds, reader.cached_seconds) * random.uniform(1.0, 1.1))

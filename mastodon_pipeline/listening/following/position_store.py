@@ -4,7 +4,7 @@ from typing import Protocol
 
 import msgspec
 
-from mastodon_pipeline.listening.following.discovery import Discovered
+from mastodon_pipeline.listening.following.instance import InstanceInfo
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
 
 
@@ -14,7 +14,7 @@ class SavedPosition(msgspec.Struct, frozen=True):
     last_id: str | None = None
     """Everything up to this id is in Kafka; None if nothing has been read yet."""
     unfilled_gaps: tuple[UnfilledGap, ...] = ()
-    discovered: Discovered | None = None
+    instance: InstanceInfo | None = msgspec.field(default=None, name="discovered")
 
 
 class PositionStore(Protocol):

@@ -1,8 +1,10 @@
-"""Streams over a WebSocket, where a server (GoToSocial) offers no server-sent events.
+"""Streams over a WebSocket, for servers without server-sent events (GoToSocial).
 
 Each message is a JSON object with `stream`, `event` and `payload`; the payload is JSON in a string,
-or a delete's bare id. See: https://docs.joinmastodon.org/methods/streaming/#websocket
+or the bare id of a delete. See: https://docs.joinmastodon.org/methods/streaming/#websocket
 """
+
+from collections.abc import Callable
 
 import aiohttp
 import msgspec
@@ -10,9 +12,8 @@ import msgspec
 from mastodon_pipeline.errors import UndecodableStatus, Unreachable
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.reasons import network_reason
-from mastodon_pipeline.listening.following.discovery import Way
-from mastodon_pipeline.listening.following.events import BlockStreamListener
-from mastodon_pipeline.listening.protocol.sse import ServerSentEvent
+from mastodon_pipeline.listening.following.mode import Mode
+from mastodon_pipeline.listening.following.recorder import TootRecorder
 from mastodon_pipeline.servers import Feed
 
 _STREAMS: dict[Feed, str] = {
@@ -32,31 +33,39 @@ _message = msgspec.json.Decoder(_Message)
 _string = msgspec.json.Decoder(str)
 
 
-async def follow_messages(
-    way: Way, token: str, listener: BlockStreamListener, connections: Connections
-) -> None:
-    """Hands the listener each message until the server closes.
+def websocket_url(mode: Mode) -> str:
+    """Return the WebSocket URL of the feed."""
+    base_url = "ws" + mode.streaming_url.removeprefix("http")
+    return f"{base_url}/api/v1/streaming?stream={_STREAMS[mode.feed]}"
 
-    A server that does not answer to a ping within 15 s counts as gone. Raises as
-    `streaming.follow_events` does.
+
+async def follow_websocket(
+    mode: Mode,
+    token: str,
+    recorder: TootRecorder,
+    connections: Connections,
+    on_open: Callable[[], None],
+) -> None:
+    """Record the WebSocket's events until the server closes it; call `on_open` once it is open.
+
+    A server that does not answer a ping counts as gone: the connection breaks.
+    Raises the same errors as `follow_stream`.
     """
-    url = f"{way.streaming_url}/api/v1/streaming?stream={_STREAMS[way.feed]}"
-    async with connections.websocket("ws" + url.removeprefix("http"), token) as socket:
-        listener.on_connected()
+    async with connections.websocket(websocket_url(mode), token) as socket:
+        on_open()
         async for message in socket:
+            recorder.statistics.note_activity()
             if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                take_message(message.data, listener)
-                listener.handle_heartbeat()
+                take_message(message.data, recorder)
         error = socket.exception()
         if error is not None:
-            listener.on_abort(error if isinstance(error, Exception) else OSError(str(error)))
             raise Unreachable(f"the WebSocket broke: {network_reason(error)}")
 
 
-def take_message(data: bytes, listener: BlockStreamListener) -> None:
-    """Hands the listener the event in a message, or what could not be understood of it.
+def take_message(data: bytes, recorder: TootRecorder) -> None:
+    """Record the event in a message; a message that is not one becomes a dead letter.
 
-    Raises Unreachable for an error that the server tells in a message, and DeliveryFailed.
+    Raises Unreachable if the message is an error of the server, and DeliveryFailed.
     """
     try:
         message = _message.decode(data)
@@ -64,13 +73,12 @@ def take_message(data: bytes, listener: BlockStreamListener) -> None:
             raise Unreachable(f"the server answers {message.error[:200]!r}")
         payload = _payload(message.payload)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        event = ServerSentEvent("message", data)
-        listener.on_undecodable(event, UndecodableStatus(f"no message of a stream: {error}"))
+        recorder.dead_letter(data, "message", UndecodableStatus(f"not a stream message: {error}"))
         return
-    listener.take(ServerSentEvent(message.event or "message", payload))
+    recorder.take(payload, message.event or "message", "stream")
 
 
 def _payload(raw: msgspec.Raw) -> bytes:
     value = bytes(raw)
-    # Some send the object itself: it is its own JSON.
+    # Some servers send the object itself instead of a string of JSON.
     return _string.decode(value).encode("utf-8") if value.startswith(b'"') else value

@@ -23,6 +23,7 @@ from mastodon_pipeline.listening.protocol.text import scrub
 
 MAX_IDENTITY = 4096
 """Characters of a toot's id, uri and account together; Mastodon's own have at most 700."""
+_MAX_DELETED_ID = 200
 
 
 class Account(Struct, gc=False):
@@ -123,6 +124,17 @@ def status_id_of(payload: bytes) -> str:
     except UndecodableStatus:
         return ""
     return _text(found.get("id")) if isinstance(found, Mapping) else ""
+
+
+def decode_deleted_id(payload: bytes) -> str:
+    """Return the id in a delete's payload: bare text, or a JSON string.
+
+    Raises UndecodableStatus if there is none.
+    """
+    status_id = payload.decode("utf-8").strip().strip('"')
+    if not status_id or len(status_id) > _MAX_DELETED_ID:
+        raise UndecodableStatus("a delete without an id")
+    return status_id
 
 
 def _any_json(payload: bytes) -> Any:

@@ -36,7 +36,7 @@ class KafkaPositions:
             _Value(
                 last_id=position.last_id,
                 unfilled_gaps=position.unfilled_gaps,
-                discovered=position.discovered,
+                instance=position.instance,
                 written_at=datetime.now(UTC).isoformat(),
             )
         )

@@ -81,16 +81,20 @@ def fetch_server_report(server: Server, settings: Settings, today: date) -> Serv
     """
     # Here, since whoever only asks which tables there are should not wait for HTTP clients.
     from mastodon_pipeline.listening.client.reasons import network_reason
-    from mastodon_pipeline.listening.client.session import ServerSession
-    from mastodon_pipeline.listening.following.discovery import asking, discover, mastodon_client
+    from mastodon_pipeline.listening.client.session import (
+        ServerSession,
+        mastodon_client,
+        translated_errors,
+    )
+    from mastodon_pipeline.listening.following.instance import fetch_instance_info
 
     domain = urlsplit(server.base_url).hostname or server.name
     session = ServerSession(settings.user_agent, settings.mastodon_allow_private_addresses)
     with closing(session):
         try:
             client = mastodon_client(server, None, session)
-            domain = scrub(discover(server, client).domain)[:MAX_DOMAIN_LENGTH]
-            with asking(server, client):
+            domain = scrub(fetch_instance_info(server, client).domain)[:MAX_DOMAIN_LENGTH]
+            with translated_errors(server, client):
                 activity = client.instance_activity()
             statuses = {
                 week.week.astimezone(UTC).date(): max(0, min(int(week.statuses), MAX_STATUSES))

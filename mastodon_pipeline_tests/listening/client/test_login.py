@@ -11,7 +11,7 @@ from infra.simulator.fediverse import Options, token_variable
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.cli.main import cli
-from mastodon_pipeline.listening.client.login import keep_token
+from mastodon_pipeline.listening.client.login import save_token
 from mastodon_pipeline_tests.listening.conftest import simulator_settings
 
 STREAMING = ServerPolicy("stream.example", local_feed="authenticated")
@@ -75,7 +75,7 @@ def test_a_server_that_gives_none_is_one_line(
         simulator.fault("answer", status=status, seconds=30)
         result = log_in(simulator, tmp_path / ".env", "")
     assert result.exit_code == 1
-    assert "registers no applications" in result.stderr
+    assert "does not register applications" in result.stderr
 
 
 def test_a_private_address_is_refused(
@@ -110,7 +110,7 @@ def test_a_new_token_takes_the_old_ones_place_and_disturbs_nothing(tmp_path: Pat
     file.write_text("# mine\nMASTODON_SERVERS=a.example\nTOKEN_A='old'\nLAST=1")
     file.chmod(0o644)
     for variable, token in (("TOKEN_A", "new"), ("TOKEN_B", "b-_~+/.=")):
-        keep_token(file, variable, token)
+        save_token(file, variable, token)
     assert file.read_text() == (
         "# mine\nMASTODON_SERVERS=a.example\nTOKEN_A='new'\nLAST=1\nTOKEN_B='b-_~+/.='\n"
     )
@@ -122,6 +122,6 @@ def test_a_linked_file_stays_linked(tmp_path: Path) -> None:
     """Where the settings live elsewhere."""
     real, link = tmp_path / "real", tmp_path / ".env"
     link.symlink_to(real)
-    keep_token(link, "TOKEN", "t")
+    save_token(link, "TOKEN", "t")
     assert link.is_symlink()
     assert dotenv_values(real) == {"TOKEN": "t"}

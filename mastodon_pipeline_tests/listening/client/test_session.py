@@ -10,7 +10,7 @@ import pytest
 from requests.adapters import HTTPAdapter
 
 from mastodon_pipeline.errors import CrossHostRedirect, Unreachable, UnsafeAddress
-from mastodon_pipeline.listening.client.session import MAX_ANSWER_BYTES, ServerSession
+from mastodon_pipeline.listening.client.session import MAX_RESPONSE_BYTES, ServerSession
 
 
 class Redirecting(BaseHTTPRequestHandler):
@@ -28,7 +28,7 @@ class Redirecting(BaseHTTPRequestHandler):
             self.send_header("Location", targets[self.path])
         else:
             self.send_response(200)
-        body = gzip.compress(bytes(MAX_ANSWER_BYTES + 1)) if self.path == "/bomb" else b""
+        body = gzip.compress(bytes(MAX_RESPONSE_BYTES + 1)) if self.path == "/bomb" else b""
         if body:
             self.send_header("Content-Encoding", "gzip")
         self.send_header("Set-Cookie", "track=me")
@@ -84,7 +84,7 @@ def test_the_rate_limit_is_told_to_us_alone(address: str) -> None:
     """Mastodon.py takes a reset that it cannot read for a limit that was hit."""
     with ServerSession("test", allow_private_addresses=True) as session:
         assert "X-RateLimit-Reset" not in session.get(f"{address}/fine").headers
-        assert session.answer_headers["x-ratelimit-reset"] == "soon"
+        assert session.response_headers["x-ratelimit-reset"] == "soon"
 
 
 def test_whoever_is_reached_must_be_public_too() -> None:

@@ -10,8 +10,7 @@ from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.errors import DeliveryFailed
-from mastodon_pipeline.listening.client.backoff import Backoff
-from mastodon_pipeline.listening.client.patience import Patience
+from mastodon_pipeline.listening.client.pacing import Backoff, Timings
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged
@@ -59,8 +58,8 @@ def test_a_full_queue_stops_the_reading_and_the_streams_survive_it(
             settings,
             sink,
             MemoryPositions(),
-            backoff=lambda: Backoff(first=0.1, longest=0.5),
-            patience=Patience(silence_seconds=1.0),
+            backoff=lambda: Backoff(first_seconds=0.1, longest_seconds=0.5),
+            timings=Timings(silence_seconds=1.0),
         )
         thread = threading.Thread(
             target=listener.run, args=(lambda: beats.append(time.monotonic()), 0.05)

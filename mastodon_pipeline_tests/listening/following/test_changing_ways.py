@@ -11,7 +11,7 @@ import pytest
 from infra.simulator.content import Writer
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline.listening.client.patience import Patience
+from mastodon_pipeline.listening.client.pacing import Timings
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions, wait_until
 from mastodon_pipeline_tests.support.scene import Scene, listening_to, quiet
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.thorough
 
 STREAMED = ServerPolicy("stream.example")
 POLLED = ServerPolicy("poll.example", token=False)
-CURIOUS = Patience(request_seconds=2, silence_seconds=30, rediscover_seconds=0.5)
+CURIOUS = Timings(request_seconds=2, silence_seconds=30, info_max_age_seconds=0.5)
 """Asks every half second what it would ask every hour."""
 
 
@@ -82,7 +82,7 @@ def test_a_polled_server_is_streamed_once_there_is_a_token(
         [(variable, token)] = [
             item for item in simulator.environment.items() if item[0].startswith("MASTODON_TOKEN")
         ]
-        with listening_to(simulator, monkeypatch, patience=CURIOUS) as scene:
+        with listening_to(simulator, monkeypatch, timings=CURIOUS) as scene:
             connected(scene)
             monkeypatch.delenv(variable)
             simulator.fault("end")
@@ -102,13 +102,13 @@ def test_a_healthy_stream_is_left_when_the_server_switches_its_feed_off(
     """It would stay open and silent: only asking again tells."""
     with (
         Simulator(quiet(STREAMED)) as simulator,
-        listening_to(simulator, monkeypatch, patience=CURIOUS) as scene,
+        listening_to(simulator, monkeypatch, timings=CURIOUS) as scene,
     ):
         connected(scene)
         server = simulator.servers[0]
         off = ServerPolicy("stream.example", local_feed="disabled")
         simulator.call(lambda: setattr(server, "policy", off))
-        scene.wait_for("parked", "switched its local feed off", seconds=20)
+        scene.wait_for("parked", "disabled its local feed", seconds=20)
         assert scene.asked("streaming") == 1, "while nothing changed, the stream stayed"
 
 
@@ -121,8 +121,8 @@ def test_a_restarted_listener_connects_by_what_it_remembers(
         with listening_to(simulator, monkeypatch, positions=positions) as scene:
             connected(scene)
         [kept] = positions.positions.values()
-        assert kept.discovered is not None
-        assert kept.discovered.domain == "stream.example"
+        assert kept.instance is not None
+        assert kept.instance.domain == "stream.example"
         simulator.fault("answer", endpoint="instance", status=503, seconds=60)
         with listening_to(simulator, monkeypatch, positions=positions) as scene:
             connected(scene)
@@ -138,7 +138,7 @@ def test_a_server_whose_account_of_itself_is_down_is_listened_to_all_the_same(
     """What it said before still leads to its stream, or its timeline."""
     with (
         Simulator(quiet(policy)) as simulator,
-        listening_to(simulator, monkeypatch, patience=CURIOUS) as scene,
+        listening_to(simulator, monkeypatch, timings=CURIOUS) as scene,
     ):
         scene.wait_for("streaming" if policy.token else "polling")
         simulator.fault("answer", endpoint="instance", status=503, seconds=60)
@@ -153,7 +153,7 @@ def test_a_toot_that_was_fetched_late_is_met_between_two_polls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its id is of its post time, below what was read: the overlap is read again now and then."""
-    patience = Patience(request_seconds=2, overlap_every_seconds=0.5)
+    timings = Timings(request_seconds=2, overlap_reread_seconds=0.5)
     with (
         Simulator(quiet(POLLED, ServerPolicy("home.example", token=False))) as simulator,
         listening_to(
@@ -161,7 +161,7 @@ def test_a_toot_that_was_fetched_late_is_met_between_two_polls(
             monkeypatch,
             feeds=("public",),
             only=[0],
-            patience=patience,
+            timings=timings,
         ) as scene,
     ):
         scene.wait_for("polling")
@@ -190,7 +190,7 @@ def test_what_stream_and_timeline_both_bring_is_recorded_once(
                 published.append(simulator.publish())
 
         talking = threading.Thread(target=publish)
-        with listening_to(simulator, monkeypatch, patience=Patience()) as scene:
+        with listening_to(simulator, monkeypatch, timings=Timings()) as scene:
             connected(scene)
             talking.start()
             try:

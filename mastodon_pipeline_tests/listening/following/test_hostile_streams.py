@@ -1,4 +1,4 @@
-"""10,000 hostile streams: nothing crashes, and every event is decoded or a dead letter.
+"""10,000 hostile streams: nothing crashes, and every event is recorded or a dead letter.
 
 All in memory, from a stream's bytes to Avro.
 """
@@ -11,23 +11,32 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mastodon_pipeline.listening.following.events import BlockStreamListener
+from mastodon_pipeline.listening.following.position import FeedPosition
+from mastodon_pipeline.listening.following.recorder import TootRecorder
+from mastodon_pipeline.listening.following.statistics import ServerStatistics
+from mastodon_pipeline.listening.following.streaming import take_block
 from mastodon_pipeline.listening.following.websocket import take_message
-from mastodon_pipeline.listening.protocol.sse import ServerSentEvent
-from mastodon_pipeline.listening.protocol.statuses import Status
-from mastodon_pipeline.listening.records.record import ObservingServer, toot_record
+from mastodon_pipeline.listening.protocol.sse import EventParser
+from mastodon_pipeline.listening.records.record import (
+    ObservingServer,
+    Source,
+    TootRecord,
+)
+from mastodon_pipeline.listening.records.seen import SeenToots
+from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
 from mastodon_pipeline.listening.topic.encoding import decode, encode
+from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline_tests.listening.following.hostile_streams import (
     OVERSIZED_BYTES,
     Fate,
+    HostileStream,
     KnownEvent,
     hostile_stream,
 )
+from mastodon_pipeline_tests.support.recording_sink import RecordingSink
 
 pytestmark = pytest.mark.thorough
 
-OBSERVER = ObservingServer("https://hostile.example", "hostile.example")
-NOW = 1_790_000_000_000
 ALLOWED: dict[Fate, set[str]] = {
     "toot": {"toot"},
     "delete": {"delete"},
@@ -43,48 +52,81 @@ class Outcome:
 
     fate: str
     name: str
-    what: Any
+    content: Any
     """A toot's uri, a delete's id, a dead letter's payload, an ignored event's data."""
 
 
-class Accounting(BlockStreamListener):
-    """Takes events as a follower does, as far as the bytes that Kafka would get."""
+class AccountingSink(RecordingSink):
+    """Encodes each record as the producer does, and lists what became of each event, in order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.outcomes: list[Outcome] = []
+        self.encoded: list[bytes] = []
 
-    def on_update(self, status: Status) -> None:  # type: ignore[override]
-        self._record(status, "update")
+    def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
+        self.encoded.append(encode(record, 1))
+        super().send(record, acknowledged)
+        name = record.event
+        if name == "delete":
+            self.outcomes.append(Outcome("delete", name, record.status_id))
+        else:
+            self.outcomes.append(Outcome("toot", name, record.uri))
 
-    def on_status_update(self, status: Status) -> None:  # type: ignore[override]
-        self._record(status, "status.update")
-
-    def on_delete(self, status_id: str) -> None:  # type: ignore[override]
-        self.outcomes.append(Outcome("delete", "delete", status_id))
-
-    def on_unknown_event(self, name: str, unknown_event: Any = None) -> None:
-        self.outcomes.append(Outcome("ignored", name, unknown_event))
-
-    def on_undecodable(self, event: ServerSentEvent, error: Exception) -> None:
-        assert str(error), "a dead letter has its reason"
-        self.outcomes.append(Outcome("dead", event.name, event.data))
-
-    def _record(self, status: Status, event: Any) -> None:
-        record = toot_record(status, event, OBSERVER, "stream", NOW)
-        assert decode(encode(record, 1)).uri == record.uri
-        self.outcomes.append(Outcome("toot", event, record.uri))
+    def dead_letter(self, letter: DeadLetter, acknowledged: Acknowledged) -> None:
+        super().dead_letter(letter, acknowledged)
+        self.outcomes.append(Outcome("dead", letter.event, letter.payload))
 
 
-def accounted(event: KnownEvent, outcome: Outcome) -> bool:
-    """Whether the event became what it had to, and kept its name and content."""
+class AccountingRecorder(TootRecorder):
+    """A recorder that also lists the events that it ignores, and remembers no toot."""
+
+    def __init__(self) -> None:
+        server = "hostile.example"
+        self.sink = AccountingSink()
+        super().__init__(
+            ObservingServer(f"https://{server}", server),
+            self.sink,
+            SeenToots(),
+            FeedPosition(None),
+            ServerStatistics(parse_server(server, "public")),
+        )
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return self.sink.outcomes
+
+    def take(self, payload: bytes, event: str, source: Source) -> tuple[str, bool]:
+        self._seen, before = SeenToots(), len(self.outcomes)
+        result = super().take(payload, event, source)
+        if len(self.outcomes) == before:
+            self.outcomes.append(Outcome("ignored", event, payload))
+        return result
+
+
+def recorded(stream: HostileStream) -> AccountingRecorder:
+    recorder, parser = AccountingRecorder(), EventParser()
+    for block in stream.blocks:
+        take_block(block, parser, recorder)
+    return recorder
+
+
+def is_accounted_for(event: KnownEvent, outcome: Outcome) -> bool:
+    """Return whether the event became what it had to, and kept its name and content."""
     if outcome.fate not in ALLOWED[event.fate] or outcome.name != event.name:
         return False
     if outcome.fate == "toot":
-        return event.uri in ("", outcome.what)
+        return event.uri in ("", outcome.content)
     if outcome.fate == "delete":
-        return bool(outcome.what == event.data.decode().strip('"'))
-    return bool(outcome.what == event.data)
+        return bool(outcome.content == event.data.decode().strip('"'))
+    return bool(outcome.content == event.data)
+
+
+def check_sink(sink: AccountingSink) -> None:
+    """Check that what is encoded can be decoded, and that each dead letter has a reason."""
+    for record, value in zip(sink.records, sink.encoded, strict=True):
+        assert decode(value).uri == record.uri
+    assert all(letter.reason for letter in sink.dead_letters)
 
 
 @settings(
@@ -96,14 +138,16 @@ def accounted(event: KnownEvent, outcome: Outcome) -> bool:
 )
 @given(st.binary(min_size=12, max_size=32))
 def test_every_event_of_a_hostile_stream_is_accounted_for(script: bytes) -> None:
-    """Mutated JSON, NUL, lone surrogates, bad UTF-8, huge numbers, null lists, deep nesting, any
-    line end, any cut, oversized, unfinished: each whole event once, in order, none beside."""
+    """Each complete event exactly once and in order, and nothing else.
+
+    Mutated JSON, NUL, lone surrogates, bad UTF-8, huge numbers, null lists, deep nesting, any
+    line end, any cut, oversized, unfinished.
+    """
     stream = hostile_stream(script)
-    listener = Accounting()
-    for block in stream.blocks:
-        listener.feed(block)
-    for event, outcome in zip(stream.events, listener.outcomes, strict=True):
-        assert accounted(event, outcome), (event, outcome)
+    recorder = recorded(stream)
+    for event, outcome in zip(stream.events, recorder.outcomes, strict=True):
+        assert is_accounted_for(event, outcome), (event, outcome)
+    check_sink(recorder.sink)
 
 
 @settings(
@@ -114,20 +158,20 @@ def test_every_event_of_a_hostile_stream_is_accounted_for(script: bytes) -> None
 )
 @given(st.binary(min_size=16, max_size=32), st.integers(0, 4))
 def test_every_websocket_message_is_accounted_for(script: bytes, form: int) -> None:
-    """The same events as messages; and what is no message at all is a dead letter as a whole.
+    """The same events as messages; bytes that are no message are a dead letter as a whole.
 
-    What is no UTF-8 cannot be in a message; it counts all the same, whatever stands in its place.
+    What is not UTF-8 cannot be in a message; it still counts, whatever replaces it.
     """
-    listener = Accounting()
+    recorder = AccountingRecorder()
     events = hostile_stream(script).events
     for event in events:
-        take_message(_message(event, form), listener)
-    assert len(listener.outcomes) == len(events)
-    for event, outcome in zip(events, listener.outcomes, strict=True):
+        take_message(_message(event, form), recorder)
+    for event, outcome in zip(events, recorder.outcomes, strict=True):
         if form > 0:
             assert outcome.fate in ("dead", "ignored")
         elif event.data.decode("utf-8", "replace").encode() == event.data:
-            assert accounted(event, outcome), (event, outcome)
+            assert is_accounted_for(event, outcome), (event, outcome)
+    check_sink(recorder.sink)
 
 
 def _message(event: KnownEvent, form: int) -> bytes:
@@ -144,13 +188,10 @@ def _message(event: KnownEvent, form: int) -> bytes:
     return json.dumps(whole).encode()
 
 
-def test_an_oversized_event_is_a_dead_letter_and_the_next_one_is_read() -> None:
-    """Its beginning is kept; the stream goes on."""
+def test_oversized_event_is_a_dead_letter_and_the_next_event_is_read() -> None:
+    """The dead letter has the event's beginning."""
     stream = hostile_stream(bytes([0, 0, 14, 63, 0, 0, 0, 0]))
     assert [event.oversized for event in stream.events][:2] == [True, False]
-    listener = Accounting()
-    for block in stream.blocks:
-        listener.feed(block)
-    first, second, *_ = listener.outcomes
-    assert (first.fate, len(first.what)) == ("dead", OVERSIZED_BYTES - 1)
+    first, second, *_ = recorded(stream).outcomes
+    assert (first.fate, len(first.content)) == ("dead", OVERSIZED_BYTES - 1)
     assert second.fate == "toot"

@@ -9,15 +9,9 @@ from aiohttp import web
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.rate_budget import RateBudget
 from mastodon_pipeline.listening.following.polling import poll_timeline
-from mastodon_pipeline.listening.following.position import FeedPosition
-from mastodon_pipeline.listening.following.recorder import TootRecorder
-from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.timeline import PAGE_LIMIT, TimelineReader
-from mastodon_pipeline.listening.records.record import ObservingServer
-from mastodon_pipeline.listening.records.seen import SeenToots
-from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.support.recording_sink import RecordingSink
+from mastodon_pipeline_tests.support.recording_sink import RecordingSink, recorder_into
 
 LIMITS = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299"}
 LIMITS |= {"X-RateLimit-Reset": "2100-01-01T00:00:00Z"}
@@ -50,13 +44,7 @@ def poll(
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        recorder = TootRecorder(
-            ObservingServer(url, "a.example"),
-            sink,
-            SeenToots(),
-            FeedPosition("100"),
-            ServerStatistics(parse_server("a.example")),
-        )
+        recorder = recorder_into(sink, start="100")
         try:
             async with Connections(Settings(mastodon_allow_private_addresses=True)) as connections:
                 reader = TimelineReader(url, "local", None, connections, RateBudget())

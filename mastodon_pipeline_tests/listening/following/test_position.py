@@ -19,24 +19,24 @@ def test_ids_order_by_length_and_then_by_text() -> None:
 def test_an_acknowledged_toot_moves_the_position() -> None:
     """With the next call, and no earlier than its acknowledgement."""
     position = FeedPosition("5")
-    acknowledged = position.sending()
-    position.saw("6")
-    assert position.safe() == "5"
+    acknowledged = position.track_send()
+    position.note_read("6")
+    assert position.advance() == "5"
     acknowledged()
-    assert position.safe() == "6"
+    assert position.advance() == "6"
 
 
 def test_an_open_gap_holds_the_position() -> None:
     """What the stream brings meanwhile must not hide what is still missing before it."""
     position = FeedPosition("5")
     gap = position.open_gap()
-    position.sending()()
-    position.saw("20")
-    assert position.safe() == "5"
-    position.gap_read(gap, "9")
-    assert position.safe() == "9"
+    position.track_send()()
+    position.note_read("20")
+    assert position.advance() == "5"
+    position.note_gap_read(gap, "9")
+    assert position.advance() == "9"
     position.close_gap(gap)
-    assert position.safe() == "20"
+    assert position.advance() == "20"
 
 
 def test_the_overlap_is_read_again_without_moving_the_position_back() -> None:
@@ -46,25 +46,25 @@ def test_the_overlap_is_read_again_without_moving_the_position_back() -> None:
     gap = position.open_gap()
     assert gap.read_up_to == str(newest - (1000 << 16))
     assert gap.in_overlap()
-    assert position.safe() == str(newest)
-    position.gap_read(gap, str(newest - 7))
+    assert position.advance() == str(newest)
+    position.note_gap_read(gap, str(newest - 7))
     assert gap.in_overlap()
-    assert position.safe() == str(newest)
-    position.gap_read(gap, str(newest + 7))
+    assert position.advance() == str(newest)
+    position.note_gap_read(gap, str(newest + 7))
     assert not gap.in_overlap()
-    assert position.safe() == str(newest + 7)
+    assert position.advance() == str(newest + 7)
 
 
 def test_a_feed_that_was_never_read_has_no_position_until_its_gap_is() -> None:
     """Otherwise a crash in the first second would skip what came before it."""
     position = FeedPosition(None)
     gap = position.open_gap()
-    position.sending()()
-    position.saw("20")
-    assert position.safe() is None
-    position.gap_read(gap, "19")
+    position.track_send()()
+    position.note_read("20")
+    assert position.advance() is None
+    position.note_gap_read(gap, "19")
     position.close_gap(gap)
-    assert position.safe() == "20"
+    assert position.advance() == "20"
 
 
 @given(st.permutations(range(8)), st.sets(st.integers(0, 7)))
@@ -73,14 +73,14 @@ def test_out_of_order_acknowledgements(order: list[int], asked_after: set[int]) 
     position = FeedPosition("100")
     acknowledgements = []
     for number in range(8):
-        acknowledgements.append(position.sending())
-        position.saw(str(101 + number))
+        acknowledgements.append(position.track_send())
+        position.note_read(str(101 + number))
         if number in asked_after:
-            position.safe()
+            position.advance()
     done: set[int] = set()
     for number in order:
         acknowledgements[number]()
         done.add(number)
-        reached = int(position.safe() or 0)
+        reached = int(position.advance() or 0)
         assert all(other in done for other in range(8) if 101 + other <= reached)
-    assert position.safe() == "108"
+    assert position.advance() == "108"

@@ -13,7 +13,7 @@ from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.simulator import Simulator
 from infra.simulator.truth import TrueToot
-from mastodon_pipeline.listening.client.backoff import Backoff
+from mastodon_pipeline.listening.client.pacing import Backoff
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline_tests.support.recording_sink import (
     MemoryPositions,

@@ -8,79 +8,62 @@ from aiohttp import web
 
 from mastodon_pipeline.errors import CrossHostRedirect, Refused, Unreachable, UnsafeAddress
 from mastodon_pipeline.listening.client.connections import Connections
-from mastodon_pipeline.listening.following.discovery import Way
-from mastodon_pipeline.listening.following.events import BlockStreamListener
-from mastodon_pipeline.listening.following.streaming import OpenStream, Sweeper, follow_events
-from mastodon_pipeline.listening.protocol.statuses import Status
+from mastodon_pipeline.listening.following.mode import Mode
+from mastodon_pipeline.listening.following.streaming import OpenStream, Sweeper, follow_stream
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline_tests.support.recording_sink import RecordingSink, recorder_into
 
 
-class Heard:
-    """A stand-in for a response's content: notes whether it was cut."""
+class FakeContent:
+    """A stand-in for a response's content: keeps the exception of a cut."""
 
     def __init__(self) -> None:
         self.exception: BaseException | None = None
 
-    def set_exception(self, error: BaseException) -> None:
-        self.exception = error
+    def set_exception(self, exc: BaseException) -> None:
+        self.exception = exc
 
 
-def watched(sweeper: Sweeper) -> tuple[OpenStream, Heard]:
-    heard = Heard()
-    stream = OpenStream(heard)
+def watched(sweeper: Sweeper) -> tuple[OpenStream, FakeContent]:
+    content = FakeContent()
+    stream = OpenStream(content)
     sweeper.watch(stream)
-    return stream, heard
+    return stream, content
 
 
-def test_a_minute_of_silence_cuts_a_stream_and_no_other() -> None:
-    """Four heartbeats are missing by then."""
+def test_stream_is_cut_after_a_minute_of_silence() -> None:
+    """Four heartbeats are missing by then; other streams are not affected."""
     sweeper = Sweeper(60)
     (silent, cut), (_, uncut) = watched(sweeper), watched(sweeper)
-    now = silent.heard_at
-    sweeper.sweep(now + 59, late=0)
+    now = silent.last_bytes_at
+    sweeper.sweep(now + 59, delay_seconds=0)
     assert cut.exception is None
-    silent.heard_at -= 2
-    sweeper.sweep(now + 59, late=0)
+    silent.last_bytes_at -= 2
+    sweeper.sweep(now + 59, delay_seconds=0)
     assert isinstance(cut.exception, Unreachable)
     assert "silent for 60 s" in str(cut.exception)
     assert uncut.exception is None
 
 
-def test_the_time_that_we_slept_is_forgiven() -> None:
-    """After a SIGSTOP, or while Kafka took nothing, what has arrived is yet to be read."""
+def test_time_during_which_we_did_not_read_is_no_silence() -> None:
+    """After a SIGSTOP, or while Kafka took nothing, what has arrived is read first."""
     sweeper = Sweeper(60)
-    stream, heard = watched(sweeper)
-    now = stream.heard_at
-    sweeper.sweep(now + 500, late=499)
-    assert heard.exception is None, "it was we who did not listen"
-    sweeper.sweep(now + 500 + 58, late=0)
-    assert heard.exception is None
-    sweeper.sweep(now + 500 + 62, late=0)
-    assert heard.exception is not None, "and now it is the server that does not speak"
+    stream, content = watched(sweeper)
+    now = stream.last_bytes_at
+    sweeper.sweep(now + 500, delay_seconds=499)
+    assert content.exception is None, "we did not read"
+    sweeper.sweep(now + 500 + 58, delay_seconds=0)
+    assert content.exception is None
+    sweeper.sweep(now + 500 + 62, delay_seconds=0)
+    assert content.exception is not None, "now the server sends nothing"
 
 
-def test_a_forgotten_stream_is_left_alone() -> None:
-    """It has ended by itself."""
+def test_stream_that_has_ended_is_not_cut() -> None:
     sweeper = Sweeper(60)
-    stream, heard = watched(sweeper)
+    stream, content = watched(sweeper)
     sweeper.forget(stream)
-    sweeper.sweep(time.monotonic() + 1000, late=0)
-    assert heard.exception is None
-
-
-class Collecting(BlockStreamListener):
-    """Keeps the ids."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ids: list[str] = []
-        self.aborted: list[Exception] = []
-
-    def on_update(self, status: Status) -> None:  # type: ignore[override]
-        self.ids.append(str(status.id))
-
-    def on_abort(self, err: Exception) -> None:
-        self.aborted.append(err)
+    sweeper.sweep(time.monotonic() + 1000, delay_seconds=0)
+    assert content.exception is None
 
 
 EVENT = (
@@ -108,26 +91,24 @@ async def stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def follow(path: str, listener: BlockStreamListener, private: bool = True) -> None:
-    """Follows a stream of a server on loopback until it ends."""
+def follow(path: str, sink: RecordingSink, private: bool = True) -> None:
+    """Follow a stream of a server on loopback until it ends."""
 
     async def run() -> None:
         app = web.Application()
         app.router.add_get("/{path:.*}", stream)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
         port = runner.addresses[0][1]
         settings = Settings(mastodon_allow_private_addresses=private)
         host = "localhost" if path == "/name" else f"127.0.0.1:{port}"
         scheme = "http" if private else "https"
-        way = Way("stream", "", True, f"{scheme}://{host}{path}", "local")
         sweeper = Sweeper(0.2)
         sweeping = asyncio.create_task(sweeper.run())
         try:
             async with Connections(settings) as connections:
-                await follow_events(way, "token", listener, connections, sweeper)
+                await follow_at(f"{scheme}://{host}{path}", sink, connections, sweeper)
         finally:
             sweeping.cancel()
             await runner.cleanup()
@@ -135,45 +116,57 @@ def follow(path: str, listener: BlockStreamListener, private: bool = True) -> No
     asyncio.run(run())
 
 
-def test_a_stream_is_read_until_the_server_ends_it() -> None:
-    """Also where the server has moved it, on the same host."""
+async def follow_at(
+    url: str, sink: RecordingSink, connections: Connections, sweeper: Sweeper
+) -> None:
+    mode, opened = Mode("stream", "", True, url, "local"), asyncio.Event()
+    recorder = recorder_into(sink)
+    try:
+        await follow_stream(mode, "token", recorder, connections, sweeper, opened.set)
+    finally:
+        assert opened.is_set() == bool(sink.records), "it is open before its first event"
+
+
+def test_stream_is_read_until_the_server_ends_it() -> None:
+    """Also if the server has moved it, on the same host."""
     for path in ("", "/here"):
-        listener = Collecting()
-        follow(path, listener)
-        assert listener.ids == ["1"]
-        assert not listener.aborted
+        sink = RecordingSink()
+        follow(path, sink)
+        assert sink.uris() == ["https://a.example/1"]
 
 
-def test_a_stream_that_falls_silent_is_told_as_such() -> None:
-    """What came before it is kept."""
-    listener = Collecting()
+def test_silent_stream_is_unreachable_and_keeps_what_came_before() -> None:
+    sink = RecordingSink()
     with pytest.raises(Unreachable, match=r"silent for 0\.2 s"):
-        follow("/silent", listener)
-    assert listener.ids == ["1"]
-    assert len(listener.aborted) == 1
+        follow("/silent", sink)
+    assert sink.uris() == ["https://a.example/1"]
 
 
-def test_how_a_server_refuses_to_stream_is_told_with_its_headers() -> None:
+def test_refusal_to_stream_carries_its_headers() -> None:
     """They say when to come back."""
     with pytest.raises(Refused) as refused:
-        follow("/busy", Collecting())
+        follow("/busy", RecordingSink())
     assert (refused.value.status, refused.value.headers["retry-after"]) == (429, "7")
 
 
-@pytest.mark.parametrize(("path", "error"), [("/gzip", Unreachable), ("/away", CrossHostRedirect)])
-def test_what_is_no_plain_stream_of_this_server_is_not_read(
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [("/gzip", Unreachable), ("/page", Unreachable), ("/away", CrossHostRedirect)],
+)
+def test_response_that_is_not_a_plain_stream_of_this_server_is_not_read(
     path: str, error: type[Exception]
 ) -> None:
-    """Compressed it may unfold to anything; a page is a hoster's; another host is not asked for."""
-    listener = Collecting()
+    """Compressed, it may expand without bound; a page comes from the hosting provider."""
+    sink = RecordingSink()
     with pytest.raises(error):
-        follow(path, listener)
-    assert not listener.ids
+        follow(path, sink)
+    assert not sink.records
 
 
-def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no other way out, as `requests` does it for Mastodon.py."""
+def test_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `requests` does it for Mastodon.py: there may be no other way out."""
     hosts: list[str] = []
+    sink = RecordingSink()
 
     async def run() -> None:
         async def proxy(request: web.Request) -> web.StreamResponse:
@@ -187,19 +180,17 @@ def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{runner.addresses[0][1]}")
         monkeypatch.setenv("no_proxy", "b.example")
-        way = Way("stream", "", True, "http://a.example", "local")
         settings = Settings(mastodon_allow_private_addresses=True)
         async with Connections(settings) as connections:
-            await follow_events(way, "token", listener, connections, Sweeper())
+            await follow_at("http://a.example", sink, connections, Sweeper())
         await runner.cleanup()
 
-    listener = Collecting()
     asyncio.run(run())
-    assert (hosts, listener.ids) == (["a.example"], ["1"])
+    assert (hosts, sink.uris()) == (["a.example"], ["https://a.example/1"])
 
 
 @pytest.mark.parametrize("path", ["", "/name"])
-def test_no_stream_leads_into_a_private_network(path: str) -> None:
+def test_stream_does_not_lead_into_a_private_network(path: str) -> None:
     """Neither by an address nor by a name that has one."""
     with pytest.raises(UnsafeAddress):
-        follow(path, Collecting(), private=False)
+        follow(path, RecordingSink(), private=False)

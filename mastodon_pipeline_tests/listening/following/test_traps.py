@@ -16,10 +16,10 @@ from infra.simulator.simulator import Simulator
 from mastodon_pipeline_tests.support.recording_sink import wait_until
 from mastodon_pipeline_tests.support.scene import (
     ENDPOINTS,
-    PATIENCE,
     POLLED,
     SOON,
     STREAMED,
+    TIMINGS,
     Scene,
     holds_for,
     listening_to,
@@ -67,7 +67,7 @@ def test_a_refusing_server_is_parked_with_its_answer_and_looked_at_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Asking again at once would change nothing; much later it may."""
-    patience = replace(PATIENCE, parked_seconds=1.5)
+    timings = replace(TIMINGS, parked_seconds=1.5)
     cases: list[tuple[int, Endpoint]] = [
         (status, at) for status in (401, 403, 404, 410, 422) for at in ("instance", "timeline")
     ]
@@ -75,7 +75,7 @@ def test_a_refusing_server_is_parked_with_its_answer_and_looked_at_again(
     with Simulator(quiet(*policies)) as simulator:
         faults = [{"status": status, "endpoint": at, **SOON} for status, at in cases]
         servers = one_a_case(simulator, faults)
-        with listening_to(simulator, monkeypatch, patience=patience) as scene:
+        with listening_to(simulator, monkeypatch, timings=timings) as scene:
             for server, (status, _) in zip(servers, cases, strict=True):
                 scene.wait_for("parked", str(status), server=server)
             asked = [scene.asked(server=server) for server in servers]
@@ -122,10 +122,10 @@ def test_a_stream_that_is_there_no_more_is_discovered_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the server said of itself was long ago: it may be another software by now."""
-    patience = replace(PATIENCE, fresh_seconds=0.3)
+    timings = replace(TIMINGS, fresh_seconds=0.3)
     with (
         Simulator(quiet(STREAMED)) as simulator,
-        listening_to(simulator, monkeypatch, patience=patience) as scene,
+        listening_to(simulator, monkeypatch, timings=timings) as scene,
     ):
         settled(scene)
         time.sleep(0.5)

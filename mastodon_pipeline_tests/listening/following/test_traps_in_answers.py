@@ -16,8 +16,8 @@ from infra.simulator.frames import Frame
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.errors import UnsafeAddress
-from mastodon_pipeline.listening.client.backoff import Backoff
 from mastodon_pipeline.listening.client.connections import Connections
+from mastodon_pipeline.listening.client.pacing import Backoff
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.support.recording_sink import wait_until
 from mastodon_pipeline_tests.support.scene import (

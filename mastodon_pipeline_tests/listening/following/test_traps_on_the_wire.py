@@ -55,7 +55,7 @@ def test_a_server_that_accepts_and_never_answers(monkeypatch: pytest.MonkeyPatch
         servers = one_a_case(simulator, [{"endpoint": at} for at in ENDPOINTS], "hang")
         with listening_to(simulator, monkeypatch) as scene:
             for server in servers:
-                scene.wait_for("waiting", "not answer in time", server=server)
+                scene.wait_for("waiting", "timed out", server=server)
                 assert scene.asked(ENDPOINTS[server], server) <= 2
                 simulator.fault("clear", server)
             for server in servers:
@@ -69,7 +69,7 @@ def test_an_answer_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
         servers = one_a_case(simulator, [{"endpoint": at} for at in endpoints], "trickle")
         with listening_to(simulator, monkeypatch) as scene:
             for server in servers:
-                scene.wait_for("waiting", "not answer in time", server=server, seconds=5)
+                scene.wait_for("waiting", "timed out", server=server, seconds=5)
                 assert scene.asked(endpoints[server], server) <= 2
                 simulator.fault("clear", server)
             for server in servers:
@@ -120,11 +120,11 @@ def test_connections_that_are_dropped_or_refused(monkeypatch: pytest.MonkeyPatch
     with Simulator(quiet(STREAMED)) as simulator:
         simulator.fault("drop", seconds=60)
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
-            scene.wait_for("waiting", "hung up")
+            scene.wait_for("waiting", "connection reset")
             simulator.fault("clear")
             settled(scene)
             simulator.fault("restart", seconds=1)
-            scene.wait_for("waiting", "refuses connections")
+            scene.wait_for("waiting", "connection refused")
             missed = simulator.publish()
             scene.wait_for_toots([missed])
             assert scene.asked() < 20

@@ -15,8 +15,8 @@ from infra.simulator.server import SimulatedServer
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions, wait_until
 from mastodon_pipeline_tests.support.scene import (
-    PATIENCE,
     STEADY,
+    TIMINGS,
     Scene,
     holds_for,
     listening_to,
@@ -131,10 +131,10 @@ def test_the_next_listener_goes_on_at_the_ulid(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_socket_that_falls_silent_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither messages nor pings come, nor an answer to ours: nobody is there any more."""
-    patience = replace(PATIENCE, silence_seconds=0.6)
+    timings = replace(TIMINGS, silence_seconds=0.6)
     with (
         Simulator(quiet(SOCIAL)) as simulator,
-        listening_to(simulator, monkeypatch, patience=patience) as scene,
+        listening_to(simulator, monkeypatch, timings=timings) as scene,
     ):
         connected(scene)
         simulator.fault("silence")

@@ -25,7 +25,7 @@ from infra.simulator.simulator import Simulator
 from mastodon_pipeline.errors import KafkaUnavailable, RegistryUnavailable, SchemaIncompatible
 from mastodon_pipeline.kafka import admin_client, ensure_topics
 from mastodon_pipeline.listening.assets import observe_mastodon_topic
-from mastodon_pipeline.listening.following.discovery import Discovered
+from mastodon_pipeline.listening.following.instance import InstanceInfo
 from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
 from mastodon_pipeline.listening.records.record import TootRecord
@@ -165,7 +165,7 @@ def test_positions_are_read_back_the_latest_of_each(settings: Settings) -> None:
     for last_id in ("7", "8", "9"):
         positions.write("https://a.example local", SavedPosition(last_id))
     gap = UnfilledGap("01J7", "01J8", 1, None, "the timeline answers 422", 3)
-    told = Discovered("b.example", "4.5.0", "public", "public", "https://streaming.b.example")
+    told = InstanceInfo("b.example", "4.5.0", "public", "public", "https://streaming.b.example")
     positions.write("https://b.example local", SavedPosition("01J8", (gap,), told))
     positions.flush()
     _, others = open_kafka(settings)

@@ -35,7 +35,7 @@ def test_servers_without_figures_are_reports_with_the_reason(servers: Simulator)
     assert (silent.domain, silent.weeks) == ("silent.example", ())
     assert silent.reason.startswith("404")
     assert closed.reason
-    assert (unreachable.domain, unreachable.reason) == ("127.0.0.1", "it refuses connections")
+    assert (unreachable.domain, unreachable.reason) == ("127.0.0.1", "connection refused")
 
 
 def test_figure_of_a_week_is_the_servers_own_count_of_six_days(servers: Simulator) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from mastodon_pipeline.listening.client.connect_pace import ConnectPace
+from mastodon_pipeline.listening.client.pacing import ConnectPace
 
 
 async def _begin(pace: ConnectPace, times: list[float]) -> None:

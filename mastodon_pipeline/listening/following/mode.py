@@ -1,0 +1,112 @@
+"""In which mode a server is followed: stream, WebSocket, polling, or not at all for now."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mastodon_pipeline.errors import Refused
+from mastodon_pipeline.listening.following.instance import TOKEN_REFUSALS, Access, InstanceInfo
+from mastodon_pipeline.servers import Feed, Server
+
+STREAM_REFUSALS = frozenset({400, 401, 403, 404, 405, 410, 422, 426, 501})
+"""HTTP errors of a stream that another attempt will not change."""
+PARKING_REFUSALS = frozenset({401, 403, 404, 410, 422})
+"""The same for a timeline: the server is parked, and asked again an hour later."""
+NO_EVENT_STREAM = frozenset({400, 404, 405, 426, 501})
+"""HTTP errors of an event stream after which a WebSocket is tried.
+
+GoToSocial answers 404 or 400: its streaming address requires the upgrade to a WebSocket.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """How a server has refused modes so far; None for a mode that it has not refused."""
+
+    stream: Refused | None = None
+    websocket: Refused | None = None
+    wider_feed: Refused | None = None
+    """How it refused to have more than its local feed polled."""
+
+
+NO_REFUSALS = Refusals()
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How a server is followed, and why."""
+
+    kind: Literal["stream", "websocket", "poll", "park"]
+    reason: str
+    with_token: bool = False
+    streaming_url: str = ""
+    """For streams and WebSockets, without the path."""
+    feed: Feed = "local"
+    """The configured feed, or less if the server does not offer it."""
+
+
+def choose_mode(
+    server: Server, info: InstanceInfo, has_token: bool, refusals: Refusals = NO_REFUSALS
+) -> Mode:
+    """Choose streaming if there is a token and the server allows it, else polling, else park."""
+    access = _feed_access(server.feed, info)
+    if access == "disabled":
+        return Mode("park", f"the server has disabled its {server.feed} feed")
+    streaming_url = info.streaming_url or server.base_url
+    stream, websocket = refusals.stream, refusals.websocket
+    if has_token and stream is None:
+        return Mode("stream", "there is a token", True, streaming_url, server.feed)
+    refused = websocket or stream
+    if has_token and refused is not None and refused.status not in TOKEN_REFUSALS:
+        if websocket is None and refused.status in NO_EVENT_STREAM:
+            reason = f"there is a token, and no event stream ({refused})"
+            return Mode("websocket", reason, True, streaming_url, server.feed)
+        return Mode("poll", f"it does not stream ({refused})", True, "", server.feed)
+    reason = f"it refuses the token ({refused})" if refused else "there is no token"
+    if access == "public" and refusals.wider_feed is None:
+        return Mode("poll", reason, feed=server.feed)
+    if server.feed == "public" and info.local_access == "public":
+        return Mode("poll", f"{reason}, so it shows us only its local toots", feed="local")
+    if refused:
+        hint = f"is the token in {server.token_env} still valid?"
+        return Mode("park", f"it refuses the token ({refused}); {hint}")
+    return Mode(
+        "park",
+        f"its {server.feed} feed needs a token: set {server.token_env}, or run "
+        f"mastodon-pipeline login {server.base_url}",
+    )
+
+
+def after_refusal(refusals: Refusals, mode: Mode, refused: Refused) -> Refusals | None:
+    """Return the refusals to choose the next mode by, now that a server has refused this one.
+
+    None if no other mode is worth a try: the server is down, wants a pause, or refuses us.
+    """
+    # Not the exception itself: its traceback would keep the whole connection alive.
+    refused = Refused(refused.status, refused.reason)
+    if mode.kind == "stream" and refused.status in STREAM_REFUSALS:
+        return replace(refusals, stream=refused)
+    if mode.kind == "websocket" and refused.status in STREAM_REFUSALS:
+        return replace(refusals, websocket=refused)
+    wider = mode.kind == "poll" and mode.feed == "public" and not mode.with_token
+    if wider and refused.status in PARKING_REFUSALS:
+        return replace(refusals, wider_feed=refused)
+    return None
+
+
+def refusal_reason(server: Server, refused: Refused, has_token: bool) -> str:
+    """Describe an HTTP error to a person: the response, and what it may mean."""
+    reason = f"the server answers {refused}"
+    if refused.status == 410:
+        return f"{reason}: it has been retired"
+    if refused.status == 401 and has_token:
+        return f"{reason}; is the token in {server.token_env} still valid?"
+    return reason
+
+
+def _feed_access(feed: Feed, info: InstanceInfo) -> Access:
+    if feed == "local":
+        return info.local_access
+    if feed == "remote":
+        return info.remote_access
+    both = {info.local_access, info.remote_access}
+    return next(level for level in ("disabled", "authenticated", "public") if level in both)
