@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs clean test test-unit chaos bench lint format lock
+.PHONY: help install demo up down status logs clean test test-unit chaos bench lint docs format lock
 
 help: ## Show this list
 	@echo "mastodon_pipeline measures what is posted on the Fediverse. Start with: make demo"
@@ -51,12 +51,16 @@ bench: install ## Measure speed beside a baseline; a single benchmark: make benc
 	@$(BIN)/python -m infra.native_stack fetch
 	@set -e; for name in $(BENCHMARKS); do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
 
-lint: install ## Check format, lint, types, imports between packages, and spelling
+lint: install ## Check format, lint, types, imports between packages, spelling, and the data dictionary
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell
+	@$(BIN)/python -m mastodon_pipeline.usage.tables.dictionary --check
+
+docs: install ## Write docs/data-dictionary.md again, from the schema and the tables' declarations
+	@$(BIN)/python -m mastodon_pipeline.usage.tables.dictionary
 
 format: install ## Format, and fix what ruff can fix
 	@$(BIN)/ruff format .

@@ -53,6 +53,8 @@ def test_the_code_keeps_its_import_contracts() -> None:
         ),
         ("mastodon_pipeline/listening/protocol/sse.py", "socket"),
         ("mastodon_pipeline/listening/protocol/text.py", "dagster"),
+        ("mastodon_pipeline/usage/checks/days.py", "mastodon_pipeline.usage.tables.daily"),
+        ("mastodon_pipeline/usage/tables/daily.py", "dagster"),
         ("mastodon_pipeline/errors.py", "infra.native_stack"),
         ("infra/demo.py", "mastodon_pipeline_tests.support.waiting"),
         ("infra/simulator/truth.py", "mastodon_pipeline.settings"),

@@ -16,8 +16,10 @@ PACKAGES = (
     "mastodon_pipeline/schemas",
     "mastodon_pipeline/cli",
     "mastodon_pipeline/listening/supervising",
+    "mastodon_pipeline/usage",
     "mastodon_pipeline_tests/listening/supervising",
     "mastodon_pipeline_tests/chaos",
+    "mastodon_pipeline_tests/usage",
 )
 
 

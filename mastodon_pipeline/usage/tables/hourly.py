@@ -1,6 +1,6 @@
 """The tables with a file an hour: `toots`, and the counts that follow every toot."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from mastodon_pipeline.errors import TableError
@@ -81,7 +81,9 @@ _IN_QUERY = {"event", "uri", "source", "created_at", "edited_at", "ingested_at"}
 """Fields that the query of `toots` reads by name; all others it carries along."""
 
 
-def carried_fields() -> Mapping[str, list[str]]:
+def carried_fields(
+    fields: Sequence[RecordField] = record_fields(),
+) -> Mapping[str, list[str]]:
     """Group the fields that `toots` carries along by what stands for a value that is missing.
 
     A file from before a field was added lacks its column.
@@ -89,7 +91,7 @@ def carried_fields() -> Mapping[str, list[str]]:
     groups: dict[str, list[str]] = {
         name: [] for name in ("texts", "numbers", "flags", "lists", "nullable")
     }
-    for field in record_fields():
+    for field in fields:
         if field.name not in _IN_QUERY:
             groups[_group(field)].append(field.name)
     return groups
@@ -111,13 +113,14 @@ def _group(field: RecordField) -> str:
 
 _DESCRIPTIONS = {
     "event": "What the newest record was: update or status.update (an edit)",
+    "uri": "The toot's identity across all servers",
     "status_id": "The id on the server that reported the newest version; opaque",
     "base_url": "The server that reported the newest version",
     "edited_at": "UTC, of the newest edit; null if never edited",
     "ingested_at": "UTC, when the listener read the newest version",
     "source": "How the newest version was read: stream, poll, gap or replay",
     "app": "The posting application, as the home server names it; '' if unknown",
-    "favourites": "When the newest version was read",
+    "favourites": "How many accounts had marked it as a favourite at that reading",
     "tag_names": "The hashtags; empty if deleted",
     "mastodon_text": "Plain text; '' if deleted or the author set noindex",
 }

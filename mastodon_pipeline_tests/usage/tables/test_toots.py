@@ -1,15 +1,18 @@
 """`toots`: landed records become one row a toot, in whatever order and however often they land."""
 
 import itertools
+import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.schemas import record_fields
+from mastodon_pipeline.lake.lake import Lake, empty_record_file
+from mastodon_pipeline.schemas import record_fields, schema_text
 from mastodon_pipeline.usage.checks.hours import no_duplicate_toots
+from mastodon_pipeline.usage.tables import hourly
 from mastodon_pipeline.usage.tables.hourly import TOOTS, build_toots, carried_fields
 from mastodon_pipeline_tests.support.local_lake import (
     HOUR,
@@ -20,6 +23,7 @@ from mastodon_pipeline_tests.support.local_lake import (
     land,
     record,
     rows,
+    write_parquet,
 )
 
 
@@ -237,3 +241,38 @@ def test_fields_that_are_carried_along_default_to_nothing() -> None:
     for group, names in carried_fields().items():
         assert names, "DuckDB refuses COLUMNS of no column: $" + group
         assert {name: defaults[name] for name in names} == dict.fromkeys(names, nothing[group])
+
+
+ADDED_FIELDS: list[dict[str, Any]] = [
+    {"name": "has_poll", "type": "boolean", "default": False, "doc": ""},
+    {"name": "score", "type": ["null", "long"], "default": None, "doc": ""},
+    {"name": "moods", "type": {"type": "array", "items": "string"}, "default": [], "doc": ""},
+    {"name": "posted_from", "type": "string", "default": "", "doc": ""},
+]
+
+
+def test_field_added_to_the_record_is_carried_into_toots(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No query names it; older landed files have its default, and it survives their removal."""
+    schema = json.loads(schema_text())
+    fields = record_fields(json.dumps({**schema, "fields": [*schema["fields"], *ADDED_FIELDS]}))
+    monkeypatch.setattr(hourly, "TOOTS", replace(TOOTS, parameters=lambda: carried_fields(fields)))
+    folder = lake.layout.landed_hour(HOUR)
+    land(lake, record(), name="old")
+    land(lake, record(uri="b", status_id="2"), name="new")
+    new = lake.connection.read_parquet(f"{folder}new.parquet")
+    new.project("*, true AS has_poll, 7::BIGINT AS score, ['glad'] AS moods").create("newer")
+    lake.connection.table("newer").write_parquet(f"{folder}new.parquet")
+    with empty_record_file(lake.connection, fields) as empty_record:
+        extended = replace(lake, empty_record=empty_record)
+        toots = build(extended)
+        assert list(toots[0]) == [*(field.name for field in fields), "seen_by", "deleted"]
+        added = [[toot[field["name"]] for field in ADDED_FIELDS] for toot in toots]
+        assert added == [[True, 7, ["glad"], ""], [False, None, [], ""]]
+        write_parquet(lake.connection, f"{lake.layout.removed_hour(HOUR)}a.parquet", [record()])
+        assert build(extended) == toots
+        for name in ("old", "new"):
+            Path(f"{folder}{name}.parquet").unlink()
+        land(lake, record(uri="late", status_id="3"), name="late")
+        assert build(extended)[:2] == toots
