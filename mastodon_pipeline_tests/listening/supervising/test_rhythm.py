@@ -5,12 +5,12 @@ import random
 from dataclasses import dataclass
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mastodon_pipeline.listening.supervising.rhythm import (
     ALLOWED_WHEN_NEW_SECONDS,
-    MEMORY_DAYS,
     MIN_ALLOWED_SECONDS,
     MIN_PAUSES,
     Rhythm,
@@ -105,7 +105,7 @@ def test_night_is_learnt_as_a_pause() -> None:
 def test_new_server_is_judged_by_a_day() -> None:
     """With 99 known pauses it is still new."""
     server = Simulation()
-    server.toot_every(60, times=MIN_PAUSES)  # one pause fewer than toots
+    server.toot_every(60, times=100)  # one pause fewer than toots
     assert not server.rhythm.known
     server.pass_time(ALLOWED_WHEN_NEW_SECONDS - 1)
     assert server.verdict() == "as usual"
@@ -146,6 +146,21 @@ def test_silence_goes_on_over_a_restart() -> None:
     assert server.verdict() == "too long"
 
 
+def test_absences_of_several_restarts_add_up() -> None:
+    """Until the next toot, which begins a new silence."""
+    server = Simulation()
+    server.toot_every(600, times=200)
+    for _ in range(2):
+        server.restart(3600)
+        server.pass_time(500)
+    assert server.verdict() == "as usual"
+    server.pass_time(300)
+    assert server.verdict() == "too long"
+    server.rhythm.observe(server.now, new_toots=True, listening=True)
+    server.pass_time(1201)
+    assert server.verdict() == "too long"
+
+
 def test_pause_that_was_interrupted_is_not_learnt() -> None:
     """What came while the stream was down arrives later, and nobody knows when it would have."""
     server = Simulation()
@@ -181,8 +196,18 @@ def test_pauses_older_than_a_week_are_forgotten() -> None:
     assert server.rhythm.longest_seconds == 7200
     for _ in range(30):
         server.toot_every(600, times=144)
-        assert len(server.rhythm.days) <= MEMORY_DAYS + 1
+        assert len(server.rhythm.days) <= 8
     assert server.rhythm.longest_seconds == 600
+
+
+@pytest.mark.parametrize(("days", "longest"), [(7, 5000.0), (8, 60.0)])
+def test_pause_is_remembered_for_seven_days(days: int, longest: float) -> None:
+    """A day's pauses are forgotten as a whole, on the eighth day after it."""
+    server = Simulation()
+    server.toot_every(5000, times=2)
+    server.restart(days * DAY_SECONDS - 10_000)
+    server.toot_every(60, times=2)
+    assert server.rhythm.longest_seconds == longest
 
 
 def test_long_silence_keeps_the_pauses_to_compare_it_with() -> None:
@@ -219,24 +244,26 @@ class Step:
     """Time passes, and then the server is observed, or another run takes over."""
 
     seconds: float
-    new_toots: bool
-    listening: bool
-    takeover: bool
+    new_toots: bool = True
+    listening: bool = True
+    takeover: bool = False
 
 
 steps = st.lists(
     st.builds(
         Step,
-        seconds=st.floats(0.5, 3 * DAY_SECONDS),
+        seconds=st.floats(0.5, 2000.0) | st.floats(0.5, 3 * DAY_SECONDS),
         new_toots=st.booleans(),
         listening=st.sampled_from([True, True, True, False]),
-        takeover=st.sampled_from([False] * 9 + [True]),
+        takeover=st.sampled_from([False, False, False, True]),
     ),
-    max_size=200,
+    max_size=30,
 )
+known_pauses = st.sampled_from([0, 90, 100, 110])
+"""So that both a new and a known server are judged, and some become known."""
 
 
-def apply(rhythm: Rhythm, now: float, step: Step) -> Rhythm:
+def take(rhythm: Rhythm, now: float, step: Step) -> Rhythm:
     if step.takeover:
         rhythm = msgspec.json.decode(msgspec.json.encode(rhythm), type=Rhythm)
         rhythm.resume(now)
@@ -252,24 +279,27 @@ def test_memory_of_a_rhythm_is_bounded(history: list[Step]) -> None:
     rhythm = Rhythm(since=now, observed_at=now)
     for step in history:
         now += step.seconds
-        rhythm = apply(rhythm, now, step)
+        rhythm = take(rhythm, now, step)
         days = [day.day for day in rhythm.days]
-        assert len(days) <= MEMORY_DAYS + 1
+        assert len(days) <= 8
         assert days == sorted(set(days))
         assert len(msgspec.json.encode(rhythm)) < 500
 
 
-@given(steps, st.floats(0.0, 30 * DAY_SECONDS))
-def test_verdict_is_the_documented_rule(history: list[Step], silence: float) -> None:
-    """Against a model that keeps the whole history and works the rule out in the end."""
+@given(known_pauses, steps, st.floats(0.0, 3.0))
+def test_verdict_is_the_documented_rule(known: int, history: list[Step], silence: float) -> None:
+    """Compared with a model that keeps the whole history and applies the rule in the end.
+
+    `silence`: how long nothing came after the history, as a multiple of what the rule allows.
+    """
     now = START
     rhythm = Rhythm(since=now, observed_at=now)
     watched_since: float | None = None  # the last toot, if everything since was listened to
     silent_since, absent = START, 0.0
     pauses: list[tuple[int, float]] = []
-    for step in history:
+    for step in [*[Step(500.0)] * known, *history]:
         now += step.seconds
-        rhythm = apply(rhythm, now, step)
+        rhythm = take(rhythm, now, step)
         if step.takeover:
             watched_since = None
             absent += step.seconds
@@ -280,14 +310,12 @@ def test_verdict_is_the_documented_rule(history: list[Step], silence: float) -> 
             watched_since, silent_since, absent = now, now, 0.0
         if not step.listening:
             watched_since = None
-    week = [seconds for day, seconds in pauses if day >= pauses[-1][0] - MEMORY_DAYS]
-    silent = now + silence - silent_since - absent
-    if len(week) >= MIN_PAUSES:
-        allowed = max(600.0, 2 * round(max(week), 1))
-        expected = "as usual" if silent <= allowed else "too long"
-    else:
-        allowed = 86_400.0
-        expected = "as usual" if silent <= allowed else "too long for a new server"
+    week = [seconds for day, seconds in pauses if day >= pauses[-1][0] - 7]
+    new = len(week) < 100
+    allowed = 86_400.0 if new else max(600.0, 2 * max(week))
+    later = now + silence * allowed
+    silent = later - silent_since - absent
+    too_long = "too long for a new server" if new else "too long"
     assert rhythm.pauses == len(week)
     if abs(silent - allowed) > 1.0:  # the rhythm rounds to a tenth of a second
-        assert rhythm.silence(now + silence) == expected
+        assert rhythm.silence(later) == ("as usual" if silent <= allowed else too_long)
