@@ -32,6 +32,8 @@ CHECK_NAME = "all_servers_reporting"
 FRESH_REPORT_SECONDS = 120.0
 """Reports are written every 30 s, and a dead listener is back within 60 s."""
 MAX_SERVERS_NAMED = 10
+MAX_SERVERS_SHOWN = 20
+"""In the table of a result: about 10 KB, because there are more than a hundred results a day."""
 
 Level = Literal["ok", "warning", "error", "pending"]
 
@@ -90,7 +92,7 @@ def check_result(verdicts: Sequence[Verdict], now: float) -> dg.AssetCheckResult
             "configured": len(verdicts),
             "silent_or_not_followed": len(errors),
             "warnings": len(warnings),
-            **servers_metadata(reports, now),
+            **servers_metadata(reports, now, MAX_SERVERS_SHOWN),
         },
     )
 

@@ -1,7 +1,8 @@
 """The servers' reports as tables for Dagster's UI, the worst first.
 
 Tables and not Markdown: state reasons may contain words of a server's, and the UI shows the cells
-of a table as plain text. A table holds 50 servers at most, whatever the group's size: about 20 KB.
+of a table as plain text. A table holds 50 servers at most, whatever the group's size: about 20 KB,
+which Dagster's event log keeps for each observation.
 """
 
 from collections import Counter
@@ -40,13 +41,13 @@ _GAPS = dg.TableSchema(
 
 
 def servers_metadata(
-    servers: Sequence[ServerReport], now: float
+    servers: Sequence[ServerReport], now: float, limit: int = MAX_SERVERS
 ) -> dict[str, dg.TableMetadataValue | str | int]:
     """Return the metadata of an observation or a check: states, and the worst servers as a table.
 
-    `now`: seconds since 1970, UTC.
+    `now`: seconds since 1970, UTC. `limit`: of servers in the table.
     """
-    shown = worst_first(servers, now)[:MAX_SERVERS]
+    shown = worst_first(servers, now)[:limit]
     metadata: dict[str, dg.TableMetadataValue | str | int] = {
         "states": state_counts(servers),
         "servers": dg.MetadataValue.table([_server_row(s, now) for s in shown], schema=_SERVERS),

@@ -165,6 +165,15 @@ def test_description_counts_many_silent_servers_and_names_ten() -> None:
     assert "and 990 more" in str(result.description)
 
 
+def test_size_of_a_result_does_not_grow_with_the_servers() -> None:
+    """There are more than a hundred a day, and Dagster's event log keeps them."""
+    servers = [sample_report(f"server{number}.example") for number in range(1000)]
+    verdicts = [Verdict(report.snapshot.server, "ok", report=report) for report in servers]
+    result = check_result(verdicts, NOW)
+    assert result.metadata["servers_left_out"].value == 980
+    assert len(dg.serialize_value(dg.AssetObservation("a", metadata=result.metadata))) < 12_000
+
+
 def test_check_reads_reports_and_assignments_from_dagsters_storage(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
