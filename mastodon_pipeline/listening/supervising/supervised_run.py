@@ -166,7 +166,7 @@ class SupervisedRun:
 
 
 class PeriodicTask:
-    """A function that is due every so many seconds of the monotonic clock."""
+    """A function that is due every `seconds` seconds, by the monotonic clock."""
 
     def __init__(
         self, seconds: float, function: Callable[[], None], first_after_seconds: float = 0.0

@@ -16,7 +16,7 @@ def sample_rhythm(
     pauses: int = 500,
     now: float = NOW,
 ) -> Rhythm:
-    """A rhythm of so many pauses, all of today."""
+    """A rhythm of `pauses` pauses, all of today."""
     return Rhythm(
         since=now - 1_000_000,
         observed_at=now,
