@@ -1,7 +1,7 @@
-"""DuckDB with the object store at hand: `s3://` paths read and written through httpfs.
+"""DuckDB that reads and writes the object store: `s3://` paths, through httpfs.
 
 The connection is in memory, so any number of processes may have one at once: the tables are
-Parquet objects, and nobody locks a database file.
+Parquet objects, and there is no database file to lock.
 
 See: https://duckdb.org/docs/stable/core_extensions/httpfs/s3api
 """
@@ -26,17 +26,17 @@ from mastodon_pipeline.settings import Settings
 
 LAKE_CONFIG: Mapping[str, str] = {
     "memory_limit": "2GB",  # DuckDB's own default is 80 % of the machine, for each run
-    # Everything needed is installed: a missing extension shall fail, not be downloaded.
+    # Everything needed is installed: a missing extension must fail, not be downloaded.
     "autoinstall_known_extensions": "false",
 }
 
 
 def connect_lake(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB that reads and writes the object store; the caller closes it.
+    """Open an in-memory DuckDB that reads and writes the object store; the caller closes it.
 
-    Time zone UTC, 2 GB of memory before it spills to a temporary directory of its own, all cores.
+    Time zone UTC, all cores, and 2 GB of memory before it spills to its own temporary directory.
 
-    Raises SettingsError where there are no credentials for the object store.
+    Raises SettingsError as `prepare_lake` does.
     """
     connection = duckdb.connect(":memory:", config=dict(LAKE_CONFIG))
     try:
@@ -48,9 +48,9 @@ def connect_lake(settings: Settings) -> duckdb.DuckDBPyConnection:
 
 
 def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Gives a connection httpfs, the object store's keys, UTC, and a directory to spill to.
+    """Give a connection httpfs, the object store's keys, UTC, and a directory to spill to.
 
-    Raises SettingsError where there are no credentials, or where S3_ENDPOINT is not an address.
+    Raises SettingsError if there are no credentials, or if S3_ENDPOINT is not an address.
     """
     endpoint = urlsplit(settings.s3_endpoint)
     if endpoint.scheme not in ("http", "https") or not endpoint.hostname:
@@ -63,15 +63,17 @@ def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
     connection.execute(f"LOAD '{_httpfs_extension()}'")
     connection.execute(query("lake/forget_keys"))
     connection.execute("SET TimeZone = 'UTC'")
-    # Of its own: two that spill to one directory overwrite each other's files and crash.
+    # One for each connection: two that share one overwrite each other's files and crash.
     connection.execute(f"SET temp_directory = '{_process_directory()}/{token_hex(8)}'")
-    # DuckDB takes a process that another one spawned, as a run's is, for a person at a prompt.
-    # A notebook has none, and refuses to be told so where ipywidgets is missing.
+    # In a process that another one spawned, as a run is, DuckDB expects a person at a prompt. In a
+    # notebook it has no bar, and without ipywidgets refuses even to disable it.
     if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone() != (False,):
         connection.execute("SET enable_progress_bar = false")
-    connection.execute("SET http_retries = 5")  # 0.1 s, times four each: rides out some 30 s
+    connection.execute(
+        "SET http_retries = 5"
+    )  # waits of 0.1 s, then four times as long each: outlasts some 30 s
     if proxy_bypass(endpoint.hostname):
-        connection.execute("SET http_proxy = ''")  # DuckDB knows HTTP_PROXY, but not NO_PROXY
+        connection.execute("SET http_proxy = ''")  # DuckDB honours HTTP_PROXY, but not NO_PROXY
     connection.execute(
         query("lake/object_store_secret"),
         {
@@ -87,14 +89,14 @@ def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
 
 @cache
 def _process_directory() -> str:
-    """This process' temporary directory: for its owner alone, since toots are spilled to it."""
+    """Create this process' temporary directory, readable by its owner alone: toots spill to it."""
     directory = tempfile.mkdtemp(prefix="mastodon_pipeline_duckdb_")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return directory
 
 
 def _httpfs_extension() -> Path:
-    """The signed httpfs extension, which came as a wheel: `INSTALL` would need the internet."""
+    """Return the path of the signed httpfs extension, from its wheel: no download is needed."""
     name = f"extensions/v{duckdb.__version__}/httpfs.duckdb_extension"
     with as_file(files("duckdb_extension_httpfs").joinpath(name)) as path:
         if not path.exists():

@@ -1,4 +1,4 @@
-"""The queries, one a `.sql` file in the folder `sql` beside the code that runs it."""
+"""The queries: each is a `.sql` file in the folder `sql` beside the code that runs it."""
 
 from functools import cache
 from importlib.resources import files

@@ -1,4 +1,4 @@
--- Which input files each of these tables' files was made from (a fingerprint that we wrote).
+-- The fingerprint of the input files that each of these tables' files was made from.
 SELECT
     file_name,
     decode(value) AS built_from
