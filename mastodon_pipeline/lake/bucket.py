@@ -49,7 +49,7 @@ def s3_credentials(settings: Settings) -> S3Credentials:
             settings.aws_secret_access_key.get_secret_value(),
             None,
         )
-    import boto3  # a quarter of a second, which only those without keys in the settings need
+    import boto3  # takes a quarter of a second, and is needed only without keys in the settings
 
     credentials = boto3.Session().get_credentials()
     if credentials is None:

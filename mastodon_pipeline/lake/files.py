@@ -37,9 +37,9 @@ class ListFiles(Protocol):
 
 
 def list_objects(
-    s3: "S3Client", settings: Settings, prefix: str, after: str = "", *, page_size: int = 1000
+    s3: "S3Client", settings: Settings, prefix: str, after: str = ""
 ) -> Iterator[StoredFile]:
-    """List objects of the settings' bucket, as `ListFiles` says; a request for each page.
+    """List objects of the settings' bucket, as `ListFiles` says; a request for each thousand.
 
     Raises ObjectStoreUnavailable: BucketMissing if the bucket does not exist.
     """
@@ -48,7 +48,6 @@ def list_objects(
         Bucket=settings.s3_bucket,
         Prefix=prefix.removeprefix(root),
         StartAfter=after.removeprefix(root),
-        PaginationConfig={"PageSize": page_size},
     )
     with object_store_errors(settings):
         for page in pages:

@@ -12,18 +12,18 @@ from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.settings import Settings, load_settings
 
 
-def test_the_keys_are_never_shown(settings: Settings) -> None:
-    """Neither DuckDB's list of secrets nor a printed value gives them away."""
+def test_keys_are_never_shown(settings: Settings) -> None:
+    """Neither by DuckDB's list of secrets nor by a printed value."""
     with connect_lake(settings) as lake:
         secrets = str(lake.execute("FROM duckdb_secrets()").fetchall())
     assert "a-secret-key" not in secrets
     assert "a-secret-key" not in repr(s3_credentials(settings))
 
 
-def test_keys_of_the_environment_stay_out_of_the_settings(
+def test_keys_in_the_environment_stay_out_of_duckdbs_settings(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """httpfs copies them there as it is loaded, where any query could read them."""
+    """httpfs copies them there when it is loaded, where any query could read them."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "an-environment-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "an-environment-secret")
     with connect_lake(settings) as lake:
@@ -31,8 +31,8 @@ def test_keys_of_the_environment_stay_out_of_the_settings(
     assert "an-environment" not in shown
 
 
-def test_a_connection_is_bounded_and_in_utc(settings: Settings) -> None:
-    """2 GB, and instants are shown in UTC whatever the machine's zone."""
+def test_connection_has_bounded_memory_and_is_in_utc(settings: Settings) -> None:
+    """2 GB, and times are shown in UTC whatever the machine's zone."""
     with connect_lake(settings) as lake:
         zone, memory = lake.execute(
             "SELECT current_setting('TimeZone'), current_setting('memory_limit')"
@@ -41,8 +41,8 @@ def test_a_connection_is_bounded_and_in_utc(settings: Settings) -> None:
     assert memory == "1.8 GiB"
 
 
-def test_connections_spill_each_to_a_directory_of_its_own(settings: Settings) -> None:
-    """DuckDB crashes where two processes spill to one. Toots are in it: it is the owner's alone."""
+def test_each_connection_spills_to_its_own_private_directory(settings: Settings) -> None:
+    """DuckDB crashes if two processes share one. It holds toots, so only its owner can read it."""
     spilled = []
     for _ in range(2):
         with connect_lake(settings) as lake:
@@ -58,37 +58,38 @@ def test_connections_spill_each_to_a_directory_of_its_own(settings: Settings) ->
     assert len(set(spilled)) == 2
 
 
-def test_the_resource_has_no_keys_in_its_configuration() -> None:
-    """What Dagster stores and shows of it is fixed."""
+def test_resource_has_no_keys_in_its_configuration() -> None:
+    """Dagster stores and shows the configuration."""
     assert "secret" not in str(LakeResource().model_dump()).lower()
 
 
-def test_no_credentials_is_one_line_that_names_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With nothing set, and no role or profile to be found."""
+def test_missing_credentials_are_one_line_that_names_the_fix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is set, and there is no role or profile."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    without = load_settings(aws_access_key_id=None, aws_secret_access_key=None)
+    settings = load_settings(aws_access_key_id=None, aws_secret_access_key=None)
     with pytest.raises(SettingsError, match=r"make up.*AWS_ACCESS_KEY_ID"):
-        connect_lake(without)
+        connect_lake(settings)
 
 
-def test_an_endpoint_that_is_no_address_is_named(settings: Settings) -> None:
+def test_endpoint_that_is_no_address_is_reported(settings: Settings) -> None:
     """`127.0.0.1:9000` lacks its scheme."""
     wrong = settings.model_copy(update={"s3_endpoint": "127.0.0.1:9000"})
     with pytest.raises(SettingsError, match="S3_ENDPOINT"):
         connect_lake(wrong)
 
 
-def test_no_object_store_is_one_line_that_names_the_fix(settings: Settings) -> None:
-    """Port 1 answers nobody."""
+def test_unreachable_object_store_is_one_line_that_names_the_fix(settings: Settings) -> None:
     with pytest.raises(ObjectStoreUnavailable, match=r"make up.*S3_ENDPOINT"):
         ensure_bucket(settings)
 
 
-def test_a_bad_bucket_name_is_named(settings: Settings) -> None:
+def test_invalid_bucket_name_is_reported(settings: Settings) -> None:
     """Before anything is sent."""
     wrong = settings.model_copy(update={"s3_bucket": "not a bucket"})
     with pytest.raises(SettingsError, match="S3_BUCKET"):

@@ -4,13 +4,13 @@ import pytest
 
 from mastodon_pipeline.errors import ConnectRefused, ConnectUnavailable
 from mastodon_pipeline.landing.connect_rest import ConfigProblem, ConnectRest
-from mastodon_pipeline_tests.landing.conftest import ScriptedConnect
+from mastodon_pipeline_tests.support.scripted_connect import ScriptedConnect
 
 CONFIG = {"name": "sink", "connector.class": "org.example.Sink"}
 
 
-def test_a_rebalancing_worker_is_asked_again(connect: ScriptedConnect) -> None:
-    """409 means come back: the config arrives although the first two calls were refused."""
+def test_call_is_repeated_while_the_worker_rebalances(connect: ScriptedConnect) -> None:
+    """Connect answers 409: the config arrives although the first two calls were refused."""
     conflict = (409, {"error_code": 409, "message": "Cannot complete request: rebalance"})
     connect.on("PUT /connectors/sink/config", conflict, conflict, (201, {}))
     with ConnectRest(connect.url) as rest:
@@ -18,8 +18,8 @@ def test_a_rebalancing_worker_is_asked_again(connect: ScriptedConnect) -> None:
     assert connect.requests == [("PUT /connectors/sink/config", CONFIG)] * 3
 
 
-def test_a_rebalance_without_end_is_given_up(connect: ScriptedConnect) -> None:
-    """After the deadline the refusal is told in Connect's own words."""
+def test_rebalance_past_the_deadline_is_refused(connect: ScriptedConnect) -> None:
+    """The error has Connect's own message."""
     connect.on("GET /connector-plugins", (409, {"message": "a rebalance\nis expected"}))
     with (
         ConnectRest(connect.url, deadline_seconds=0.3) as rest,
@@ -28,16 +28,14 @@ def test_a_rebalance_without_end_is_given_up(connect: ScriptedConnect) -> None:
         rest.plugins()
 
 
-def test_what_does_not_exist_is_none(connect: ScriptedConnect) -> None:
-    """A connector that is not there is an answer, not an error."""
+def test_missing_connector_has_no_config_or_status(connect: ScriptedConnect) -> None:
     with ConnectRest(connect.url) as rest:
         assert rest.config("sink") is None
         assert rest.status("sink") is None
         assert rest.delete("sink") is False
 
 
-def test_problems_are_told_key_by_key(connect: ScriptedConnect) -> None:
-    """Validation gives the key and Connect's objection, for each key with one."""
+def test_validation_lists_each_key_with_its_objection(connect: ScriptedConnect) -> None:
     answer = {
         "name": "org.example.Sink",
         "error_count": 1,
@@ -51,7 +49,7 @@ def test_problems_are_told_key_by_key(connect: ScriptedConnect) -> None:
         assert rest.validate(CONFIG) == (ConfigProblem("topics", "must not be empty"),)
 
 
-def test_status_tells_what_failed_and_why(connect: ScriptedConnect) -> None:
+def test_status_has_the_stack_trace_of_a_failed_task(connect: ScriptedConnect) -> None:
     """A RUNNING connector with a FAILED task does not run."""
     connect.runs(CONFIG, state="FAILED", trace="java.lang.Boom: bang\n\tat x")
     with ConnectRest(connect.url) as rest:
@@ -62,17 +60,17 @@ def test_status_tells_what_failed_and_why(connect: ScriptedConnect) -> None:
     assert status.summary == "connector RUNNING, task 0 FAILED"
 
 
-def test_a_connector_without_tasks_does_not_run_yet(connect: ScriptedConnect) -> None:
-    """Right after its creation a connector is RUNNING and has no task."""
+def test_connector_without_tasks_does_not_run(connect: ScriptedConnect) -> None:
+    """As right after its creation, when Connect already reports it as RUNNING."""
     status = {"name": "sink", "connector": {"state": "RUNNING", "worker_id": "w"}, "tasks": []}
     connect.on("GET /connectors/sink/status", (200, status))
     with ConnectRest(connect.url) as rest:
-        found = rest.status("sink")
-    assert found is not None
-    assert not found.running
+        connector = rest.status("sink")
+    assert connector is not None
+    assert not connector.running
 
 
-def test_a_restart_says_whether_only_what_failed(connect: ScriptedConnect) -> None:
+def test_restart_covers_failed_tasks_or_all_tasks(connect: ScriptedConnect) -> None:
     """See: https://kafka.apache.org/documentation/#connect_rest"""
     path = "POST /connectors/sink/restart?includeTasks=true&onlyFailed="
     connect.on(f"{path}true", (202, {}))
@@ -83,8 +81,7 @@ def test_a_restart_says_whether_only_what_failed(connect: ScriptedConnect) -> No
     assert [request for request, _ in connect.requests] == [f"{path}true", f"{path}false"]
 
 
-def test_nobody_there_is_one_line_that_names_the_fix() -> None:
-    """Port 1 answers nobody."""
+def test_unreachable_connect_is_one_line_that_names_the_fix() -> None:
     with (
         ConnectRest("http://127.0.0.1:1") as rest,
         pytest.raises(ConnectUnavailable, match=r"make up.*KAFKA_CONNECT_URL") as refused,

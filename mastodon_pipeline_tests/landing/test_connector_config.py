@@ -1,4 +1,4 @@
-"""The sink's configuration is the reviewed file with the settings filled in, and no secret."""
+"""The sink's configuration: the reviewed file with the settings filled in, and no secret."""
 
 import json
 from typing import Literal
@@ -13,8 +13,8 @@ SINKS: list[Sink] = ["iceberg", "s3"]
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_every_setting_reaches_the_config(sink: Sink) -> None:
-    """Topic, dead letters, bucket, addresses and names are the settings'."""
+def test_settings_reach_the_config(sink: Sink) -> None:
+    """Topic, dead letters, bucket, addresses and names."""
     config = connector_config(
         load_settings(
             sink=sink,
@@ -51,7 +51,7 @@ def test_every_setting_reaches_the_config(sink: Sink) -> None:
 
 @pytest.mark.parametrize("sink", SINKS)
 def test_no_placeholder_is_left(sink: Sink) -> None:
-    """`@{...}` never reaches Connect; its own `$Value` and `{{topic}}` do, untouched."""
+    """`@{...}` never reaches Connect; its own `$Value` and `{{topic}}` do, unchanged."""
     config = connector_config(load_settings(sink=sink))
     assert not [key for key, value in config.items() if "@{" in value]
     assert config["transforms.off.type"].endswith("InsertField$Value")
@@ -61,7 +61,7 @@ def test_no_placeholder_is_left(sink: Sink) -> None:
 
 @pytest.mark.parametrize("sink", SINKS)
 def test_no_secret_is_in_the_config(sink: Sink) -> None:
-    """Connect's REST API gives the whole config to anyone who asks: the keys are not in it."""
+    """Connect's REST API shows the whole config to anyone who can reach it."""
     text = json.dumps(
         connector_config(
             load_settings(

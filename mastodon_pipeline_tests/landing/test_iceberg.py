@@ -1,4 +1,4 @@
-"""The Iceberg catalog: how the pipeline addresses what Kafka Connect was told of."""
+"""The Iceberg catalog's address: Kafka Connect's, as the pipeline needs it."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from mastodon_pipeline.landing.iceberg import catalog_address, open_table
 from mastodon_pipeline.settings import Settings, load_settings
 
 
-def test_the_native_stack_s_catalog_is_opened_and_never_made(settings: Settings) -> None:
-    """An empty one would hide that the sink's is elsewhere."""
+def test_sqlite_catalog_is_opened_and_never_created(settings: Settings) -> None:
+    """An empty catalog would hide that the sink's is elsewhere."""
     address = catalog_address(
         load_settings(iceberg_catalog_uri="jdbc:sqlite:file:/lake/a b.db?journal_mode=WAL")
     )
@@ -18,20 +18,20 @@ def test_the_native_stack_s_catalog_is_opened_and_never_made(settings: Settings)
     assert dict(address.query) == {"mode": "rw", "timeout": "15.0", "uri": "true"}
 
 
-def test_a_missing_catalog_is_one_line_that_names_the_setting(
+def test_missing_catalog_is_one_line_that_names_the_setting(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """And the file is still missing."""
+    """The file is not created."""
     missing = tmp_path / "catalog.db"
     wrong = settings.model_copy(update={"iceberg_catalog_uri": f"jdbc:sqlite:file:{missing}"})
-    with pytest.raises(CatalogUnavailable, match="LAKE_CATALOG_URI") as told:
+    with pytest.raises(CatalogUnavailable, match="LAKE_CATALOG_URI") as error:
         open_table(wrong)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert not missing.exists()
 
 
 def test_postgresql_is_addressed_with_its_user_and_options() -> None:
-    """As JDBC has them in the query, and SQLAlchemy in front of the host."""
+    """JDBC has them in the query, SQLAlchemy in front of the host."""
     jdbc = "jdbc:postgresql://db.example:5433/lake?user=sink&password=p%40ss&sslmode=require"
     address = catalog_address(load_settings(iceberg_catalog_uri=jdbc))
     assert address.render_as_string(hide_password=False) == (
@@ -40,15 +40,14 @@ def test_postgresql_is_addressed_with_its_user_and_options() -> None:
     assert "p%40ss" not in str(address)
 
 
-def test_the_pipeline_s_own_address_wins() -> None:
-    """Connect may reach the catalog by another name than the pipeline does."""
+def test_lake_catalog_uri_overrides_connects_address() -> None:
+    """Connect may reach the catalog at another address than the pipeline does."""
     own = "postgresql+psycopg://sink:hush@127.0.0.1/lake"
     settings = load_settings(lake_catalog_uri=own)
     assert catalog_address(settings).host == "127.0.0.1"
     assert "hush" not in repr(settings)
 
 
-def test_another_catalog_needs_an_address_of_its_own() -> None:
-    """The setting that gives it is named."""
+def test_other_catalogs_need_lake_catalog_uri() -> None:
     with pytest.raises(SettingsError, match="LAKE_CATALOG_URI"):
         catalog_address(load_settings(iceberg_catalog_uri="jdbc:mysql://db.example/lake"))

@@ -1,4 +1,4 @@
-"""The sink's files are an Iceberg table too, which other engines read to the same counts."""
+"""The sink's files are an Iceberg table too, in which other engines count the same records."""
 
 from importlib.resources import files
 
@@ -8,7 +8,7 @@ import pytest
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.landing.iceberg import open_table
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.support.sinking import caught_up
+from mastodon_pipeline_tests.support.landing_sink import wait_for_sink
 
 pytestmark = pytest.mark.integration
 
@@ -21,20 +21,20 @@ BY_HOUR = """
 
 
 def load_iceberg(lake: Lake) -> None:
-    """DuckDB's own signed extensions, from their wheels: INSTALL would need its host."""
+    """Load DuckDB's signed extensions from their wheels: INSTALL would need the internet."""
     for name in ("avro", "iceberg"):
         path = f"extensions/v{duckdb.__version__}/{name}.duckdb_extension"
         lake.connection.execute(f"LOAD '{files(f'duckdb_extension_{name}').joinpath(path)}'")
 
 
-def test_pyiceberg_and_duckdbs_iceberg_count_what_we_count(
+def test_pyiceberg_and_duckdb_iceberg_count_the_landed_records(
     sink: Settings, landed: int, lake: Lake
 ) -> None:
     """Through the catalog, through its newest metadata file, and by the files themselves.
 
-    Only the last may hold a record twice, where a commit was interrupted.
+    Only the files may hold a record twice, if a commit was interrupted.
     """
-    caught_up(sink)
+    wait_for_sink(sink)
     table = open_table(sink)
     assert table is not None
     load_iceberg(lake)

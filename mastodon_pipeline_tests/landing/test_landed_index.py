@@ -1,9 +1,16 @@
-"""What the landed files hold, and which offsets are missing, told by DuckDB alone."""
+"""The index of the landed files, and which offsets are missing from it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 
 import duckdb
 import pytest
 
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.landing.landed_index import LandedToots, landed_toots
+from mastodon_pipeline_tests.support.local_lake import HOUR, land, local_lake, record, write_parquet
 
 Missing = list[tuple[int, int, int, list[int]]]
 
@@ -16,16 +23,16 @@ def missing(
     dead: tuple[int, ...] = (),
     examples: int = 100,
 ) -> tuple[int, int, list[int]]:
-    """Of one partition: how many landed, how many are missing, and the first of these."""
-    with duckdb.connect() as lake:
-        lake.execute(query("landing/landed_folder"))
+    """Return a partition's landed and missing offsets, counted, and the first missing ones."""
+    with duckdb.connect() as connection:
+        connection.execute(query("landing/landed_folder"))
         for number, (partition, first, last) in enumerate(ranges):
-            lake.execute(
+            connection.execute(
                 "INSERT INTO landed_folder VALUES ($folder, '', 1, [{_partition: $partition,"
                 " first_offset: $first, last_offset: $last}])",
                 {"folder": str(number), "partition": partition, "first": first, "last": last},
             )
-        found: Missing = lake.execute(
+        rows: Missing = connection.execute(
             query("landing/missing_offsets"),
             {
                 "partitions": [0],
@@ -36,7 +43,7 @@ def missing(
                 "examples": examples,
             },
         ).fetchall()
-    ((partition, landed, lost, first_lost),) = found
+    ((partition, landed, lost, first_lost),) = rows
     assert partition == 0
     return landed, lost, first_lost
 
@@ -57,43 +64,69 @@ def missing(
         ([(0, 0, 1), (0, 3, 3), (0, 5, 9), (0, 3, 3)], 8, [2, 4]),
     ],
 )
-def test_holes_between_ranges_are_missing(
+def test_gaps_between_landed_ranges_are_missing(
     ranges: list[tuple[int, int, int]], landed: int, lost: list[int]
 ) -> None:
-    """At either end and in the middle, whatever the order and however they overlap."""
+    """At either end and in the middle, in any order and with any overlap."""
     assert missing(ranges) == (landed, len(lost), lost)
 
 
-def test_only_what_kafka_still_holds_and_the_sink_has_committed_is_looked_for() -> None:
-    """Files reach further back, and beyond the watermark."""
+def test_only_offsets_that_kafka_holds_and_the_sink_has_committed_are_checked() -> None:
+    """The files hold older ones, and some beyond the watermark."""
     assert missing([(0, 0, 5), (0, 8, 30)], low=4, committed=9) == (3, 2, [6, 7])
     assert missing([(0, 0, 5)], low=7, committed=7) == (0, 0, [])
     assert missing([(0, 0, 5)], low=7, committed=0) == (0, 0, [])
 
 
 def test_dead_lettered_offsets_are_not_missing() -> None:
-    """Nor counted as landed; one that landed as well, by a replay, is no hole."""
+    """Nor counted as landed; one that landed as well, by a replay, is no gap."""
     assert missing([(0, 0, 3), (0, 6, 9)], dead=(4, 8)) == (8, 1, [5])
 
 
-def test_examples_are_bounded_and_the_count_is_not() -> None:
-    """The first of each partition, also behind dead-lettered ones."""
+def test_examples_of_missing_offsets_are_bounded_and_their_count_is_not() -> None:
+    """The first ones of each partition, past dead-lettered offsets too."""
     assert missing([], committed=10_000_000, examples=3) == (0, 10_000_000, [0, 1, 2])
     assert missing([], dead=(0, 1, 2), examples=2) == (0, 7, [3, 4])
 
 
-def test_a_folder_is_counted_as_ranges(tmp_path: object) -> None:
-    """Copies once in the ranges, and each time in the rows."""
+def test_folder_is_indexed_as_ranges(tmp_path: object) -> None:
+    """A duplicate is once in the ranges, and each time in the rows."""
     path = f"{tmp_path}/a.parquet"
-    with duckdb.connect() as lake:
-        lake.execute(query("landing/landed_folder"))
-        lake.execute(
+    with duckdb.connect() as connection:
+        connection.execute(query("landing/landed_folder"))
+        connection.execute(
             "COPY (SELECT unnest([0, 0, 0, 0, 1, 1]) AS _partition,"
             " unnest([4, 5, 5, 9, 5, 6])::BIGINT AS _offset) TO $path",
             {"path": path},
         )
         values = {"folder": "here", "version": "1", "files": [path]}
-        lake.execute(query("landing/index_folder"), values)
-        (found,) = lake.execute("FROM landed_folder").fetchall()
-    assert found[:3] == ("here", "1", 6)
-    assert [tuple(stretch.values()) for stretch in found[3]] == [(0, 4, 5), (0, 9, 9), (1, 5, 6)]
+        connection.execute(query("landing/index_folder"), values)
+        (folder,) = connection.execute("FROM landed_folder").fetchall()
+    assert folder[:3] == ("here", "1", 6)
+    assert [tuple(stretch.values()) for stretch in folder[3]] == [(0, 4, 5), (0, 9, 9), (1, 5, 6)]
+
+
+@pytest.fixture
+def empty_lake(tmp_path: Path) -> Iterator[Lake]:
+    """A lake in a local directory, with the folder of the index, which S3 does not need."""
+    with local_lake(tmp_path) as lake:
+        Path(lake.layout.landed_index()).parent.mkdir(parents=True)
+        yield lake
+
+
+def test_nothing_has_landed_in_an_empty_lake(empty_lake: Lake) -> None:
+    assert landed_toots(empty_lake) == LandedToots()
+
+
+def test_removed_files_are_counted_by_their_receipts(empty_lake: Lake) -> None:
+    """Their offsets are in the index, and they are neither rows nor files that have landed."""
+    land(empty_lake, record(created_at=HOUR, _offset=1))
+    receipt = f"{empty_lake.layout.removed_hour(HOUR - timedelta(hours=1))}receipt.parquet"
+    write_parquet(empty_lake.connection, receipt, [record(_offset=7)])
+    landed = landed_toots(empty_lake)
+    assert (landed.files, landed.rows, landed.hours, landed.opened) == (1, 1, 1, 2)
+    ranges = empty_lake.connection.execute(
+        "SELECT unnest(ranges, recursive := true) FROM landed_folder ORDER BY ALL"
+    ).fetchall()
+    assert ranges == [(0, 1, 1), (0, 7, 7)]
+    assert landed_toots(empty_lake).opened == 0

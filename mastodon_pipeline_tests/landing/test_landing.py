@@ -6,24 +6,26 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+from mastodon_pipeline.errors import BucketMissing
 from mastodon_pipeline.lake.bucket import s3_client
-from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.landing.assets import observe_landed_toots
 from mastodon_pipeline.landing.completeness import landing_completeness
-from mastodon_pipeline.landing.landed_index import landed_toots
+from mastodon_pipeline.landing.landed_index import LandedToots, landed_toots
 from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.support.producing import eventually, produce, toots
-from mastodon_pipeline_tests.support.sinking import FIRST, HOURS, caught_up
+from mastodon_pipeline_tests.support.landing_sink import FIRST, HOURS, wait_for_sink
+from mastodon_pipeline_tests.support.producing import produce, toots
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment")]
 
 
-def test_files_land_in_the_hours_in_which_their_toots_were_posted(
+def test_records_land_in_the_folder_of_the_hour_they_were_posted_in(
     sink: Settings, landed: int, lake: Lake
 ) -> None:
-    """`created_at_hour=YYYY-MM-DD-HH` stands directly below the topic's folder."""
+    """`created_at_hour=YYYY-MM-DD-HH`, directly below the topic's folder."""
     folders = {
         f"s3://landing-bucket/topics/landing-topic/created_at_hour={hour:%Y-%m-%d-%H}": hour
         for hour in (FIRST + timedelta(hours=number) for number in range(HOURS))
@@ -39,10 +41,10 @@ def test_files_land_in_the_hours_in_which_their_toots_were_posted(
             assert posted_in == [(hour,)]
 
 
-def test_every_field_is_a_column_and_the_kafka_coordinates_too(
+def test_every_field_and_the_kafka_coordinates_are_columns(
     sink: Settings, landed: int, lake: Lake
 ) -> None:
-    """One column an Avro field, plus `_partition`, `_offset`, `_ts`; zstd."""
+    """One column for each Avro field, plus `_partition`, `_offset`, `_ts`; compressed with zstd."""
     paths = [file.path for file in lake.parquet_files(lake.layout.landed())]
     columns = dict(
         lake.connection.execute(
@@ -61,22 +63,22 @@ def test_every_field_is_a_column_and_the_kafka_coordinates_too(
     assert codecs == [("ZSTD",)]
 
 
-def test_nothing_is_missing(sink: Settings, landed: int, lake: Lake) -> None:
-    """Every toot is there, and the check agrees; the tombstone is told from a lost record."""
+def test_every_produced_toot_has_landed(sink: Settings, landed: int, lake: Lake) -> None:
+    """The completeness check agrees, and does not take the tombstone for a lost record."""
     paths = [file.path for file in lake.parquet_files(lake.layout.landed())]
     uris = lake.connection.execute(
         "SELECT count(DISTINCT uri) FROM read_parquet($files)", {"files": paths}
     ).fetchone()
     assert uris == (landed,)
-    found = landing_completeness(sink, lake)
-    assert found.complete
-    assert found.landed >= landed
-    assert found.cannot_land >= 1
+    completeness = landing_completeness(sink, lake)
+    assert completeness.complete
+    assert completeness.landed >= landed
+    assert completeness.cannot_land >= 1
 
 
-def test_the_observation_tells_what_has_landed(sink: Settings, landed: int, lake: Lake) -> None:
-    """Files, rows, bytes, hours, the newest toot and the lag stand at the asset."""
-    caught_up(sink)
+def test_observation_shows_what_has_landed(sink: Settings, landed: int, lake: Lake) -> None:
+    """Files, rows, bytes, hours, the newest toot and the sink's lag."""
+    wait_for_sink(sink)
     counted = landed_toots(lake)
     with dg.DagsterInstance.ephemeral() as instance:
         observe_landed_toots.execute_in_process(
@@ -95,16 +97,25 @@ def test_the_observation_tells_what_has_landed(sink: Settings, landed: int, lake
     assert last - timedelta(minutes=1) < counted.newest_toot < last
 
 
-def test_files_that_were_counted_are_not_opened_again(
+def test_nothing_has_landed_while_there_is_no_bucket(sink: Settings) -> None:
+    """The sink's job creates it; until then there is nothing to report."""
+    settings = sink.model_copy(update={"s3_bucket": "no-such-bucket"})
+    with open_lake(settings) as lake:
+        assert landed_toots(lake) == LandedToots()
+        with pytest.raises(BucketMissing, match=r"no-such-bucket.*S3_BUCKET"):
+            lake.parquet_files(lake.layout.landed())
+
+
+def test_only_files_of_changed_hours_are_opened_again(
     sink: Settings, landed: int, lake: Lake
 ) -> None:
-    """Only those of hours that got a file since; without the index, all of them."""
-    caught_up(sink)
+    """Without the index, all files are."""
+    wait_for_sink(sink)
     before = landed_toots(lake)
     assert landed_toots(lake).opened == 0
     produce(sink, toots(1, FIRST, HOURS))
-    caught_up(sink)
-    eventually(
+    wait_for_sink(sink)
+    wait_until(
         lambda: len(lake.parquet_files(lake.layout.landed())) > before.files, "the file is there"
     )
     after = landed_toots(lake)

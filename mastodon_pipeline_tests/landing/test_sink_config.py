@@ -1,4 +1,4 @@
-"""The sink's config in force, on the real stack: applied, put right, and told what is wrong."""
+"""The sink's config on the real stack: applied, repaired, and refused with the reason."""
 
 import dagster as dg
 import pytest
@@ -16,16 +16,16 @@ from mastodon_pipeline.settings import Settings, load_settings
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment")]
 
 
-def test_connect_gives_no_secret_away(sink: Settings, landed: int, stack: Stack) -> None:
-    """Its REST API answers anyone on the machine."""
+def test_connects_rest_api_shows_no_secret(sink: Settings, landed: int, stack: Stack) -> None:
+    """It answers anyone on the machine."""
     with ConnectRest(sink.kafka_connect_url) as connect:
-        given = str(connect.config(sink.connector_name))
+        shown = str(connect.config(sink.connector_name))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        assert stack.environment[name] not in given
+        assert stack.environment[name] not in shown
 
 
-def test_applying_again_changes_nothing(sink: Settings, landed: int) -> None:
-    """And the job shows the config and the tasks' states, without a secret."""
+def test_applying_the_config_again_changes_nothing(sink: Settings, landed: int) -> None:
+    """The job shows the config and the tasks' states, without a secret."""
     with dg.DagsterInstance.ephemeral() as instance:
         result = kafka_connect_config.execute_in_process(instance=instance)
     shown = [
@@ -41,8 +41,8 @@ def test_applying_again_changes_nothing(sink: Settings, landed: int) -> None:
     assert secret.get_secret_value() not in str(shown)
 
 
-def test_a_drifted_config_is_put_right(sink: Settings, landed: int) -> None:
-    """What somebody changed over REST is noticed, named and undone."""
+def test_drifted_config_is_repaired(sink: Settings, landed: int) -> None:
+    """A change over REST is noticed, listed and undone."""
     wanted = connector_config(sink)
     with ConnectRest(sink.kafka_connect_url) as connect:
         connect.put_config(sink.connector_name, wanted | {"tasks.max": "2"})
@@ -52,8 +52,8 @@ def test_a_drifted_config_is_put_right(sink: Settings, landed: int) -> None:
         assert connect.config(sink.connector_name) == wanted
 
 
-def test_a_config_that_connect_rejects_is_told_key_by_key(sink: Settings, landed: int) -> None:
-    """And the running connector stays as it was."""
+def test_rejected_config_is_reported_key_by_key(sink: Settings, landed: int) -> None:
+    """The running connector stays as it was."""
     wrong = connector_config(sink) | {"errors.tolerance": "some"}
     with pytest.raises(
         PipelineError, match=r"errors\.tolerance: .*mastodon_pipeline/schemas"
@@ -63,8 +63,10 @@ def test_a_config_that_connect_rejects_is_told_key_by_key(sink: Settings, landed
     assert connector_health(sink, None, 0).state is not SinkState.DRIFTED
 
 
-def test_a_task_that_cannot_start_is_told_with_its_root_cause(sink: Settings, landed: int) -> None:
-    """The trace on one line, and the setting to look at."""
+def test_task_that_cannot_start_is_reported_with_its_root_cause(
+    sink: Settings, landed: int
+) -> None:
+    """On one line, with the setting to check."""
     wrong = sink.model_copy(
         update={
             "connector_name": "landing-broken-sink",
@@ -72,16 +74,16 @@ def test_a_task_that_cannot_start_is_told_with_its_root_cause(sink: Settings, la
         }
     )
     try:
-        with pytest.raises(PipelineError, match=r"task \d failed: .*ICEBERG_CATALOG_URI") as told:
+        with pytest.raises(PipelineError, match=r"task \d failed: .*ICEBERG_CATALOG_URI") as error:
             apply_connector_config(wrong, print)
     finally:
         with ConnectRest(sink.kafka_connect_url) as connect:
             connect.delete("landing-broken-sink")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
-def test_wrong_keys_are_one_line_that_names_the_variables(sink: Settings) -> None:
-    """MinIO refuses them; the line says which variables to look at, and not what is in them."""
+def test_wrong_keys_are_one_line_that_names_the_settings(sink: Settings) -> None:
+    """MinIO refuses them; the line says which settings to check, and not their values."""
     wrong = load_settings(aws_secret_access_key="not-the-secret")
     with pytest.raises(PipelineError, match="AWS_SECRET_ACCESS_KEY") as refused:
         ensure_bucket(wrong)

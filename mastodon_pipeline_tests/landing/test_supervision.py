@@ -1,4 +1,4 @@
-"""When the sink is repaired, and what the supervisor's ticks say."""
+"""When the sink is repaired, and what the supervisor's ticks report."""
 
 from itertools import pairwise
 
@@ -11,58 +11,56 @@ from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.landing.sensors import connector_supervisor
 from mastodon_pipeline.landing.supervision import SupervisorMemory, decide
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.landing.conftest import ScriptedConnect
+from mastodon_pipeline_tests.support.scripted_connect import ScriptedConnect
 
 MISSING = Health(SinkState.MISSING, "no connector", None)
 HEALTHY = Health(SinkState.HEALTHY, "all well", Watermark(5, 100.0))
 
 
-def test_repairs_come_ever_more_patiently() -> None:
-    """At once, after 30 s, after 60 s more, and never later than 10 min after the last."""
+def test_pauses_between_repairs_grow_up_to_ten_minutes() -> None:
+    """The first repair comes at once, the second 30 s later, the next 60 s after that."""
     memory = SupervisorMemory()
-    asked = []
+    repairs = []
     for now in range(1_000, 5_000):
         decision = decide(MISSING, memory, repair_in_progress=False, now=now)
         memory = decision.memory
         if decision.repair:
-            asked.append(now)
-    gaps = [later - earlier for earlier, later in pairwise(asked)]
-    assert asked[0] == 1_000
+            repairs.append(now)
+    gaps = [later - earlier for earlier, later in pairwise(repairs)]
+    assert repairs[0] == 1_000
     assert gaps == [30, 60, 120, 240, 480, 600, 600, 600, 600, 600]
 
 
-def test_a_healthy_sink_clears_the_patience() -> None:
-    """The next trouble is repaired at once."""
-    tired = SupervisorMemory(attempts=6, requested_at=1_000)
-    rested = decide(HEALTHY, tired, repair_in_progress=False, now=1_010).memory
-    assert rested.watermark == HEALTHY.watermark
-    assert decide(MISSING, rested, repair_in_progress=False, now=1_011).repair
+def test_healthy_sink_resets_the_pause() -> None:
+    """The next fault is repaired at once."""
+    memory = SupervisorMemory(attempts=6, requested_at=1_000)
+    memory = decide(HEALTHY, memory, repair_in_progress=False, now=1_010).memory
+    assert memory.watermark == HEALTHY.watermark
+    assert decide(MISSING, memory, repair_in_progress=False, now=1_011).repair
 
 
-def test_one_repair_at_a_time() -> None:
-    """While one is in progress none is asked for, and the tick says so."""
+def test_no_repair_is_requested_while_one_is_in_progress() -> None:
     decision = decide(MISSING, SupervisorMemory(), repair_in_progress=True, now=1_000)
     assert not decision.repair
     assert "in progress" in decision.explanation
 
 
-def test_a_standstill_restarts_the_running_tasks() -> None:
-    """And the watermark is forgotten, so the repaired sink has its whole time to move."""
-    stuck = Health(SinkState.STALLED, "stuck", Watermark(5, 100.0))
-    decision = decide(stuck, SupervisorMemory(), repair_in_progress=False, now=1_000)
+def test_stalled_sink_gets_its_running_tasks_restarted() -> None:
+    """The watermark is dropped, so the repaired sink has the full time to move."""
+    stalled = Health(SinkState.STALLED, "stalled", Watermark(5, 100.0))
+    decision = decide(stalled, SupervisorMemory(), repair_in_progress=False, now=1_000)
     assert decision.repair
     assert decision.restart_tasks
     assert decision.memory.watermark is None
 
 
-def test_a_pause_is_somebodys_wish() -> None:
-    """Nothing is done about it."""
+def test_paused_sink_is_not_repaired() -> None:
     paused = Health(SinkState.PAUSED, "paused", None)
     assert not decide(paused, SupervisorMemory(), repair_in_progress=False, now=1_000).repair
 
 
-def test_the_memory_survives_as_a_cursor() -> None:
-    """And a cursor that cannot be read is an empty memory."""
+def test_memory_survives_as_a_cursor() -> None:
+    """A cursor that cannot be read gives an empty memory."""
     memory = SupervisorMemory(Watermark(5, 100.0), 2, 1_000.5)
     assert SupervisorMemory.from_cursor(memory.to_cursor()) == memory
     assert SupervisorMemory.from_cursor("what is this") == SupervisorMemory()
@@ -71,7 +69,7 @@ def test_the_memory_survives_as_a_cursor() -> None:
 
 @pytest.fixture
 def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sensor reads the settings from the environment."""
+    """The scripted Connect in the environment, where the sensor reads its settings."""
     for name in ("kafka_connect_url", "kafka_bootstrap_servers", "s3_endpoint"):
         monkeypatch.setenv(name.upper(), getattr(settings, name))
 
@@ -83,8 +81,8 @@ def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorRe
 
 
 @pytest.mark.usefixtures("environment", "connect")
-def test_a_missing_connector_gets_one_run() -> None:
-    """A second tick sees the run in progress; the run key is never used again."""
+def test_missing_connector_gets_one_run_at_a_time() -> None:
+    """The next tick sees the run in progress."""
     with dg.DagsterInstance.ephemeral() as instance:
         first = tick(instance)
         assert first.run_requests is not None
@@ -96,8 +94,10 @@ def test_a_missing_connector_gets_one_run() -> None:
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_tick_tells_wanted_saw_and_did(connect: ScriptedConnect, settings: Settings) -> None:
-    """A drifted connector's keys are in the request's tick; nothing secret is."""
+def test_tick_reports_what_it_wanted_saw_and_did(
+    connect: ScriptedConnect, settings: Settings
+) -> None:
+    """Drifted keys are listed."""
     connect.runs(connector_config(settings) | {"tasks.max": "9"})
     with dg.DagsterInstance.ephemeral() as instance:
         requested = tick(instance)
@@ -109,8 +109,8 @@ def test_a_tick_tells_wanted_saw_and_did(connect: ScriptedConnect, settings: Set
     assert "Did: nothing, repaired 1 times without success" in reason
 
 
-def test_a_stack_that_is_down_is_explained_not_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tick names the command that mends it."""
+def test_stack_that_is_down_is_reported_and_not_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tick names the command that starts it."""
     monkeypatch.setenv("KAFKA_CONNECT_URL", "http://127.0.0.1:1")
     with dg.DagsterInstance.ephemeral() as instance:
         result = tick(instance)

@@ -43,10 +43,10 @@ def lock_content(s3: "S3Client", settings: Settings) -> bytes:
     return s3.get_object(Bucket=settings.s3_bucket, Key=key)["Body"].read()
 
 
-def test_a_second_maintenance_is_refused_and_told_who_is_at_work(
+def test_second_maintenance_is_refused_with_the_holders_process(
     s3: "S3Client", settings: Settings
 ) -> None:
-    """And may begin when the first has ended, in whichever way."""
+    """It may start once the first has ended, or failed."""
     with hold_lock(s3, settings):
         second = hold_lock(s3, settings)
         with pytest.raises(MaintenanceError, match=f"process {os.getpid()}"):
@@ -57,18 +57,18 @@ def test_a_second_maintenance_is_refused_and_told_who_is_at_work(
         pass
 
 
-def test_an_abandoned_lock_is_taken_over(s3: "S3Client", settings: Settings) -> None:
-    """Its holder was killed, or sleeps; should it wake up, it stops before it removes anything."""
+def test_abandoned_lock_is_taken_over(s3: "S3Client", settings: Settings) -> None:
+    """Its holder was killed, or suspended; if resumed, it stops before it removes anything."""
     start = datetime.now(UTC)
-    with hold_lock(s3, settings, lambda: start) as sleeper:
+    with hold_lock(s3, settings, lambda: start) as suspended:
         later = start + ABANDONED_AFTER + timedelta(seconds=2)
         with hold_lock(s3, settings, lambda: later):
-            sleeper.now = lambda: later
+            suspended.now = lambda: later
             with pytest.raises(MaintenanceError, match="taken over"):
-                sleeper.renew()
+                suspended.renew()
 
 
-def test_a_renewed_lock_is_not_abandoned(s3: "S3Client", settings: Settings) -> None:
+def test_renewed_lock_is_not_abandoned(s3: "S3Client", settings: Settings) -> None:
     """However long the maintenance takes."""
     start = datetime.now(UTC)
     with hold_lock(s3, settings, lambda: start) as lock:

@@ -1,4 +1,4 @@
-"""Which landed hours may go: those whose tables stand for exactly their files."""
+"""Which landed hours are removed: those whose tables were built from exactly their files."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -17,19 +17,19 @@ LATER = HOUR + timedelta(days=3650)
 
 
 class DirectoryRemover:
-    """Removes from a local lake; `interrupt_after` so many files, as a kill does."""
+    """Removes from a local lake; interrupted after some files, as by a kill."""
 
     def __init__(self, interrupt_after: int = 1000) -> None:
         self.left = interrupt_after
 
     def progress(self, activity: str) -> None:
-        """Nobody is watching."""
+        """Report nothing."""
 
     def touch(self, path: str) -> None:
-        """Nobody is watching."""
+        """Write nothing: no sensor watches this lake."""
 
     def remove(self, files: Sequence[StoredFile]) -> None:
-        """Removes them one by one."""
+        """Remove the files one by one."""
         for file in files:
             if not self.left:
                 raise KeyboardInterrupt
@@ -38,13 +38,13 @@ class DirectoryRemover:
 
 
 def build(lake: Lake) -> None:
-    """Builds the hour's tables."""
+    """Build the hour's tables."""
     build_toots(lake, HOUR)
     build_toots_per_server(lake, HOUR)
 
 
 def landed(lake: Lake) -> list[StoredFile]:
-    """The hour's landed files."""
+    """List the hour's landed files."""
     return lake.parquet_files(lake.layout.landed_hour(HOUR))
 
 
@@ -58,7 +58,7 @@ def maintain(
     dry_run: bool = False,
     interrupt_after: int = 1000,
 ) -> tuple[Report, list[str]]:
-    """Looks at the hour: what came of it, and which files the table should name no more."""
+    """Maintain the hour; return the report, and the files to drop from the table."""
     report = Report(dry_run)
     drop = maintain_raw_hours(
         *(lake, DirectoryRemover(interrupt_after), report),
@@ -81,8 +81,8 @@ def counted(lake: Lake) -> Lake:
     return lake
 
 
-def test_a_verified_hour_goes_and_leaves_its_offsets(counted: Lake) -> None:
-    """Each once: what completeness against Kafka is told from."""
+def test_verified_hour_is_removed_and_leaves_a_receipt(counted: Lake) -> None:
+    """With each offset once, for the completeness check against Kafka."""
     report, drop = maintain(counted)
     assert (report.hours_removed, report.removed.files, drop) == (1, 2, [])
     assert landed(counted) == []
@@ -93,26 +93,26 @@ def test_a_verified_hour_goes_and_leaves_its_offsets(counted: Lake) -> None:
     ]
 
 
-def test_an_hour_that_a_snapshot_names_waits(counted: Lake) -> None:
-    """All of it, though only one of its files is named; the table is to name it no more."""
+def test_hour_with_a_file_that_a_snapshot_names_waits(counted: Lake) -> None:
+    """All of it, though only one of its files is named; that one is dropped from the table."""
     named = [landed(counted)[0].path]
     report, drop = maintain(counted, named=named, live=named)
     assert (report.hours_waiting, report.hours_removed, drop) == (1, 0, named)
     assert len(landed(counted)) == 2
 
 
-def test_a_dry_run_counts_the_same(counted: Lake) -> None:
-    """Files and bytes; and neither removes nor leaves a receipt."""
-    would, _ = maintain(counted, dry_run=True)
+def test_dry_run_counts_the_same_and_removes_nothing(counted: Lake) -> None:
+    """Files and bytes; it writes no receipt either."""
+    dry_run, _ = maintain(counted, dry_run=True)
     assert len(landed(counted)) == 2
     assert counted.parquet_files(counted.layout.removed_hour(HOUR)) == []
-    did, _ = maintain(counted)
-    assert (would.removed.files, would.removed.bytes) == (did.removed.files, did.removed.bytes)
-    assert would.removed.bytes > 0
+    actual, _ = maintain(counted)
+    assert dry_run.removed == actual.removed
+    assert dry_run.removed.bytes > 0
 
 
-def test_a_removal_that_is_killed_goes_on_and_loses_nothing(counted: Lake) -> None:
-    """Between two files: the hour is behind its folder, is built again, and goes then."""
+def test_killed_removal_is_continued_and_loses_nothing(counted: Lake) -> None:
+    """Killed between two files: the hour is stale, is built again, and is removed then."""
     before = rows(counted, counted.layout.toots(HOUR))
     with pytest.raises(KeyboardInterrupt):
         maintain(counted, interrupt_after=1)
@@ -125,7 +125,7 @@ def test_a_removal_that_is_killed_goes_on_and_loses_nothing(counted: Lake) -> No
 
 
 @pytest.mark.parametrize(
-    ("damage", "why"),
+    ("damage", "reason"),
     [
         (lambda lake: land(lake, record(uri="c"), name="c"), "its tables were made from other"),
         (lambda lake: Path(lake.layout.toots(HOUR)).unlink(), "its tables are not built"),
@@ -143,41 +143,41 @@ def test_a_removal_that_is_killed_goes_on_and_loses_nothing(counted: Lake) -> No
         ),
     ],
 )
-def test_an_hour_whose_tables_do_not_hold_its_files_keeps_them(
-    counted: Lake, damage: object, why: str
+def test_hour_whose_tables_do_not_match_its_files_is_not_removed(
+    counted: Lake, damage: object, reason: str
 ) -> None:
-    """Whatever the tables say of themselves, and whichever of them it is."""
+    """Whichever of its tables it is, and though they carry the right fingerprint."""
     assert callable(damage)
     damage(counted)
     before = landed(counted)
     report, drop = maintain(counted, live=[before[0].path])
-    assert why in report.hours_kept[HOUR]
+    assert reason in report.hours_kept[HOUR]
     assert (landed(counted), drop) == (before, [])
 
 
-def test_a_young_file_keeps_its_hour(counted: Lake) -> None:
-    """Somebody may be about to read it, or to commit it."""
+def test_hour_with_a_young_file_is_not_removed(counted: Lake) -> None:
+    """The sink may be about to commit it."""
     report, drop = maintain(counted, settled=landed(counted)[0].modified)
     assert report.hours_kept[HOUR].startswith("it got files lately")
     assert drop == []
 
 
-def test_a_file_that_the_table_names_and_the_bucket_lacks_keeps_its_hour(counted: Lake) -> None:
-    """Something is wrong there, and is for a person to look at."""
+def test_hour_with_a_file_that_the_bucket_lacks_is_not_removed(counted: Lake) -> None:
+    """The table names it, so something is wrong, and a person should look at it."""
     lost = counted.layout.landed_hour(HOUR) + "lost.parquet"
     report, drop = maintain(counted, live=[lost])
     assert "not in the bucket" in report.hours_kept[HOUR]
     assert drop == []
 
 
-def test_hours_that_are_never_counted_keep_their_files(counted: Lake) -> None:
-    """Before FIRST_DAY there are no tables that could stand for them."""
+def test_hours_before_first_day_are_not_removed(counted: Lake) -> None:
+    """They have no tables that could replace their files."""
     report, _ = maintain(counted, first_day=DAY + timedelta(days=1))
     assert "FIRST_DAY" in report.hours_kept[HOUR]
 
 
 def alter(lake: Lake, path: str, limit: str = "", replaced: str = "") -> None:
-    """Falsifies a table, which goes on saying what it was made from."""
+    """Falsify a table, which keeps its fingerprint."""
     columns = f"* REPLACE ({replaced})" if replaced else "*"
     write(
         lake, path, f"SELECT {columns} FROM read_parquet($path, hive_partitioning := false)", limit
@@ -185,14 +185,15 @@ def alter(lake: Lake, path: str, limit: str = "", replaced: str = "") -> None:
 
 
 def drop_column(lake: Lake) -> None:
-    """Makes the toots look as an older version of the query made them."""
+    """Write `toots` as an older version of its query did."""
     path = lake.layout.toots(HOUR)
     write(lake, path, "SELECT * EXCLUDE (media) FROM read_parquet($path)", "")
 
 
 def write(lake: Lake, path: str, select: str, limit: str) -> None:
-    """Writes a query of a table's file in place of the file."""
+    """Replace a table's file with the result of a query on it."""
     lake.connection.execute(
-        f"COPY ({select} {limit}) TO $path (FORMAT parquet, KV_METADATA {{built_from: $said}})",
-        {"path": path, "said": lake.built_from([path])[path]},
+        f"COPY ({select} {limit}) TO $path"
+        " (FORMAT parquet, KV_METADATA {built_from: $built_from})",
+        {"path": path, "built_from": lake.built_from([path])[path]},
     )

@@ -1,6 +1,6 @@
 """Landed hours past their retention, on the real stack: removed, kept in `toots`, and reopened.
 
-The tests of this module follow each other on one lake, as the months would.
+The tests of this module share one lake and run in order, as months would pass.
 """
 
 import os
@@ -14,128 +14,132 @@ from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.iceberg import open_table
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount
-from mastodon_pipeline_tests.maintenance.conftest import OLD, YOUNG, KeptLake
-from mastodon_pipeline_tests.support.producing import eventually
+from mastodon_pipeline_tests.support.sink_lake import OLD, YOUNG, SinkLake
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def kept(sunk: KeptLake) -> KeptLake:
-    """Two old hours more, landed and counted."""
-    sunk.land(200, OLD, hours=2)
-    sunk.build(OLD, hours=2)
-    sunk.let_it_age()
-    sunk.build(YOUNG)
-    return sunk
+def aged_lake(sink_lake: SinkLake) -> SinkLake:
+    """The lake with two old hours, landed and counted."""
+    sink_lake.land(200, OLD, hours=2)
+    sink_lake.build(OLD, hours=2)
+    sink_lake.age()
+    sink_lake.build(YOUNG)
+    return sink_lake
 
 
-def complete(kept: KeptLake) -> bool:
-    """Whether Kafka's records are all accounted for, as the check in Dagster sees it."""
-    with open_lake(kept.settings) as lake:
-        found = landing_completeness(kept.settings, lake)
-    assert found.checked >= kept.produced
-    return found.complete
+def is_complete(aged_lake: SinkLake) -> bool:
+    """Return whether all of Kafka's records are accounted for, as Dagster's check does."""
+    with open_lake(aged_lake.settings) as lake:
+        completeness = landing_completeness(aged_lake.settings, lake)
+    assert completeness.checked >= aged_lake.produced
+    return completeness.complete
 
 
-def test_a_dry_run_says_what_it_would_do_and_changes_nothing(kept: KeptLake) -> None:
-    """Not a byte in the bucket, the lock included, nor the catalog."""
-    before, table = kept.objects(), open_table(kept.settings)
-    report = kept.maintain(dry_run=True)
+def test_dry_run_reports_what_it_would_do_and_changes_nothing(aged_lake: SinkLake) -> None:
+    """Neither in the bucket, the lock included, nor in the catalog."""
+    before, table = aged_lake.objects(), open_table(aged_lake.settings)
+    report = aged_lake.maintain(dry_run=True)
     assert (report.hours_verified, report.hours_kept) == (2, {})
     assert report.dropped.files >= 2
     assert report.dropped.bytes > 0
     assert report.snapshots_expired >= 1
-    after = open_table(kept.settings)
+    after = open_table(aged_lake.settings)
     assert table is not None
     assert after is not None
-    assert kept.objects() == before
+    assert aged_lake.objects() == before
     assert after.metadata_location == table.metadata_location
 
 
-def test_an_hour_leaves_the_table_first(kept: KeptLake) -> None:
-    """Its files stay in the bucket as long as a snapshot names them."""
-    files = {path for path in kept.objects() if "/topics/" in path}
-    rows = kept.in_iceberg()
-    assert rows == kept.produced
-    report = kept.maintain()
+def test_verified_hour_is_first_dropped_from_the_iceberg_table(aged_lake: SinkLake) -> None:
+    """Its files stay in the bucket while a snapshot names them."""
+    files = {path for path in aged_lake.objects() if "/topics/" in path}
+    rows = aged_lake.iceberg_rows()
+    assert rows == aged_lake.produced
+    report = aged_lake.maintain()
     assert (report.hours_verified, report.hours_waiting, report.hours_removed) == (2, 2, 0)
-    assert kept.in_iceberg() == rows - 200
-    assert {path for path in kept.objects() if "/topics/" in path} == files
-    assert kept.in_toots() == kept.in_landed_files() == kept.produced
-    assert complete(kept)
+    assert aged_lake.iceberg_rows() == rows - 200
+    assert {path for path in aged_lake.objects() if "/topics/" in path} == files
+    assert aged_lake.distinct_toots() == aged_lake.landed_records() == aged_lake.produced
+    assert is_complete(aged_lake)
 
 
-def test_its_files_go_when_no_snapshot_names_them_any_more(kept: KeptLake) -> None:
-    """The sink goes on committing, its table and its folders agree, and no toot is gone."""
-    kept.let_it_age()
-    kept.build(YOUNG)
-    report = kept.maintain()
+def test_files_are_removed_once_no_snapshot_names_them(aged_lake: SinkLake) -> None:
+    """The sink continues to commit, its table and its folders agree, and no toot is lost."""
+    aged_lake.age()
+    aged_lake.build(YOUNG)
+    report = aged_lake.maintain()
     assert (report.hours_removed, report.hours_waiting) == (2, 0)
     assert report.removed.files >= 2
-    assert kept.in_landed_files() == kept.in_iceberg() == kept.produced - 200
-    assert kept.in_toots() == kept.produced
-    assert complete(kept), "what was removed is not missing"
-    with open_lake(kept.settings) as lake:
+    assert aged_lake.landed_records() == aged_lake.iceberg_rows() == aged_lake.produced - 200
+    assert aged_lake.distinct_toots() == aged_lake.produced
+    assert is_complete(aged_lake), "what was removed is not missing"
+    with open_lake(aged_lake.settings) as lake:
         finding = hours_equal_recount(lake, [OLD, OLD + HOUR])
     assert (finding.compared, finding.faults) == (2, ())
-    assert kept.maintain().removed.files == 0, "nothing is left to do"
+    assert aged_lake.maintain().removed.files == 0, "nothing is left to do"
 
 
-def test_a_late_toot_reopens_a_removed_hour(kept: KeptLake) -> None:
-    """It joins the others, is verified with them, and its file goes in its turn."""
-    kept.land(1, OLD)
-    kept.build(OLD)
-    assert kept.in_toots() == kept.produced
+def test_late_toot_reopens_a_removed_hour(aged_lake: SinkLake) -> None:
+    """It joins the hour's toots, is verified with them, and its file is removed in turn."""
+    aged_lake.land(1, OLD)
+    aged_lake.build(OLD)
+    assert aged_lake.distinct_toots() == aged_lake.produced
     for _ in range(2):
-        kept.let_it_age()
-        kept.build(YOUNG)
-        report = kept.maintain()
+        aged_lake.age()
+        aged_lake.build(YOUNG)
+        report = aged_lake.maintain()
     assert report.hours_removed == 1
-    assert kept.in_landed_files() == kept.in_iceberg() == kept.produced - 201
-    assert kept.in_toots() == kept.produced
-    kept.build(OLD, hours=2)
-    assert kept.in_toots() == kept.produced
-    assert complete(kept)
+    assert aged_lake.landed_records() == aged_lake.iceberg_rows() == aged_lake.produced - 201
+    assert aged_lake.distinct_toots() == aged_lake.produced
+    aged_lake.build(OLD, hours=2)
+    assert aged_lake.distinct_toots() == aged_lake.produced
+    assert is_complete(aged_lake)
 
 
-def test_a_killed_connect_loses_and_doubles_nothing_after_a_maintenance(
-    kept: KeptLake, stack: Stack
+def test_connect_killed_after_maintenance_neither_loses_nor_doubles_records(
+    aged_lake: SinkLake, stack: Stack
 ) -> None:
-    """The snapshot that holds the sink's place is still there when it looks for it."""
-    kept.let_it_age()
-    kept.maintain()
-    outside = kept.produced - kept.in_iceberg()
+    """When it restarts, the snapshot that holds the sink's position is still there."""
+    aged_lake.age()
+    aged_lake.maintain()
+    outside = aged_lake.produced - aged_lake.iceberg_rows()
 
-    def connect() -> int:
-        return next(one.pid for one in stack.status() if one.name == "connect")
+    def connect_pid() -> int:
+        return next(program.pid for program in stack.status() if program.name == "connect")
 
-    before = connect()
+    before = connect_pid()
     os.kill(before, signal.SIGKILL)
-    kept.produce(100, YOUNG)
-    eventually(lambda: connect() not in (0, before), "Connect is started again", 120)
-    eventually(
-        lambda: kept.in_iceberg() >= kept.produced - outside, "the sink has caught up", within_s=120
+    aged_lake.produce(100, YOUNG)
+    wait_until(lambda: connect_pid() not in (0, before), "Connect is started again", 120)
+    wait_until(
+        lambda: aged_lake.iceberg_rows() >= aged_lake.produced - outside,
+        "the sink has caught up",
+        timeout_seconds=120,
     )
-    kept.land(1, YOUNG)
-    assert kept.in_iceberg() == kept.produced - outside
-    assert complete(kept)
-    kept.build(YOUNG)
-    assert kept.in_toots() == kept.produced
+    aged_lake.land(1, YOUNG)
+    assert aged_lake.iceberg_rows() == aged_lake.produced - outside
+    assert is_complete(aged_lake)
+    aged_lake.build(YOUNG)
+    assert aged_lake.distinct_toots() == aged_lake.produced
 
 
-def test_the_sink_may_commit_all_the_while(kept: KeptLake) -> None:
-    """Both commit to one table, and neither loses what the other did."""
-    outside = kept.produced - kept.in_iceberg()
-    kept.land(20, OLD + 10 * HOUR, hours=4)
-    kept.build(OLD + 10 * HOUR, hours=4)
-    kept.let_it_age()
+def test_sink_commits_during_maintenance_and_neither_loses_the_others_changes(
+    aged_lake: SinkLake,
+) -> None:
+    """Both commit to the same table."""
+    outside = aged_lake.produced - aged_lake.iceberg_rows()
+    aged_lake.land(20, OLD + 10 * HOUR, hours=4)
+    aged_lake.build(OLD + 10 * HOUR, hours=4)
+    aged_lake.age()
     for _ in range(4):
-        kept.produce(20, YOUNG)
-        kept.maintain()
-    kept.land(1, YOUNG)
-    kept.build(YOUNG)
-    assert kept.in_toots() == kept.produced
-    assert kept.in_iceberg() == kept.produced - outside - 20
-    assert complete(kept)
+        aged_lake.produce(20, YOUNG)
+        aged_lake.maintain()
+    aged_lake.land(1, YOUNG)
+    aged_lake.build(YOUNG)
+    assert aged_lake.distinct_toots() == aged_lake.produced
+    assert aged_lake.iceberg_rows() == aged_lake.produced - outside - 20
+    assert is_complete(aged_lake)

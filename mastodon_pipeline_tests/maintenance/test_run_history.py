@@ -29,28 +29,28 @@ def counted(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
 
 
 @dg.asset_check(asset=counted)
-def counted_well(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Passes."""
+def count_is_right(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Always passes."""
     return dg.AssetCheckResult(passed=True)
 
 
 @dg.op
-def look_op(context: dg.OpExecutionContext) -> None:
-    """Observes the table."""
+def observe_op(context: dg.OpExecutionContext) -> None:
+    """Observe the table."""
     context.log_event(dg.AssetObservation("counted", metadata={"seen": 1}))
 
 
 @dg.job(executor_def=dg.in_process_executor)
-def look() -> None:
+def observe() -> None:
     """One op."""
-    look_op()
+    observe_op()
 
 
 @dg.op(config_schema={"fail": bool})
 def break_op(context: dg.OpExecutionContext) -> None:
-    """Fails when asked to."""
+    """Fail if configured to."""
     if context.op_config["fail"]:
-        raise dg.Failure("asked to")
+        raise dg.Failure("as configured")
 
 
 @dg.job(executor_def=dg.in_process_executor)
@@ -64,14 +64,14 @@ refresh = dg.define_asset_job(
 )
 refresh_unchecked = dg.define_asset_job(
     "refresh_unchecked",
-    dg.AssetSelection.assets(counted) - dg.AssetSelection.checks(counted_well),
+    dg.AssetSelection.assets(counted) - dg.AssetSelection.checks(count_is_right),
     executor_def=dg.in_process_executor,
 )
 
 
 @dg.asset
 def chart() -> None:
-    """One without partitions."""
+    """An asset without partitions."""
 
 
 draw = dg.define_asset_job(
@@ -79,28 +79,28 @@ draw = dg.define_asset_job(
 )
 TINY = dg.Definitions(
     [counted, chart],
-    asset_checks=[counted_well],
-    jobs=[refresh, refresh_unchecked, draw, look, breakable],
+    asset_checks=[count_is_right],
+    jobs=[refresh, refresh_unchecked, draw, observe, breakable],
 )
-JOBS = ("refresh", "look", "breakable")
-KEY, CHECK = counted.key, dg.AssetCheckKey(counted.key, "counted_well")
+JOBS = ("refresh", "observe", "breakable")
+KEY, CHECK = counted.key, dg.AssetCheckKey(counted.key, "count_is_right")
 
 
 class Home:
-    """A Dagster home of its own, and what is done in it."""
+    """A separate Dagster home, and what a test does in it."""
 
     def __init__(self, instance: dg.DagsterInstance, home: Path) -> None:
         self.instance, self.home = instance, home
 
     def refresh(self, partition: str, rows: int, *, job: str = "refresh", **tags: str) -> str:
-        """Materialises one partition, with its check; returns the run's id."""
+        """Materialise one partition, with its check; return the run's id."""
         done = TINY.resolve_job_def(job).execute_in_process(
             instance=self.instance, partition_key=partition, tags={"rows": str(rows), **tags}
         )
         return done.run_id
 
     def run(self, job: str, **op_config: bool) -> str:
-        """Runs a job of one op to its end, good or bad; returns the run's id."""
+        """Run a job of one op, whether it succeeds or fails; return the run's id."""
         config = {"ops": {"break_op": {"config": op_config}}} if op_config else {}
         done = TINY.resolve_job_def(job).execute_in_process(
             instance=self.instance, run_config=config, raise_on_error=False
@@ -108,52 +108,52 @@ class Home:
         return done.run_id
 
     def purge(self, days_later: float = 1.01, *, days: int = 1, limit: int = 500) -> Purge:
-        """Purges with a retention of a day, as if it were so much later."""
+        """Purge, with a retention of a day, as if `days_later` had passed."""
         now = datetime.now(UTC) + timedelta(days=days_later)
         return purge_superseded_runs(
             self.instance, JOBS, [CHECK], days=days, now=now, limit=limit, log=lambda _: None
         )
 
     def runs(self) -> set[str]:
-        """The ids of the runs that Dagster knows."""
+        """Return the ids of the runs that Dagster has."""
         return {run.run_id for run in self.instance.get_runs()}
 
     def files(self) -> dict[str, int]:
-        """The bytes of files by their path, those of runs alone."""
-        found = (path for path in self.home.rglob("*") if path.is_file())
+        """Return the sizes of the runs' files, by path."""
+        paths = (path for path in self.home.rglob("*") if path.is_file())
         return {
             str(path.relative_to(self.home)): path.stat().st_size
-            for path in found
+            for path in paths
             if "-" in str(path.relative_to(self.home))
         }
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
-    """Dagster's default storage."""
+    """A home with Dagster's default storage."""
     (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         yield Home(instance, tmp_path)
 
 
-def test_what_the_catalog_shows_survives(home: Home) -> None:
-    """The newest run of each partition stays, the runs before it go, with every file of theirs."""
-    kept = {home.refresh(BEFORE, 7)}
-    gone = {home.refresh(TODAY, rows) for rows in (1, 2, 3, 4)}
-    kept.add(last := home.refresh(TODAY, 5))
-    gone |= {home.run("look"), home.run("look")}
-    kept.add(observed := home.run("look"))
+def test_runs_that_the_catalog_shows_are_retained(home: Home) -> None:
+    """The newest run of each partition stays; earlier runs are deleted, with all their files."""
+    retained = {home.refresh(BEFORE, 7)}
+    deleted = {home.refresh(TODAY, rows) for rows in (1, 2, 3, 4)}
+    retained.add(last := home.refresh(TODAY, 5))
+    deleted |= {home.run("observe"), home.run("observe")}
+    retained.add(observed := home.run("observe"))
     before = home.files()
 
-    purged = home.purge()
+    purge = home.purge()
 
-    assert (purged.deleted, purged.retained) == (6, 3)
-    assert home.runs() == kept
+    assert (purge.deleted, purge.retained) == (6, 3)
+    assert home.runs() == retained
     after = home.files()
-    assert purged.bytes == sum(before.values()) - sum(after.values())
-    assert purged.bytes > 6 * 100_000
-    assert not [path for path in after if any(run_id in path for run_id in gone)]
-    assert all(any(run_id in path for path in after) for run_id in kept)
+    assert purge.bytes == sum(before.values()) - sum(after.values())
+    assert purge.bytes > 6 * 100_000
+    assert not [path for path in after if any(run_id in path for run_id in deleted)]
+    assert all(any(run_id in path for path in after) for run_id in retained)
 
     assert home.instance.get_materialized_partitions(KEY) == {BEFORE, TODAY}
     newest = home.instance.get_latest_materialization_event(KEY)
@@ -171,21 +171,21 @@ def test_what_the_catalog_shows_survives(home: Home) -> None:
     assert observation.run_id == observed
 
 
-def test_each_kind_of_event_keeps_its_run(home: Home) -> None:
-    """Of no job in particular, so by its newest events alone."""
+def test_newest_event_of_each_kind_retains_its_run(home: Home) -> None:
+    """No jobs are given, so by the newest events alone."""
     home.refresh(TODAY, 1)
     checked = home.refresh(TODAY, 2)
     refreshed = home.refresh(TODAY, 3, job="refresh_unchecked")
     home.run("draw")
     drawn = home.run("draw")
-    home.run("look")
-    looked = home.run("look")
-    assert runs_shown(home.instance, [], []) == {refreshed, drawn, looked}
-    assert runs_shown(home.instance, [], [CHECK]) == {refreshed, drawn, looked, checked}
+    home.run("observe")
+    observed = home.run("observe")
+    assert runs_shown(home.instance, [], []) == {refreshed, drawn, observed}
+    assert runs_shown(home.instance, [], [CHECK]) == {refreshed, drawn, observed, checked}
 
 
-def test_a_run_of_several_partitions_stays_for_one(home: Home) -> None:
-    """It goes when the last of its partitions has been refreshed."""
+def test_run_of_several_partitions_is_retained_for_one_of_them(home: Home) -> None:
+    """It is deleted once all of its partitions have been refreshed."""
     tags = {
         "dagster/asset_partition_range_start": BEFORE,
         "dagster/asset_partition_range_end": TODAY,
@@ -201,18 +201,18 @@ def test_a_run_of_several_partitions_stays_for_one(home: Home) -> None:
     assert home.instance.get_materialized_partitions(KEY) == {BEFORE, TODAY}
 
 
-def test_young_and_unfinished_runs_stay(home: Home) -> None:
-    """By when they ended; a run that never does stays for ever."""
-    begun = home.instance.create_run_for_job(TINY.resolve_job_def("look")).run_id
-    runs = [home.run("look"), home.run("look")]
+def test_young_and_unfinished_runs_are_retained(home: Home) -> None:
+    """A run's age counts from its end; a run that never ends is never deleted."""
+    unfinished = home.instance.create_run_for_job(TINY.resolve_job_def("observe")).run_id
+    runs = [home.run("observe"), home.run("observe")]
     assert home.purge(0.96).deleted == 0
     assert home.purge(99, days=0) == Purge()
     assert home.purge(99).deleted == 1
-    assert home.runs() == {begun, runs[-1]}
+    assert home.runs() == {unfinished, runs[-1]}
 
 
-def test_a_failed_run_stays_for_a_week(home: Home) -> None:
-    """And a job's newest failure as long as it is the newest."""
+def test_failed_run_is_retained_for_a_week(home: Home) -> None:
+    """A job's newest failure is retained as long as it is the newest."""
     failures = [home.run("breakable", fail=True), home.run("breakable", fail=True)]
     good = home.run("breakable", fail=False)
     assert home.purge(6).deleted == 0
@@ -220,17 +220,17 @@ def test_a_failed_run_stays_for_a_week(home: Home) -> None:
     assert home.runs() == {failures[-1], good}
 
 
-def test_a_backfills_runs_stay(home: Home) -> None:
-    """Its page lists them."""
+def test_runs_of_a_backfill_are_retained(home: Home) -> None:
+    """The backfill's page lists them."""
     of_backfill = home.refresh(TODAY, 1, **{"dagster/backfill": "abcdefgh"})
     home.refresh(TODAY, 2)
     assert home.purge().deleted == 0
     assert of_backfill in home.runs()
 
 
-def test_a_portion_at_a_time_and_what_a_killed_purge_left(home: Home) -> None:
-    """The oldest first; files whose run is gone are found whoever deleted it."""
-    runs = [home.run("look") for _ in range(4)]
+def test_purge_is_bounded_and_continues_a_killed_one(home: Home) -> None:
+    """The oldest runs first; files of a run that a killed purge deleted are removed too."""
+    runs = [home.run("observe") for _ in range(4)]
     assert home.purge(limit=1).deleted == 1
     assert home.runs() == set(runs[1:])
     home.instance.delete_run(runs[1])
@@ -240,17 +240,17 @@ def test_a_portion_at_a_time_and_what_a_killed_purge_left(home: Home) -> None:
     assert all(runs[3] in path for path in home.files())
 
 
-def test_the_job_runs_as_dagster_starts_it(home: Home) -> None:
-    """In a process of its own, for jobs that exist; its own run is among what it looks at."""
+def test_job_runs_as_dagster_starts_it(home: Home) -> None:
+    """In a separate process, and for jobs that exist."""
     assert set(PURGED_JOBS) <= {job.name for job in defs.resolve_all_job_defs()}
     command = "job execute -m mastodon_pipeline.definitions -j run_history_maintenance"
-    done = subprocess.run(
+    process = subprocess.run(
         [str(Path(sys.executable).with_name("dagster")), *command.split()],
         env=os.environ | {"DAGSTER_HOME": str(home.home), "RUN_HISTORY_DAYS": "1"},
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
     (run,) = home.instance.get_runs()
     assert (run.job_name, run.status) == (PURGED_JOBS[-1], dg.DagsterRunStatus.SUCCESS)

@@ -1,4 +1,4 @@
-"""A lake in a local directory, and records to put into it: the pipeline's own queries read it."""
+"""A lake in a local directory, and records to land in it; the pipeline's own queries read it."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -13,74 +13,58 @@ from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake, empty_record_file
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.resource import LakeResource
+from mastodon_pipeline.schemas import record_fields
 
 HOUR = datetime(2026, 11, 24, 15, tzinfo=UTC)
 DAY = HOUR.date()
 Record = dict[str, Any]
 
+_TYPES = {
+    **{field.name: field.duckdb_type for field in record_fields()},
+    "_partition": "INTEGER",
+    "_offset": "BIGINT",
+    "_ts": "TIMESTAMPTZ",
+}
 _DEFAULTS: Record = {
-    "event": "update",
+    **{field.name: field.default for field in record_fields()},
     "uri": "https://one.example/1",
     "status_id": "1",
     "base_url": "https://one.example",
     "server": "one.example",
     "created_at": HOUR,
-    "edited_at": None,
     "ingested_at": HOUR,
-    "source": "stream",
     "username": "ada",
     "acct": "ada",
-    "bot": False,
-    "app": "",
-    "url": "",
     "language": "en",
     "language_primary": "en",
-    "favourites": 0,
-    "tags": 0,
-    "tag_names": [],
     "characters": 5,
     "words": 1,
-    "mentions": 0,
-    "media": 0,
     "mastodon_text": "hello",
     "visibility": "public",
-    "sensitive": False,
-    "reply": False,
-    "indexable": None,
     "_partition": 0,
     "_offset": 0,
     "_ts": HOUR,
 }
-_TYPES = {
-    **dict.fromkeys(("created_at", "edited_at", "ingested_at", "_ts"), "TIMESTAMPTZ"),
-    **dict.fromkeys(("bot", "sensitive", "reply", "indexable"), "BOOLEAN"),
-    **dict.fromkeys(
-        ("favourites", "tags", "characters", "words", "mentions", "media", "_partition"),
-        "INTEGER",
-    ),
-    "tag_names": "VARCHAR[]",
-    "_offset": "BIGINT",
-}
 
 
 def record(**fields: Any) -> Record:
-    """A landed record: the defaults, but for these fields."""
+    """Return a landed record: the defaults, except for these fields."""
     unknown = fields.keys() - _DEFAULTS.keys()
     assert not unknown, f"the record has no {unknown}"
     return {**_DEFAULTS, **fields}
 
 
 def delete(**fields: Any) -> Record:
-    """A delete as a listener writes it: nothing but who, what, where and when."""
-    nothing = {"mastodon_text": "", "characters": 0, "username": "", "acct": "", "language": ""}
-    return record(event="delete", **{**nothing, **fields})
+    """Return a delete as a listener writes it: only which toot, which server and when."""
+    empty = {"mastodon_text": "", "characters": 0, "username": "", "acct": "", "language": ""}
+    return record(event="delete", **{**empty, **fields})
 
 
 def in_order(*records: Record) -> list[Record]:
-    """These records with the offsets, and times of reading, of having come in this order."""
+    """Return these records with ascending offsets and ingestion times."""
     return [
-        {**one, "_offset": offset, "ingested_at": HOUR + timedelta(seconds=offset)}
-        for offset, one in enumerate(records)
+        {**record, "_offset": offset, "ingested_at": HOUR + timedelta(seconds=offset)}
+        for offset, record in enumerate(records)
     ]
 
 
@@ -90,13 +74,13 @@ def write_parquet(
     records: Sequence[Record],
     without: Sequence[str] = (),
 ) -> None:
-    """Writes records as a sink does, by DuckDB itself: to a directory or to the object store."""
-    names = [name for name in _DEFAULTS if name not in without]
-    columns = ", ".join(f'"{name}" {_TYPES.get(name, "VARCHAR")}' for name in names)
+    """Write records as a sink does, to a directory or to the object store."""
+    names = [name for name in _TYPES if name not in without]
+    columns = ", ".join(f'"{name}" {_TYPES[name]}' for name in names)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE landing ({columns})")
     if records:
         row = f"({', '.join('?' for _ in names)})"
-        values = [one[name] for one in records for name in names]
+        values = [record[name] for record in records for name in names]
         connection.execute(f"INSERT INTO landing VALUES {', '.join([row] * len(records))}", values)
     if "://" not in path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -106,21 +90,21 @@ def write_parquet(
 def land(
     lake: Lake, *records: Record, name: str = "a", without: Sequence[str] = ()
 ) -> list[Record]:
-    """Lands records in the folders of their hours, one file each hour, and gives them back."""
+    """Land records in the folders of their hours, one file an hour; return them."""
     by_hour: dict[datetime, list[Record]] = {}
-    for one in records:
-        hour = one["created_at"].replace(minute=0, second=0, microsecond=0)
-        by_hour.setdefault(hour, []).append(one)
-    for hour, those in by_hour.items():
+    for record in records:
+        hour = record["created_at"].replace(minute=0, second=0, microsecond=0)
+        by_hour.setdefault(hour, []).append(record)
+    for hour, hour_records in by_hour.items():
         path = f"{lake.layout.landed_hour(hour)}{name}.parquet"
-        write_parquet(lake.connection, path, those, without)
+        write_parquet(lake.connection, path, hour_records, without)
     return list(records)
 
 
 def rows(lake: Lake, path: str) -> list[Record]:
-    """A table's file, row by row."""
-    found = lake.connection.read_parquet(path, hive_partitioning=False)
-    return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    """Return the rows of a table's file."""
+    table = lake.connection.read_parquet(path, hive_partitioning=False)
+    return [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
 
 
 def file_columns(lake: Lake, path: str) -> dict[str, str]:
@@ -133,7 +117,7 @@ def file_columns(lake: Lake, path: str) -> dict[str, str]:
 
 @contextmanager
 def local_lake(root: Path) -> Iterator[Lake]:
-    """A lake in this directory."""
+    """Open a lake in this directory."""
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET threads = 2")
@@ -141,7 +125,7 @@ def local_lake(root: Path) -> Iterator[Lake]:
             yield Lake(
                 Layout(str(root), "mastodon-topic"),
                 connection,
-                _files,
+                _list_files,
                 _write_png,
                 empty_record,
             )
@@ -159,9 +143,9 @@ class LocalLakeResource(LakeResource):
             yield lake
 
 
-def _files(prefix: str, after: str = "") -> list[StoredFile]:
+def _list_files(prefix: str, after: str = "") -> list[StoredFile]:
     folder = Path(prefix if prefix.endswith("/") else str(Path(prefix).parent))
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return [
         StoredFile(
             str(path),
@@ -169,7 +153,7 @@ def _files(prefix: str, after: str = "") -> list[StoredFile]:
             datetime.fromtimestamp(path.stat().st_mtime, UTC),
             path.stat().st_size,
         )
-        for path in found
+        for path in paths
         if str(path).startswith(prefix) and str(path) > after
     ]
 

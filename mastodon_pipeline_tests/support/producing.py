@@ -1,7 +1,6 @@
-"""Puts records into the topic as the listener does, and waits for what follows from it."""
+"""Produces records to the topic as the listener does."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import Producer
@@ -41,15 +40,7 @@ def produce(settings: Settings, records: Sequence[TootRecord]) -> int:
 
 
 def produce_bytes(settings: Settings, value: bytes | None, partition: int) -> None:
-    """Produces one value as it is, or a tombstone."""
+    """Produce one value as it is, or a tombstone if it is None."""
     producer = Producer(settings.kafka_client_config())
     producer.produce(settings.kafka_topic, value, "odd", partition)
     assert producer.flush(30) == 0
-
-
-def eventually(look: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
-    """Waits until `look` is true; fails with `what` where it does not come true in time."""
-    deadline = time.monotonic() + within_s
-    while not look():
-        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
-        time.sleep(0.3)

@@ -1,4 +1,4 @@
-"""What goes wrong on a record's way, on the real stack: nothing is lost, and a loss is told."""
+"""Faults on the real stack: no record is lost, and a loss is reported."""
 
 from contextlib import closing
 
@@ -15,52 +15,55 @@ from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.landing.sensors import connector_supervisor
 from mastodon_pipeline.landing.sink_progress import dead_lettered, sink_progress
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.support.producing import eventually, produce, produce_bytes, toots
-from mastodon_pipeline_tests.support.sinking import FIRST, HOURS, LONG_AGO, caught_up
+from mastodon_pipeline_tests.support.landing_sink import FIRST, HOURS, LONG_AGO, wait_for_sink
+from mastodon_pipeline_tests.support.producing import produce, produce_bytes, toots
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment")]
 
 
-def test_a_bad_record_is_dead_lettered_and_the_sink_goes_on(
+def test_bad_record_is_dead_lettered_and_the_sink_continues(
     sink: Settings, landed: int, lake: Lake
 ) -> None:
-    """It is in the dead-letter topic by its offset, and the check counts it as accounted for.
+    """It is in the dead-letter topic with its offset, and the completeness check accounts for it.
 
-    As the last of its partition it never gets committed, and yet the sink does not stand still.
+    As the last of its partition it is never committed, and yet the sink does not count as stalled.
     """
-    before = {place.partition: place.end for place in sink_progress(sink)}
+    ends = {partition.partition: partition.end for partition in sink_progress(sink)}
     produce_bytes(sink, b"this is no Avro", partition=1)
-    eventually(lambda: (1, before[1]) in dead_lettered(sink), "the bad record is dead-lettered")
-    committed = sum(place.committed for place in sink_progress(sink))
+    wait_until(lambda: (1, ends[1]) in dead_lettered(sink), "the bad record is dead-lettered")
+    committed = sum(partition.committed for partition in sink_progress(sink))
     health = connector_health(sink, Watermark(committed, LONG_AGO), now=LONG_AGO + 3_600)
     assert health.state is SinkState.HEALTHY
     produce(sink, toots(100, FIRST, HOURS))
-    caught_up(sink)
-    found = landing_completeness(sink, lake)
-    assert found.complete
-    assert found.dead_lettered == 1
+    wait_for_sink(sink)
+    completeness = landing_completeness(sink, lake)
+    assert completeness.complete
+    assert completeness.dead_lettered == 1
 
 
-def test_records_that_wait_too_long_are_a_standstill(sink: Settings, landed: int) -> None:
-    """RUNNING tasks that commit nothing while records wait: seen by the watermark alone.
+def test_sink_that_commits_nothing_while_records_wait_is_stalled(
+    sink: Settings, landed: int
+) -> None:
+    """Though its tasks are RUNNING: only the watermark shows it.
 
-    Looked at right after producing, and again where the sink's commit came in between.
+    Checked right after producing, and again if the sink commits in between.
     """
 
-    def stands_still() -> bool:
-        committed = sum(place.committed for place in sink_progress(sink))
+    def is_stalled() -> bool:
+        committed = sum(partition.committed for partition in sink_progress(sink))
         produce(sink, toots(10, FIRST, HOURS))
         health = connector_health(sink, Watermark(committed, LONG_AGO), LONG_AGO + 3_600)
         assert "task 0 RUNNING" in health.detail
         return health.state is SinkState.STALLED and "none committed for 3600 s" in health.detail
 
-    eventually(stands_still, "records wait and the watermark does not move")
+    wait_until(is_stalled, "records wait and the watermark does not move")
 
 
-def test_a_deleted_connector_is_made_again_and_goes_on_where_it_was(
+def test_deleted_connector_is_created_again_and_continues_where_it_was(
     sink: Settings, landed: int, lake: Lake
 ) -> None:
-    """The supervisor asks for the job, the job repairs, and nothing is missing."""
+    """The supervisor requests the job, the job repairs the sink, and no record is missing."""
     with ConnectRest(sink.kafka_connect_url) as connect:
         connect.delete(sink.connector_name)
     produce(sink, toots(100, FIRST, HOURS))
@@ -73,25 +76,25 @@ def test_a_deleted_connector_is_made_again_and_goes_on_where_it_was(
             instance=instance, run_config=request.run_config
         )
         assert result.success
-        caught_up(sink)
-        rested = connector_supervisor(
+        wait_for_sink(sink)
+        healthy = connector_supervisor(
             dg.build_sensor_context(instance=instance, cursor=tick.cursor)
         )
-    assert isinstance(rested, dg.SensorResult)
-    assert "saw: healthy" in str(rested.skip_reason)
+    assert isinstance(healthy, dg.SensorResult)
+    assert "saw: healthy" in str(healthy.skip_reason)
     assert landing_completeness(sink, lake).complete
 
 
-def test_a_planted_hole_is_found(sink: Settings, landed: int, lake: Lake) -> None:
-    """An hour that vanishes from the bucket is missed record by record, in Dagster's check too.
+def test_lost_files_are_reported_record_by_record(sink: Settings, landed: int, lake: Lake) -> None:
+    """An hour's files vanish from the bucket; Dagster's check fails too.
 
     The whole hour, since the sink may have written a record twice.
     """
-    caught_up(sink)
+    wait_for_sink(sink)
     bucket = sink.s3_bucket
     landed_files = lake.by_hour(lake.parquet_files(lake.layout.landed()))
     paths = [file.path for file in next(iter(landed_files.values()))]
-    gone = set(
+    lost = set(
         lake.connection.execute(
             "SELECT _partition, _offset FROM read_parquet($files)", {"files": paths}
         ).fetchall()
@@ -104,21 +107,21 @@ def test_a_planted_hole_is_found(sink: Settings, landed: int, lake: Lake) -> Non
         try:
             for key in contents:
                 s3.delete_object(Bucket=bucket, Key=key)
-            found = landing_completeness(sink, lake)
+            completeness = landing_completeness(sink, lake)
             evaluation = check_in_dagster()
         finally:
             for key, content in contents.items():
                 s3.put_object(Bucket=bucket, Key=key, Body=content)
-    assert found.missing == len(gone)
-    assert set(found.examples) == gone
+    assert completeness.missing == len(lost)
+    assert set(completeness.examples) == lost
     assert not evaluation.passed
     assert evaluation.severity is dg.AssetCheckSeverity.ERROR
-    assert evaluation.metadata["missing"].value == len(gone)
+    assert evaluation.metadata["missing"].value == len(lost)
     assert check_in_dagster().passed
 
 
 def check_in_dagster() -> dg.AssetCheckEvaluation:
-    """Runs the check's job and returns what it found."""
+    """Run the check's job and return its evaluation."""
     from mastodon_pipeline.landing.definitions import definitions
 
     with dg.DagsterInstance.ephemeral() as instance:
