@@ -161,8 +161,10 @@ def _string(text: str) -> bytes:
 
 
 def _array(values: Sequence[Any], write_item: Writer) -> bytes:
-    # One block with all items, and the empty block that ends the array.
-    return b"".join((_long(len(values)), *map(write_item, values), b"\0")) if values else b"\0"
+    # One block with all items, and the empty block that ends the array. `len`, since it refuses
+    # None and 0, which are no arrays.
+    count = len(values)
+    return b"".join((_long(count), *map(write_item, values), b"\0")) if count else b"\0"
 
 
 _WRITERS: dict[str, Writer] = {

@@ -95,6 +95,7 @@ def test_value_of_any_kind_is_encoded_as_by_fastavro_or_refused(
         ("bot", None),
         ("indexable", "yes"),
         ("tag_names", ["one", 2]),
+        ("tag_names", None),
     ],
 )
 def test_misfit_is_refused_with_the_name_of_its_field(field: str, value: object) -> None:
