@@ -23,7 +23,7 @@ import click
 
 from benchmarks.listeners import Measurement, measure_articles, measure_ours
 from benchmarks.listening_stages import measure_stages, payloads
-from benchmarks.native_stack import a_native_stack
+from infra.native_stack import temporary_stack
 
 REST = "the rest (positions, counts, handing on)"
 
@@ -36,7 +36,7 @@ def bench(toots: int, article_toots: int, runs: int) -> None:
     """Compare toots a second and core from stream to Kafka: ours and the article's listener."""
     statuses = payloads(10_000)
     articles, ours = [], []
-    with a_native_stack():
+    with temporary_stack():
         for number in range(1, runs + 1):
             click.echo(f"  run {number} of {runs}: the article's listener, then ours", err=True)
             articles.append(measure_articles(article_toots))

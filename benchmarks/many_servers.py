@@ -1,7 +1,7 @@
-"""A thousand Mastodon servers in one process, as light as can be: what `many_streams` listens to.
+"""A thousand minimal Mastodon servers in one process, for the benchmark `many_streams`.
 
-Each has a port of its own on loopback and answers discovery, its local timeline and its event
-stream, with a thump every 15 s. Started by `many_streams`, which gives its orders over HTTP.
+Each has a separate port on loopback and serves its instance, its local timeline and its event
+stream, with a thump every 15 s. `many_streams` starts and controls them over HTTP.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _THUMP = http_chunk(b":thump\n\n")
 
 
 class ManyServers:
-    """The servers, told apart by the port a request came to."""
+    """The servers, which are distinguished by the port of a request."""
 
     def __init__(self, ports: range) -> None:
         self._ports = ports
@@ -40,7 +40,7 @@ class ManyServers:
         self._last_id = 0
 
     def application(self) -> web.Application:
-        """What every port serves."""
+        """Return the application of every server."""
         app = web.Application()
         for path, handler in (
             ("/api/v2/instance", self._instance),
@@ -53,7 +53,7 @@ class ManyServers:
         return app
 
     def control(self) -> web.Application:
-        """Orders and counts."""
+        """Return the application of the control port."""
         app = web.Application()
         app.router.add_get("/counts", self._counts)
         app.router.add_post("/rate", self._set_rate)
@@ -61,22 +61,22 @@ class ManyServers:
         return app
 
     async def thump(self) -> None:
-        """Each stream every 15 s, spread evenly over time; for ever."""
+        """Send each stream a thump every 15 s, evenly spread over time, forever."""
         while True:
             for port in self._ports:
                 await asyncio.sleep(THUMP_SECONDS / len(self._ports))
                 self._write(port, _THUMP)
 
     async def publish(self) -> None:
-        """Toots at the rate that was ordered, somewhere; for ever."""
-        owed = 0.0
-        then = time.monotonic()
+        """Publish toots at the current rate on random servers, forever."""
+        due = 0.0
+        last = time.monotonic()
         while True:
             await asyncio.sleep(0.01)
             now = time.monotonic()
-            owed, then = owed + (now - then) * self._rate, now
-            while owed >= 1:
-                owed -= 1
+            due, last = due + (now - last) * self._rate, now
+            while due >= 1:
+                due -= 1
                 self._publish(self._rng.choice(self._ports))
 
     def _publish(self, port: int) -> None:
@@ -102,7 +102,7 @@ class ManyServers:
 
     async def _timeline(self, request: web.Request) -> web.Response:
         after = int(request.query.get("min_id", "0"))
-        listed = [one for one in self._listed[_port(request)] if one[0] > after]
+        listed = [toot for toot in self._listed[_port(request)] if toot[0] > after]
         page = listed[:40] if "min_id" in request.query else listed[-40:]
         return web.Response(
             body=b"[" + b",".join(payload for _, payload in reversed(page)) + b"]",
@@ -158,7 +158,7 @@ def _port(request: web.Request) -> int:
 
 
 async def serve(first_port: int, servers: int) -> None:
-    """Serves for ever; prints `ready` once every port is open. The control port is the first."""
+    """Serve forever; the first port is the control port. Prints `ready` once all are open."""
     ports = range(first_port + 1, first_port + 1 + servers)
     many = ManyServers(ports)
     control = web.AppRunner(many.control(), access_log=None)

@@ -1,7 +1,7 @@
-"""What a thousand streams cost one listener, and how it comes back when all are cut at once.
+"""The cost of a thousand streams in one listener, and its recovery when all are cut at once.
 
-A process of its own simulates the servers (`many_servers`), another is the listener as a run has
-it, with a sink that only counts; this one measures both from outside. Memory is counted over the
+One process simulates the servers (`many_servers`), another is the listener as in a run, with a
+sink that only counts; this process measures both from outside. Memory is measured relative to the
 same listener with a single stream.
 """
 
@@ -36,49 +36,49 @@ TRICKLE_SECONDS = 6.0
 
 
 class CountingSink:
-    """Counts toots, and which of them came more than once."""
+    """Counts toots and duplicates."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.seen: set[tuple[str, str]] = set()
-        self.again = self.dead = 0
+        self.duplicates = self.dead = 0
 
     def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
-        """Counts it."""
+        """Count a toot."""
         key = record.base_url, record.status_id
         with self._lock:
-            self.again += key in self.seen
+            self.duplicates += key in self.seen
             self.seen.add(key)
         acknowledged()
 
     def dead_letter(self, letter: DeadLetter, acknowledged: Acknowledged) -> None:
-        """Counts it."""
+        """Count a dead letter."""
         self.dead += 1
         acknowledged()
 
     def poll(self) -> None:
-        """Nothing is ever on its way."""
+        """Do nothing: records are acknowledged at once."""
 
     def close(self, timeout_seconds: float) -> None:
-        """Nothing to wait for."""
+        """Do nothing."""
 
 
 class NoPositions:
-    """Every feed begins anew."""
+    """Saves no positions: every feed starts without one."""
 
     def read(self) -> dict[str, SavedPosition]:
-        """None."""
+        """Return no positions."""
         return {}
 
     def write(self, key: str, position: SavedPosition) -> None:
-        """Forgotten."""
+        """Do nothing."""
 
     def flush(self) -> None:
-        """Nothing to wait for."""
+        """Do nothing."""
 
 
 def listen(first_port: int, servers: int) -> None:
-    """The listener's process: listens until SIGTERM, then prints what it has counted."""
+    """Listen until SIGTERM, then print the sink's counts; runs in the listener's process."""
     sink = CountingSink()
     listener = Listener(
         [
@@ -92,12 +92,13 @@ def listen(first_port: int, servers: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: listener.stop())
     print(json.dumps({"at": time.monotonic()}), flush=True)
     listener.run()
-    print(json.dumps({"toots": len(sink.seen), "again": sink.again, "dead": sink.dead}), flush=True)
+    counts = {"toots": len(sink.seen), "duplicates": sink.duplicates, "dead": sink.dead}
+    print(json.dumps(counts), flush=True)
 
 
 @dataclass(frozen=True)
 class Servers:
-    """The servers' process, as its control port shows it."""
+    """A client of the servers' control port."""
 
     first_port: int
 
@@ -106,56 +107,56 @@ class Servers:
         return f"http://127.0.0.1:{self.first_port}"
 
     def counts(self, since: float = 0.0) -> dict[str, Any]:
-        """How many streams are open, what was published, and when streams were asked for."""
+        """Return open streams, published toots, and times of connection attempts since `since`."""
         answer = httpx.get(f"{self._url}/counts", params={"since": since}, timeout=30)
-        found: dict[str, Any] = answer.raise_for_status().json()
-        return found
+        counts: dict[str, Any] = answer.raise_for_status().json()
+        return counts
 
-    def publish(self, toots_a_second: float) -> None:
-        """From now on."""
-        httpx.post(f"{self._url}/rate", params={"toots": toots_a_second}, timeout=30)
+    def publish(self, toots_per_second: float) -> None:
+        """Set the rate of publication over all servers."""
+        httpx.post(f"{self._url}/rate", params={"toots": toots_per_second}, timeout=30)
 
     def cut(self) -> float:
-        """Resets every stream; when (`time.monotonic()`, the same in all processes here)."""
+        """Reset every stream; return the time (`time.monotonic()`, shared by all processes)."""
         return float(httpx.post(f"{self._url}/cut", timeout=30).json()["at"])
 
-    def wait_for_streams(self, wanted: int, seconds: float) -> None:
-        """Returns when so many are open. Raises TimeoutError."""
-        deadline = time.monotonic() + seconds
-        while (found := self.counts(time.monotonic())["open"]) < wanted:
+    def wait_for_streams(self, count: int, timeout_seconds: float) -> None:
+        """Wait until `count` streams are open; raises TimeoutError."""
+        deadline = time.monotonic() + timeout_seconds
+        while (current := self.counts(time.monotonic())["open"]) < count:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{found} of {wanted} streams after {seconds:g} s")
+                raise TimeoutError(f"{current} of {count} streams after {timeout_seconds:g} s")
             time.sleep(0.1)
 
 
 @contextmanager
-def process(*command: str) -> Iterator[subprocess.Popen[str]]:
-    """A part of this benchmark in a process of its own; terminated at the end."""
+def start(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a part of this benchmark in a separate process; terminate it at the end."""
     with subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=REPOSITORY,
         env=os.environ | {TOKEN_VARIABLE: "many-streams"},
         stdout=subprocess.PIPE,
         text=True,
-    ) as started:
+    ) as process:
         try:
-            yield started
+            yield process
         finally:
-            started.terminate()
+            process.terminate()
 
 
-def told(process: subprocess.Popen[str]) -> Any:
-    """The next line of its output."""
+def read_line(process: subprocess.Popen[str]) -> Any:
+    """Read the next line of a process's output, which is JSON."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        raise RuntimeError(f"{process.args!r} ended without a word")
+        raise RuntimeError(f"{process.args!r} ended without output")
     return json.loads(line)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was seen; times in seconds."""
+class Measurement:
+    """The result; times in seconds unless the name has another unit."""
 
     streams: int
     connected: float
@@ -172,27 +173,27 @@ class Measured:
 
 
 def resident(process: subprocess.Popen[str]) -> int:
-    """Bytes of memory that are in use now."""
+    """Return the resident memory in bytes."""
     return int(psutil.Process(process.pid).memory_info().rss)
 
 
 def cpu_seconds(process: subprocess.Popen[str]) -> float:
-    """What it has used so far, user and system."""
+    """Return the CPU time used so far, user and system."""
     times = psutil.Process(process.pid).cpu_times()
     return float(times.user + times.system)
 
 
 def base_bytes(servers: Servers) -> int:
-    """A listener with one stream that has settled."""
-    with process("benchmarks.many_streams", "listen", str(servers.first_port), "1") as listener:
-        told(listener)
+    """Return the memory of a listener with a single stream, in bytes."""
+    with start("benchmarks.many_streams", "listen", str(servers.first_port), "1") as listener:
+        read_line(listener)
         servers.wait_for_streams(1, 30)
         time.sleep(2)
         return resident(listener)
 
 
 def most_in_a_second(moments: Sequence[float]) -> int:
-    """The highest number of them within any one second."""
+    """Return the highest number of moments within any second."""
     most = first = 0
     ordered = sorted(moments)
     for last, moment in enumerate(ordered):
@@ -202,15 +203,15 @@ def most_in_a_second(moments: Sequence[float]) -> int:
     return most
 
 
-def measure(servers: Servers, streams: int, rate: float) -> Measured:
-    """One listener from its start to its end."""
+def measure(servers: Servers, streams: int, rate: float) -> Measurement:
+    """Measure a listener from start to end."""
     base = base_bytes(servers)
     arguments = ("listen", str(servers.first_port), str(streams))
-    with process("benchmarks.many_streams", *arguments) as listener:
-        began = told(listener)["at"]
+    with start("benchmarks.many_streams", *arguments) as listener:
+        began = read_line(listener)["at"]
         servers.wait_for_streams(streams, 120)
         opened, tried = (servers.counts(began)[name] for name in ("opened", "attempts"))
-        time.sleep(2)  # the first pages of every timeline
+        time.sleep(2)  # the first page of every timeline
         cpu = cpu_seconds(listener)
         time.sleep(IDLE_SECONDS)
         idle = (cpu_seconds(listener) - cpu) / IDLE_SECONDS
@@ -226,10 +227,10 @@ def measure(servers: Servers, streams: int, rate: float) -> Measured:
         servers.publish(0)
         after = servers.counts(cut)
         returned = sorted(after["opened"])
-        time.sleep(3)  # the gaps' last pages
+        time.sleep(3)  # the last pages of the gaps
         listener.terminate()
-        counted = told(listener)
-        return Measured(
+        counted = read_line(listener)
+        return Measurement(
             streams,
             connected=max(opened) - began,
             most_attempts_to_connect=most_in_a_second(tried),
@@ -247,38 +248,41 @@ def measure(servers: Servers, streams: int, rate: float) -> Measured:
 
 @click.group(invoke_without_command=True)
 @click.option("--streams", default=1000, show_default=True, type=click.IntRange(20, 5000))
-@click.option("--rate", default=500.0, show_default=True, help="Toots a second over all servers.")
-@click.option("--first-port", default=20_000, show_default=True, help="They need one port each.")
+@click.option("--rate", default=500.0, show_default=True, help="Toots per second over all servers.")
+@click.option("--first-port", default=20_000, show_default=True, help="Each server needs a port.")
 @click.pass_context
 def bench(context: click.Context, streams: int, rate: float, first_port: int) -> None:
-    """Connects a listener to many servers, lets them talk, and cuts them off all at once."""
+    """Connect a listener to many servers, publish toots, and cut all streams at once."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if context.invoked_subcommand is not None:
         return
-    with process("benchmarks.many_servers", str(first_port), str(streams)) as running:
-        told(running)
-        found = measure(Servers(first_port), streams, rate)
+    with start("benchmarks.many_servers", str(first_port), str(streams)) as servers:
+        read_line(servers)
+        result = measure(Servers(first_port), streams, rate)
     rows = [
-        ("streams", f"{found.streams:,}"),
-        ("all connected after", f"{found.connected:.1f} s"),
-        ("most attempts in a second", f"{found.most_attempts_to_connect:,}"),
-        ("memory a stream", f"{found.kb_per_stream:.0f} KB"),
-        ("CPU, nothing but thumps", f"{found.idle_cpu_ms:.1f} ms a second"),
-        ("CPU a toot", f"{found.event_cpu_us:.0f} µs"),
-        ("95 % back after the cut", f"{found.back_95:.1f} s"),
-        ("all back after the cut", f"{found.back_all:.1f} s"),
-        ("most attempts in a second", f"{found.most_attempts_to_return:,}"),
-        ("streams at one server, at most", f"{found.most_at_one}"),
-        ("toots published", f"{found.published:,}"),
-        ("toots recorded", f"{found.counted['toots']:,}, {found.counted['again']} of them again"),
+        ("streams", f"{result.streams:,}"),
+        ("all connected after", f"{result.connected:.1f} s"),
+        ("most attempts in a second", f"{result.most_attempts_to_connect:,}"),
+        ("memory per stream", f"{result.kb_per_stream:.0f} KB"),
+        ("CPU with thumps only", f"{result.idle_cpu_ms:.1f} ms per second"),
+        ("CPU per toot", f"{result.event_cpu_us:.0f} µs"),
+        ("95 % back after the cut", f"{result.back_95:.1f} s"),
+        ("all back after the cut", f"{result.back_all:.1f} s"),
+        ("most attempts in a second", f"{result.most_attempts_to_return:,}"),
+        ("streams at one server, at most", f"{result.most_at_one}"),
+        ("toots published", f"{result.published:,}"),
+        (
+            "toots recorded",
+            f"{result.counted['toots']:,}, {result.counted['duplicates']} duplicates",
+        ),
     ]
     for name, value in rows:
         click.echo(f"{name:<32} {value:>20}")
-    click.echo(f"BENCH listener.streams_connected_seconds {found.connected:.2f}")
-    click.echo(f"BENCH listener.kb_per_stream {found.kb_per_stream:.1f}")
-    click.echo(f"BENCH listener.back_95_seconds {found.back_95:.2f}")
-    if (found.published, found.most_at_one) != (found.counted["toots"], 1):
+    click.echo(f"BENCH listener.streams_connected_seconds {result.connected:.2f}")
+    click.echo(f"BENCH listener.kb_per_stream {result.kb_per_stream:.1f}")
+    click.echo(f"BENCH listener.back_95_seconds {result.back_95:.2f}")
+    if (result.published, result.most_at_one) != (result.counted["toots"], 1):
         raise click.ClickException("the listener lost toots, or opened two streams to a server")
 
 
@@ -286,7 +290,7 @@ def bench(context: click.Context, streams: int, rate: float, first_port: int) ->
 @click.argument("first_port", type=int)
 @click.argument("servers", type=int)
 def listen_command(first_port: int, servers: int) -> None:
-    """The listener's process."""
+    """Run the listener's process."""
     listen(first_port, servers)
 
 

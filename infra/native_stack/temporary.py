@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,16 +13,16 @@ from infra.native_stack.stack import Stack
 
 
 @contextmanager
-def temporary_stack(say: Callable[[str], None] = print) -> Iterator[Stack]:
+def temporary_stack() -> Iterator[Stack]:
     """Run a separate native stack, without Dagster, and point the environment at it.
 
     It uses free ports and a temporary data directory, so it does not disturb a stack on the default
     ports. Afterwards the stack and its data are removed and the environment is restored, even if
-    the block raised. `say` prints progress. Raises StackError if the stack cannot start.
+    the block raised. Progress goes to stderr. Raises StackError if the stack cannot start.
     """
     data = Path(tempfile.mkdtemp(prefix="mastodon-stack-"))
     previous = dict(os.environ)
-    stack = Stack(data=data, ports=Ports.free(), say=say)
+    stack = Stack(data=data, ports=Ports.free(), say=_print)
     try:
         stack.up()
         os.environ.update(stack.environment)
@@ -31,3 +32,7 @@ def temporary_stack(say: Callable[[str], None] = print) -> Iterator[Stack]:
         os.environ.update(previous)
         stack.down()
         shutil.rmtree(data)
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr)
