@@ -2,11 +2,8 @@
 
 import io
 import json
-import os
 import signal
 import subprocess
-import sys
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +21,8 @@ from mastodon_pipeline.listening.topic.producer import kafka_producer
 from mastodon_pipeline.listening.topic.registry import register
 from mastodon_pipeline.schemas import schema_text
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline_tests.support.kafka_topics import with_new_topics
+from mastodon_pipeline_tests.support.processes import CLI, python_process
 
 pytestmark = pytest.mark.integration
 POSTED = 1_780_000_000_250
@@ -31,9 +30,8 @@ POSTED = 1_780_000_000_250
 
 @pytest.fixture
 def settings(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The stack's settings, with topics of the test's own."""
-    monkeypatch.setenv("KAFKA_TOPIC", f"consume-{uuid.uuid4().hex[:8]}")
-    return Settings()
+    """The stack's settings, with topics that no other test uses."""
+    return with_new_topics(monkeypatch, "consume")
 
 
 def consume(*arguments: str) -> Result:
@@ -50,11 +48,11 @@ def send(settings: Settings, *texts: str) -> None:
     sink.close(10)
 
 
-def found(lines: str) -> list[dict[str, Any]]:
+def parsed(lines: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines.splitlines()]
 
 
-def test_records_are_printed_decoded_one_a_line(settings: Settings) -> None:
+def test_records_are_printed_as_json_one_a_line(settings: Settings) -> None:
     """All fields of the schema, times in ISO 8601, and where Kafka keeps the record."""
     texts = ["grüezi", "a \x9b31m b‮c"]
     send(settings, *texts)
@@ -62,13 +60,13 @@ def test_records_are_printed_decoded_one_a_line(settings: Settings) -> None:
     assert result.exit_code == 0
     assert all(line.isprintable() for line in result.stdout.splitlines()), "nothing steers"
     assert "grüezi" in result.stdout
-    records = found(result.stdout)
+    records = parsed(result.stdout)
     assert sorted(record["mastodon_text"] for record in records) == sorted(texts)
     assert {record["created_at"] for record in records} == {"2026-05-28T20:26:40.250000Z"}
     assert all(record["_offset"] >= 0 for record in records)
 
 
-def test_a_value_that_is_no_record_is_told_and_passed_over(settings: Settings) -> None:
+def test_value_that_is_no_record_is_reported_and_skipped(settings: Settings) -> None:
     """Somebody else may have written to the topic."""
     open_kafka(settings)
     producer = kafka_producer(settings)
@@ -78,16 +76,18 @@ def test_a_value_that_is_no_record_is_told_and_passed_over(settings: Settings) -
         producer.produce(settings.kafka_topic, value=value, partition=0)
     producer.flush(10)
     result = consume("--from-beginning", "--limit", "1")
-    assert [record["uri"] for record in found(result.stdout)] == ["https://a.example/1"]
-    told = [line for line in result.stderr.splitlines() if line.startswith("not decodable")]
-    assert [line.split(": ")[1] for line in told] == [
+    assert [record["uri"] for record in parsed(result.stdout)] == ["https://a.example/1"]
+    reports = [line for line in result.stderr.splitlines() if line.startswith("not decodable")]
+    assert [line.split(": ")[1] for line in reports] == [
         f"partition 0 offset {offset}" for offset in range(3)
     ]
-    assert told[2].endswith("the registry has no schema 2147483647")
+    assert reports[2].endswith("the registry has no schema 2147483647")
 
 
-def test_older_and_newer_records_read_alike(settings: Settings) -> None:
-    """Each is decoded with the schema it was written with, and told in this checkout's fields."""
+def test_older_and_newer_records_are_printed_with_the_same_fields(
+    settings: Settings,
+) -> None:
+    """Each is decoded with the schema it was written with."""
     schema = json.loads(schema_text())
     fields = schema["fields"]
     older = schema | {"fields": [f for f in fields if f["name"] not in ("app", "indexable")]}
@@ -103,11 +103,11 @@ def test_older_and_newer_records_read_alike(settings: Settings) -> None:
         producer.produce(settings.kafka_topic, value=value, partition=0)
     producer.flush(10)
     result = consume("--from-beginning", "--limit", "3")
-    assert [(r["uri"], r["app"], r["words"], r["indexable"]) for r in found(result.stdout)] == [
+    assert [(r["uri"], r["app"], r["words"], r["indexable"]) for r in parsed(result.stdout)] == [
         (f"https://a.example/{schema_id}", app, 3, None)
         for schema_id, app in zip(ids, ("", "Web", "Web"), strict=True)
     ]
-    assert not any("mood" in record for record in found(result.stdout))
+    assert not any("mood" in record for record in parsed(result.stdout))
     assert len(set(ids)) == 3
 
 
@@ -128,46 +128,36 @@ def test_dead_letters_are_printed_with_their_reasons(settings: Settings) -> None
     producer.flush(10)
     result = consume("--dead-letters", "--from-beginning", "--limit", "2")
     names = ("from", "event", "reason", "exception", "payload_bytes", "payload")
-    assert [tuple(line[name] for name in names) for line in found(result.stdout)] == [
+    assert [tuple(line[name] for name in names) for line in parsed(result.stdout)] == [
         ("https://a.example", "update", "not JSON", "Undecodable", 8, '{"id": �'),
         ("mastodon-sink", "VALUE_CONVERTER", "unknown schema", "DataException", 2, "\0\1"),
     ]
 
 
-def test_it_follows_what_comes_until_ctrl_c(settings: Settings) -> None:
-    """What was there before is not shown; the end is a summary and no traceback."""
+def test_new_records_are_printed_until_ctrl_c(settings: Settings) -> None:
+    """Without those from before; the end is a summary and no traceback."""
     send(settings, "before")
-    command = [
-        sys.executable,
-        "-c",
-        "from mastodon_pipeline.cli.main import main; main()",
-        "consume",
-    ]
-    with subprocess.Popen(
-        command,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    with python_process(
+        *(*CLI, "consume"),
+        environment={"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     ) as process:
-        try:
-            assert process.stderr is not None
-            assert process.stdout is not None
-            assert f"reading {settings.kafka_topic}" in process.stderr.readline()
-            send(settings, "after")
-            [record] = found(process.stdout.readline())
-            assert record["mastodon_text"] == "after"
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
-            assert (process.returncode, out, err) == (0, "", "1 records\n")
-        finally:
-            process.kill()
+        assert process.stderr is not None
+        assert process.stdout is not None
+        assert f"reading {settings.kafka_topic}" in process.stderr.readline()
+        send(settings, "after")
+        [record] = parsed(process.stdout.readline())
+        assert record["mastodon_text"] == "after"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "", "1 records\n")
 
 
-def test_what_is_not_there_is_one_clear_line(
+def test_missing_topic_or_service_is_one_line_that_names_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A topic that no listener has made yet; a registry or a Kafka that does not answer."""
+    """A topic that no listener has created yet; a registry or a Kafka that does not answer."""
     result = consume()
     assert result.exit_code == 1
     assert f"has no topic {settings.kafka_topic} yet" in result.stderr

@@ -9,7 +9,6 @@ from msgspec.structs import asdict
 from mastodon_pipeline.listening.protocol.statuses import decode_status
 from mastodon_pipeline.listening.records.record import (
     ObservingServer,
-    SeenToot,
     TootRecord,
     delete_record,
     toot_record,
@@ -52,13 +51,13 @@ def test_counts_are_of_the_plain_text() -> None:
     ("acct", "server"),
     [("ann", "a.example"), ("bob@B.Example", "b.example"), ("odd@x@c.example", "c.example")],
 )
-def test_the_server_is_the_authors_home(acct: str, server: str) -> None:
+def test_server_of_a_record_is_the_authors_home(acct: str, server: str) -> None:
     """A local account lives at the observer's own domain, which need not be the URL's host."""
     assert record(account={"acct": acct}).server == server
 
 
-def test_a_post_time_in_the_future_is_clamped() -> None:
-    """To five minutes after our clock; the past is kept as claimed, any year."""
+def test_post_time_in_the_future_is_clamped() -> None:
+    """To five minutes after our clock; the past stays as claimed, any year."""
     assert record(created_at="2222-01-01T00:00:00Z").created_at == NOW + 300_000
     assert record(created_at="0001-01-01T00:00:00Z").created_at < 0
     assert record().created_at == 1_777_629_600_250
@@ -70,11 +69,11 @@ def test_a_post_time_in_the_future_is_clamped() -> None:
 )
 def test_language_is_kept_raw_with_its_primary_subtag(language: str | None, primary: str) -> None:
     """Free text or null, as servers send it."""
-    found = record(language=language)
-    assert (found.language, found.language_primary) == (language or "", primary)
+    toot = record(language=language)
+    assert (toot.language, toot.language_primary) == (language or "", primary)
 
 
-def test_who_said_noindex_leaves_no_text() -> None:
+def test_author_with_noindex_leaves_no_text() -> None:
     """The counts stay; `indexable` alone is recorded, and blanks nothing."""
     silent = record(account={"noindex": True})
     assert (silent.mastodon_text, silent.words) == ("", 3)
@@ -89,7 +88,7 @@ def test_numbers_beyond_avros_int_are_clamped() -> None:
     assert record(favourites_count=-5).favourites == 0
 
 
-def test_a_delete_knows_its_toot_if_it_was_seen() -> None:
+def test_delete_of_a_seen_toot_has_its_uri_and_post_time() -> None:
     """The delete itself carries nothing but the observing server's id."""
     seen = SeenToots()
     toot = record()
@@ -109,23 +108,13 @@ def test_a_delete_knows_its_toot_if_it_was_seen() -> None:
     ],
     ids=["a snowflake", "a ULID", "a server whose clock is ahead"],
 )
-def test_an_unknown_delete_is_dated_by_its_id(status_id: str, created_at: int) -> None:
-    """So it lands in its toot's hour, where the toot can be found by observer and id."""
+def test_delete_of_an_unseen_toot_is_dated_by_its_id(status_id: str, created_at: int) -> None:
+    """So it lands in its toot's hour, where observer and id lead to the toot."""
     gone = delete_record(status_id, None, OBSERVER, NOW)
     assert (gone.uri, gone.created_at) == ("", created_at)
 
 
-def test_an_unknown_delete_travels_with_its_id() -> None:
-    """Without a uri, the observer and the id still say which toot it was."""
+def test_delete_of_an_unseen_toot_is_keyed_by_observer_and_id() -> None:
     gone = delete_record("8", None, OBSERVER, NOW)
     assert (gone.uri, gone.status_id, gone.created_at) == ("", "8", NOW)
     assert gone.key == "https://social.a.example#8"
-
-
-def test_the_memory_for_deletes_is_bounded() -> None:
-    """The oldest toots are forgotten first."""
-    seen = SeenToots(limit=2)
-    for number in range(3):
-        seen.remember(record(id=str(number)))
-    assert seen.get(OBSERVER.base_url, "0") is None
-    assert isinstance(seen.get(OBSERVER.base_url, "2"), SeenToot)

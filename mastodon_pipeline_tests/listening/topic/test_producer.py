@@ -1,5 +1,6 @@
-"""The producer waits when its queue is full, and never claims what the broker has not said."""
+"""The producer waits if its queue is full, and acknowledges only what the broker has."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -54,8 +55,8 @@ def toot_producer(queue: TinyQueue) -> TootProducer:
     return TootProducer(cast(Producer, queue), Settings(kafka_topic="t"), schema_id=1)
 
 
-def test_a_full_queue_makes_the_caller_wait() -> None:
-    """Nothing is dropped, nothing raised, and every record is acknowledged once."""
+def test_full_queue_makes_the_caller_wait() -> None:
+    """Nothing is dropped or raised, and every record is acknowledged once."""
     queue = TinyQueue()
     sink = toot_producer(queue)
     acknowledged: list[int] = []
@@ -67,26 +68,26 @@ def test_a_full_queue_makes_the_caller_wait() -> None:
     assert queue.refusals == 2
 
 
-def test_each_feed_hears_of_its_own_records() -> None:
+def test_each_feed_gets_the_acknowledgements_of_its_own_records() -> None:
     """Records that come in turn from several feeds share no acknowledgement."""
     queue = TinyQueue(room=10)
     sink = toot_producer(queue)
-    heard = {"one": 0, "two": 0}
+    acknowledged: Counter[str] = Counter()
 
-    def one() -> None:
-        heard["one"] += 1
+    def first_feed() -> None:
+        acknowledged["first"] += 1
 
-    def two() -> None:
-        heard["two"] += 1
+    def second_feed() -> None:
+        acknowledged["second"] += 1
 
-    for acknowledged in (one, one, two, one, two):
-        sink.send(RECORD, acknowledged)
+    for acknowledge in (first_feed, first_feed, second_feed, first_feed, second_feed):
+        sink.send(RECORD, acknowledge)
     sink.close(1)
-    assert heard == {"one": 3, "two": 2}
+    assert acknowledged == {"first": 3, "second": 2}
 
 
-def test_a_delivery_that_failed_for_good_ends_the_run_and_acknowledges_nothing() -> None:
-    """It is said by `poll` in the main thread, not raised in a callback."""
+def test_delivery_that_failed_for_good_is_raised_by_poll_and_not_acknowledged() -> None:
+    """Not in a callback, where it would reach whichever caller happens to be there."""
     queue = TinyQueue(KafkaError(KafkaError._MSG_TIMED_OUT))
     sink = toot_producer(queue)
     acknowledged: list[bool] = []
@@ -97,7 +98,7 @@ def test_a_delivery_that_failed_for_good_ends_the_run_and_acknowledges_nothing()
     assert not acknowledged
 
 
-def test_closing_tells_what_was_not_acknowledged() -> None:
+def test_closing_raises_for_records_without_acknowledgement() -> None:
     """The position stays before it, so that it is read again."""
     sink = toot_producer(TinyQueue(KafkaError(KafkaError._TRANSPORT)))
     sink.send(RECORD, lambda: None)
@@ -107,21 +108,20 @@ def test_closing_tells_what_was_not_acknowledged() -> None:
         sink.send(RECORD, lambda: None)
 
 
-def test_a_record_that_does_not_fit_the_schema_is_refused() -> None:
+def test_record_that_does_not_fit_the_schema_is_refused() -> None:
     """It is a dead letter, not the end of the listener."""
     with pytest.raises(UnrecordableToot, match="favourites does not fit"):
         toot_producer(TinyQueue()).send(replace(RECORD, favourites="many"), lambda: None)
 
 
-def test_a_post_time_before_1970_still_is_a_kafka_timestamp() -> None:
-    """Kafka has none that are negative, and takes 0 for now."""
+def test_post_time_before_1970_becomes_the_earliest_kafka_timestamp() -> None:
+    """Kafka refuses negative ones, and reads 0 as now."""
     queue = TinyQueue()
     toot_producer(queue).send(replace(RECORD, created_at=-5), lambda: None)
     assert queue.messages[0]["timestamp"] == 1
 
 
-def test_a_huge_dead_letter_is_cut_and_says_so() -> None:
-    """Its true size stands in the headers."""
+def test_huge_dead_letter_is_cut_and_its_size_kept() -> None:
     queue = TinyQueue()
     payload = b"x" * (MAX_DEAD_LETTER_BYTES + 1)
     letter = DeadLetter(payload, "too large", "https://a.example", "update", "ValueError")

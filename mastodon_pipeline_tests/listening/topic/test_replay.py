@@ -1,40 +1,25 @@
-"""Replaying Parquet: the same toots, whoever had written the files."""
+"""Parquet files replayed: landed records, and those of the article's listener."""
 
-import os
-import signal
-import subprocess
-import sys
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from click.testing import CliRunner
 from msgspec.structs import asdict
 
-from infra.native_stack import Stack
-from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.errors import ReplayError
-from mastodon_pipeline.kafka import ensure_topics
-from mastodon_pipeline.lake.bucket import ensure_bucket
-from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.listening.records.record import TootRecord, milliseconds
 from mastodon_pipeline.listening.topic.encoding import decode, encode
-from mastodon_pipeline.listening.topic.observation import observe_topic
-from mastodon_pipeline.listening.topic.reading import follow
 from mastodon_pipeline.listening.topic.replay import (
-    ARTICLE_COLUMNS,
     ParquetToots,
     ReplayCounts,
     replay,
 )
-from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.schemas import record_fields
-from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.tables.hourly import build_toots
+from mastodon_pipeline_tests.support.article_files import POSTED, article_row, write_article
 from mastodon_pipeline_tests.support.local_lake import (
     HOUR,
     delete,
@@ -45,49 +30,7 @@ from mastodon_pipeline_tests.support.local_lake import (
     rows,
     write_parquet,
 )
-from mastodon_pipeline_tests.support.recording_sink import RecordingSink, wait_until
-
-POSTED = datetime(2023, 2, 3, 10, 11, 12, tzinfo=UTC)
-_ARTICLE_TYPES = {
-    **dict.fromkeys(("m_id", "created_at"), "BIGINT"),
-    **dict.fromkeys(("favourites", "tags", "characters", "words"), "INTEGER"),
-    "bot": "BOOLEAN",
-}
-
-
-def article_row(**fields: Any) -> dict[str, Any]:
-    """A row as the article's listener made it."""
-    row: dict[str, Any] = {
-        "m_id": 109_800_000_000_000_001,
-        "created_at": int(POSTED.timestamp()),
-        "created_at_str": "2023 02 03 10:11:12",
-        "app": "Web",
-        "url": "https://one.example/@ada/109800000000000001",
-        "base_url": "https://one.example",
-        "language": "en",
-        "favourites": 0,
-        "username": "ada",
-        "bot": False,
-        "tags": 1,
-        "characters": 5,
-        "words": 1,
-        "mastodon_text": "hello",
-    }
-    assert fields.keys() <= row.keys() == ARTICLE_COLUMNS
-    return row | fields
-
-
-def write_article(path: Path, *written: dict[str, Any], without: Sequence[str] = ()) -> str:
-    """The article's files."""
-    names = [name for name in article_row() if name not in without]
-    with duckdb.connect(":memory:") as connection:
-        columns = ", ".join(f"{name} {_ARTICLE_TYPES.get(name, 'VARCHAR')}" for name in names)
-        connection.execute(f"CREATE TABLE article ({columns})")
-        for row in written:
-            marks = ", ".join("?" for _ in names)
-            connection.execute(f"INSERT INTO article VALUES ({marks})", [row[n] for n in names])
-        connection.table("article").write_parquet(str(path))
-    return str(path)
+from mastodon_pipeline_tests.support.recording_sink import RecordingSink
 
 
 def replayed(path: str) -> list[TootRecord]:
@@ -106,10 +49,10 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
         yield opened
 
 
-def test_a_landed_record_comes_back_as_it_was(
+def test_landed_record_is_replayed_as_it_was(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
-    """Every field of the schema, save the source; times in milliseconds; it encodes."""
+    """Every field of the schema but the source; it encodes."""
     written = record(
         edited_at=HOUR + timedelta(milliseconds=1),
         tag_names=["a", "b"],
@@ -118,17 +61,17 @@ def test_a_landed_record_comes_back_as_it_was(
         mastodon_text="grüezi",
     )
     write_parquet(connection, f"{tmp_path}/a.parquet", [written])
-    [found] = replayed(f"{tmp_path}/*.parquet")
+    [toot] = replayed(f"{tmp_path}/*.parquet")
     fields: dict[str, Any] = {
         field.name: milliseconds(written[field.name]) if field.is_time else written[field.name]
         for field in record_fields()
     }
-    assert found == TootRecord(**fields | {"source": "replay"})
-    assert decode(encode(found, 1)) == found
+    assert toot == TootRecord(**fields | {"source": "replay"})
+    assert decode(encode(toot, 1)) == toot
 
 
-def test_deletes_come_back_too(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
-    """Or the text that they took away would be there again."""
+def test_deletes_are_replayed_too(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """Otherwise the text that they removed would be there again."""
     write_parquet(connection, f"{tmp_path}/a.parquet", in_order(record(), delete(uri="")))
     assert [(r.event, r.uri) for r in replayed(f"{tmp_path}/a.parquet")] == [
         ("update", "https://one.example/1"),
@@ -136,18 +79,18 @@ def test_deletes_come_back_too(connection: duckdb.DuckDBPyConnection, tmp_path: 
     ]
 
 
-def test_columns_that_an_older_file_lacks_take_the_schemas_default(
+def test_missing_columns_of_an_older_file_take_the_schemas_defaults(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     """As when the topic itself is read."""
     path = f"{tmp_path}/old.parquet"
     write_parquet(connection, path, [record()], without=["tag_names", "edited_at", "indexable"])
-    [found] = replayed(path)
-    assert (found.tag_names, found.edited_at, found.indexable) == ([], None, None)
+    [toot] = replayed(path)
+    assert (toot.tag_names, toot.edited_at, toot.indexable) == ([], None, None)
 
 
-def test_a_row_of_the_article_is_a_record(tmp_path: Path) -> None:
-    """Its created_at is the second of reading; its language "unknown" is none."""
+def test_row_of_the_article_becomes_a_record(tmp_path: Path) -> None:
+    """Its created_at is the second of reading; its language "unknown" becomes ''."""
     path = write_article(
         tmp_path / "a.parquet",
         article_row(),
@@ -185,11 +128,12 @@ def test_a_row_of_the_article_is_a_record(tmp_path: Path) -> None:
     assert (remote.language, remote.app) == ("", "")
     assert (bare.uri, bare.server, bare.language_primary) == ("", "one.example", "zh")
     assert other.uri == "https://pleroma.example/notice/AbC"
-    assert all(decode(encode(one, 1)) for one in (local, remote, bare, other))
+    for toot in (local, remote, bare, other):
+        assert decode(encode(toot, 1)) == toot
 
 
-def test_a_toot_that_both_listeners_saw_is_one(tmp_path: Path) -> None:
-    """The article's row and ours have one uri, and ours, read with more care, wins."""
+def test_toot_that_both_listeners_saw_counts_once(tmp_path: Path) -> None:
+    """The article's row and our record have the same uri, and ours, read later, wins."""
     seen = record(
         uri="https://one.example/users/ada/statuses/7", status_id="7", username="ours", acct="ours"
     )
@@ -203,8 +147,8 @@ def test_a_toot_that_both_listeners_saw_is_one(tmp_path: Path) -> None:
     assert toot["username"] == "ours"
 
 
-def test_what_is_no_toot_is_a_dead_letter_and_the_others_go_on(tmp_path: Path) -> None:
-    """With the row and the reason."""
+def test_row_that_is_no_toot_becomes_a_dead_letter(tmp_path: Path) -> None:
+    """With the row and the reason; the other rows are sent."""
     path = write_article(
         tmp_path / "a.parquet",
         article_row(m_id=None, url=None),
@@ -234,7 +178,9 @@ def test_what_is_no_toot_is_a_dead_letter_and_the_others_go_on(tmp_path: Path) -
         ("lacking.parquet", "the article's fourteen columns .they lack bot, words"),
     ],
 )
-def test_what_cannot_be_replayed_is_one_line(glob: str, reason: str, tmp_path: Path) -> None:
+def test_files_without_toots_are_refused_in_one_line(
+    glob: str, reason: str, tmp_path: Path
+) -> None:
     """Before anything is sent."""
     (tmp_path / "a.txt").write_text("no Parquet at all")
     write_article(tmp_path / "lacking.parquet", article_row(), without=["bot", "words"])
@@ -242,90 +188,3 @@ def test_what_cannot_be_replayed_is_one_line(glob: str, reason: str, tmp_path: P
     with pytest.raises(ReplayError, match=reason) as refused:
         ParquetToots([path])
     assert "\n" not in str(refused.value)
-
-
-def test_the_command_fills_the_topic_and_may_be_repeated(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Kafka's timestamps are the post times, so the sink puts each toot into its own hour."""
-    monkeypatch.setenv("KAFKA_TOPIC", f"replay-{uuid.uuid4().hex[:8]}")
-    settings = Settings()
-    number = 1200
-    written = [
-        article_row(m_id=n, url=f"https://one.example/@ada/{n}", created_at=1_675_000_000 + n)
-        for n in range(number)
-    ]
-    write_article(tmp_path / "a.parquet", *written, article_row(m_id=None, url=None))
-    for _ in range(2):
-        result = CliRunner().invoke(cli, ["replay", f"{tmp_path}/*.parquet"])
-        assert result.exit_code == 0, result.output
-        assert f"{number} of {number + 1} rows are in {settings.kafka_topic}, 1 are not" in (
-            result.stderr
-        )
-    outages: list[str] = []
-    with follow(settings, settings.kafka_topic, True, outages.append) as messages:
-        found = [next(messages) for _ in range(2 * number)]
-    posted = {decode(m.value() or b"").uri: m.timestamp()[1] for m in found}
-    assert posted == {
-        f"https://one.example/users/ada/statuses/{n}": (1_675_000_000 + n) * 1000
-        for n in range(number)
-    }
-    assert observe_topic(settings).end_offset == 2 * number
-
-
-def test_landed_files_are_replayed_from_the_object_store(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As after the topic was lost."""
-    name = f"replay-{uuid.uuid4().hex[:8]}"
-    monkeypatch.setenv("KAFKA_TOPIC", name)
-    monkeypatch.setenv("S3_BUCKET", name)
-    settings = Settings()
-    ensure_bucket(settings)
-    folder = f"s3://{name}/topics/{name}"
-    with connect_lake(settings) as lake:
-        for hour in range(3):
-            toot = record(uri=f"https://one.example/{hour}", status_id=str(hour))
-            path = f"{folder}/created_at_hour=2026-11-24-0{hour}/a.parquet"
-            write_parquet(lake, path, [toot])
-    result = CliRunner().invoke(cli, ["replay", f"{folder}/*/*.parquet"])
-    assert result.exit_code == 0, result.output
-    assert f"3 of 3 rows are in {name}" in result.stderr
-    assert observe_topic(settings).end_offset == 3
-
-
-def test_ctrl_c_ends_a_long_replay_and_says_how_far_it_came(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """What was sent is flushed, and there is no traceback."""
-    monkeypatch.setenv("KAFKA_TOPIC", f"replay-{uuid.uuid4().hex[:8]}")
-    settings = Settings()
-    ensure_topics(settings, listening_topics(settings))
-    path = write_article(tmp_path / "one.parquet", article_row())
-    with duckdb.connect(":memory:") as connection:
-        one = connection.read_parquet(path)
-        many = (
-            connection.sql("FROM range(400_000)")
-            .cross(one)
-            .project(f"{', '.join(ARTICLE_COLUMNS)}")
-        )
-        many.write_parquet(f"{tmp_path}/many.parquet")
-    command = [
-        sys.executable,
-        "-c",
-        "from mastodon_pipeline.cli.main import main; main()",
-        "replay",
-    ]
-    with subprocess.Popen(
-        [*command, f"{tmp_path}/many.parquet"], env=os.environ, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            wait_until(lambda: observe_topic(settings).end_offset > 0, "the first toots")
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
-    assert process.returncode == 130
-    assert "interrupted; replay again" in err
-    assert "Traceback" not in err
-    assert f"{observe_topic(settings).end_offset} of 400000 rows are in" in err
