@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +17,7 @@ import click
 
 from benchmarks.object_store import an_object_store
 from mastodon_pipeline.cli.main import COMMANDS
-from mastodon_pipeline.lake.connection import connect_lake
-from mastodon_pipeline.lake.layout import Layout
-from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.views import table_folders
 
@@ -57,11 +54,10 @@ def cost(command: Sequence[str]) -> Cost:
 
 def write_tables() -> None:
     """Write a file of every table, with the record's columns."""
-    settings = load_settings()
-    with closing(connect_lake(settings)) as lake:
-        for folder in table_folders(Layout.of(settings)).values():
-            path = f"{folder}day=2026-11-24/hour=15/table.parquet"
-            lake.execute(query("lake/record"), {"path": path})
+    with open_lake(load_settings()) as lake:
+        rows = lake.connection.read_parquet(lake.empty_record)
+        for folder in table_folders(lake.layout).values():
+            rows.write_parquet(f"{folder}day=2026-11-24/hour=15/table.parquet")
 
 
 @click.command()

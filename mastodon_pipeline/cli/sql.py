@@ -50,13 +50,14 @@ def sql(statement: str | None, output: "Output | None") -> None:
     import duckdb
 
     from mastodon_pipeline.cli.query_printing import print_results, reason
-    from mastodon_pipeline.cli.sql_prompt import prompt
     from mastodon_pipeline.settings import load_settings
     from mastodon_pipeline.usage.views import open_views
 
     try:
         with without_pandas(), open_views(load_settings()) as connection:
             if statement is None and sys.stdin.isatty():
+                from mastodon_pipeline.cli.sql_prompt import prompt
+
                 prompt(connection, output or "table")
                 return
             statements = sys.stdin.read() if statement is None else statement
