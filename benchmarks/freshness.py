@@ -24,7 +24,7 @@ import time
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,9 +35,7 @@ import dagster as dg
 from infra.demo import counted_toots, observe_listeners
 from infra.native_stack import Ports, Stack
 from infra.simulated_fediverse import ServerHour, SimulatedFediverse
-from mastodon_pipeline.lake.bucket import s3_client
-from mastodon_pipeline.lake.connection import connect_lake
-from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.partitions import RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh_hourly_usage
@@ -177,19 +175,10 @@ def free_row(count: int) -> int:
 
 def arrivals() -> list[Arrival]:
     """Every toot's first record, from the landed files."""
-    settings = load_settings()
-    landed = Layout.of(settings).landed()
-    root = f"s3://{settings.s3_bucket}/"
-    with closing(s3_client(settings)) as s3, closing(connect_lake(settings)) as lake:
-        pages = s3.get_paginator("list_objects_v2").paginate(
-            Bucket=settings.s3_bucket, Prefix=landed.removeprefix(root)
-        )
-        landed_at = {
-            root + found["Key"]: found["LastModified"].timestamp()
-            for page in pages
-            for found in page.get("Contents", [])
-        }
-        rows = lake.execute(ARRIVALS, {"landed": f"{landed}*/*.parquet"}).fetchall()
+    with open_lake(load_settings()) as lake:
+        landed = lake.layout.landed()
+        landed_at = {file.path: file.modified.timestamp() for file in lake.list_files(landed)}
+        rows = lake.connection.execute(ARRIVALS, {"landed": f"{landed}*/*.parquet"}).fetchall()
     return [
         Arrival((hour, server), ingested_at, landed_at[file])
         for hour, server, ingested_at, file in rows

@@ -15,10 +15,16 @@ UNSPEAKING = {"told", "said", "found", "kept", "heard", "one", "those"}
 PACKAGES = (
     "mastodon_pipeline/schemas",
     "mastodon_pipeline/cli",
+    "mastodon_pipeline/lake",
+    "mastodon_pipeline/landing",
+    "mastodon_pipeline/maintenance",
     "mastodon_pipeline/listening/supervising",
     "mastodon_pipeline/usage",
     "mastodon_pipeline_tests/listening/supervising",
     "mastodon_pipeline_tests/chaos",
+    "mastodon_pipeline_tests/lake",
+    "mastodon_pipeline_tests/landing",
+    "mastodon_pipeline_tests/maintenance",
     "mastodon_pipeline_tests/usage",
 )
 

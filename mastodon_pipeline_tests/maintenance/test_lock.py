@@ -11,9 +11,10 @@ import pytest
 
 from infra.native_stack import Stack
 from mastodon_pipeline.errors import MaintenanceError
-from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
+from mastodon_pipeline.lake.bucket import s3_client
 from mastodon_pipeline.maintenance.lock import ABANDONED_AFTER, RENEW_EVERY, hold_lock
-from mastodon_pipeline.settings import Settings, load_settings
+from mastodon_pipeline.settings import Settings
+from mastodon_pipeline_tests.support.bucket import temporary_bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -22,12 +23,10 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def settings(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of an empty bucket."""
-    monkeypatch.setenv("S3_BUCKET", f"lock-test-{os.getpid()}")
-    settings = load_settings()
-    ensure_bucket(settings)
-    return settings
+    with temporary_bucket("lock", monkeypatch) as settings:
+        yield settings
 
 
 @pytest.fixture

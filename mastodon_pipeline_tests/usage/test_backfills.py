@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,13 +14,12 @@ import dagster as dg
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.paths import REPOSITORY
-from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount, no_duplicate_toots
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.partitions import HOUR_KEY, RANGE_END, RANGE_START
+from mastodon_pipeline_tests.support.bucket import temporary_bucket
 from mastodon_pipeline_tests.support.local_lake import HOUR, land, record, rows
 
 pytestmark = pytest.mark.integration
@@ -33,10 +31,7 @@ TABLES = "toots,toots_per_server_per_hour"
 @pytest.fixture
 def lake(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
     """A bucket of this test, in which twelve hours have landed, in three files each."""
-    monkeypatch.setenv("S3_BUCKET", f"backfill-test-{os.getpid()}")
-    settings = load_settings()
-    ensure_bucket(settings)
-    with open_lake(settings) as opened:
+    with temporary_bucket("backfill", monkeypatch) as settings, open_lake(settings) as opened:
         for hour in HOURS:
             for file in range(3):
                 records = [
@@ -51,11 +46,6 @@ def lake(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
                 ]
                 land(opened, *records, name=f"{file}")
         yield opened
-    with closing(s3_client(settings)) as s3:
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=settings.s3_bucket):
-            for item in page.get("Contents", []):
-                s3.delete_object(Bucket=settings.s3_bucket, Key=item["Key"])
-        s3.delete_bucket(Bucket=settings.s3_bucket)
 
 
 def backfill(home: Path, first: int, last: int) -> subprocess.Popen[str]:
