@@ -1,7 +1,7 @@
-"""The times in status ids. Ids are opaque; some kinds of them tell when the server listed a toot.
+"""The times in status ids. Ids are opaque; some kinds contain when the server listed a toot.
 
-* Mastodon's snowflakes: decimal, milliseconds since 1970 shifted left by 16 bits, a sequence
-  beneath. See: https://github.com/mastodon/mastodon/blob/main/lib/mastodon/snowflake.rb
+* Mastodon's snowflakes: decimal, milliseconds since 1970 shifted left by 16 bits, plus a sequence
+  number. See: https://github.com/mastodon/mastodon/blob/main/lib/mastodon/snowflake.rb
 * ULIDs (GoToSocial): 26 characters of Crockford's base 32, the first ten of them milliseconds.
   See: https://github.com/ulid/spec
 """
@@ -10,7 +10,7 @@ import re
 
 _SEQUENCE_BITS = 16
 _EARLIEST_MS = 1_451_606_400_000
-"""2016-01-01, when Mastodon began: an id that says earlier is of another kind."""
+"""2016-01-01, when Mastodon began: an id with an earlier time is of another kind."""
 _DAY_MS = 24 * 60 * 60 * 1000
 _SNOWFLAKE = re.compile(r"[0-9]{16,20}")
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -18,9 +18,9 @@ _CROCKFORD = {digit: value for value, digit in enumerate("0123456789ABCDEFGHJKMN
 
 
 def moved_back(status_id: str, milliseconds: int, now: int) -> str:
-    """The id of a status listed so many milliseconds before this one.
+    """Return the id of a status listed this many milliseconds earlier.
 
-    An id that is no snowflake is given back as it is. `now`: UTC milliseconds.
+    An id that is not a snowflake is returned as it is. `now`: UTC milliseconds.
     """
     if not _SNOWFLAKE.fullmatch(status_id) or listed_at(status_id, now) is None:
         return status_id
@@ -28,17 +28,17 @@ def moved_back(status_id: str, milliseconds: int, now: int) -> str:
 
 
 def listed_at(status_id: str, now: int) -> int | None:
-    """When the server listed the status, UTC milliseconds; None where its id does not tell.
+    """Return when the server listed the status, UTC milliseconds; None if its id has no time.
 
-    An id that would say before 2016 or more than a day after `now` (UTC milliseconds) is of
-    another kind and tells nothing.
+    An id whose time would be before 2016 or more than a day after `now` (UTC milliseconds) is of
+    another kind and has none.
     """
     if _SNOWFLAKE.fullmatch(status_id):
-        found = int(status_id) >> _SEQUENCE_BITS
+        milliseconds = int(status_id) >> _SEQUENCE_BITS
     elif _ULID.fullmatch(status_id):
-        found = 0
+        milliseconds = 0
         for digit in status_id[:10]:
-            found = found * 32 + _CROCKFORD[digit]
+            milliseconds = milliseconds * 32 + _CROCKFORD[digit]
     else:
         return None
-    return found if _EARLIEST_MS <= found <= now + _DAY_MS else None
+    return milliseconds if _EARLIEST_MS <= milliseconds <= now + _DAY_MS else None

@@ -1,4 +1,4 @@
-"""Server-sent events from blocks of bytes, however the network cut them.
+"""Server-sent events from blocks of bytes, however the network divides them.
 
 See: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 Mastodon sends `:)` on connecting, the comment `:thump` every 15 s, and each event in two HTTP
@@ -8,26 +8,26 @@ chunks; it sends no ids and replays nothing.
 import msgspec
 
 MAX_EVENT_BYTES = 4 * 1024 * 1024
-"""An event's data beyond this is cut off and marked, so that no server can fill our memory."""
+"""An event's data beyond this is cut off and marked, so that no server can exhaust our memory."""
 _NAMES = {name.encode(): name for name in ("update", "status.update", "delete")}
 _COLON = ord(":")
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event as it stood on the wire."""
+    """One event as it was received."""
 
     name: str
-    """`message` where the server gave none."""
+    """`message` if the server gave none."""
     data: bytes
     cut: bool = False
-    """True where the event was larger than the limit: `data` is its beginning."""
+    """True if the event was larger than the limit: `data` is its beginning."""
 
 
 class EventParser:
-    """Turns blocks of bytes into events; keeps what is unfinished for the next block.
+    """Turns blocks of bytes into events; buffers an incomplete event until the next block.
 
-    An event that the end of the stream cut short is dropped, as the specification says: its toot
-    is fetched again when the gap is filled.
+    An event that is incomplete at the end of the stream is dropped, as the specification says: its
+    toot is read again when the gap is filled.
     """
 
     __slots__ = (
@@ -40,12 +40,9 @@ class EventParser:
         "_line_bytes",
         "_max",
         "_name",
-        "comments",
     )
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
-        self.comments = 0
-        """Comment lines so far; Mastodon's heartbeats are comments."""
         self._max = max_event_bytes
         self._line: list[bytes] = []
         self._line_bytes = 0
@@ -57,15 +54,15 @@ class EventParser:
         self._ended_with_cr = False
 
     def feed(self, block: bytes) -> list[ServerSentEvent]:
-        """The events that this block completes, in order."""
+        """Return the events that this block completes, in order."""
         if b"\r" in block or self._ended_with_cr:
-            block = self._with_plain_ends(block)
+            block = self._with_lf_line_ends(block)
         lines = block.split(b"\n")
         rest = lines.pop()
         events: list[ServerSentEvent] = []
         if lines:
             if self._line:
-                self._keep(lines[0])
+                self._buffer(lines[0])
                 lines[0] = b"".join(self._line)
                 self._line, self._line_bytes = [], 0
             if self._first_line:
@@ -76,16 +73,14 @@ class EventParser:
                     if self._data:
                         events.append(self._complete())
                     self._name = ""
-                elif line[0] == _COLON:
-                    self.comments += 1
-                else:
-                    self._take(line)
+                elif line[0] != _COLON:  # A colon starts a comment, such as a heartbeat.
+                    self._take_field(line)
         if rest:
-            self._keep(rest)
+            self._buffer(rest)
         return events
 
-    def _with_plain_ends(self, block: bytes) -> bytes:
-        # CR, LF and CRLF all end a line; a CRLF may be cut in two.
+    def _with_lf_line_ends(self, block: bytes) -> bytes:
+        # CR, LF and CRLF all end a line; a CRLF may be divided between two blocks.
         if not block:
             return block
         if self._ended_with_cr and block[0] == ord("\n"):
@@ -93,14 +88,14 @@ class EventParser:
         self._ended_with_cr = block.endswith(b"\r")
         return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _keep(self, part: bytes) -> None:
-        room = self._max + 64 - self._line_bytes  # 64 bytes: a field's name is part of its line
-        # What lies beyond is dropped here; `_take` sees by the length that it was cut.
+    def _buffer(self, part: bytes) -> None:
+        room = self._max + 64 - self._line_bytes  # 64 bytes for the field's name.
+        # The rest is dropped; `_take_field` sees by the length that the line was cut.
         if room > 0:
             self._line.append(part[:room])
             self._line_bytes += min(len(part), room)
 
-    def _take(self, line: bytes) -> None:
+    def _take_field(self, line: bytes) -> None:
         field, _, value = line.partition(b":")
         if value.startswith(b" "):
             value = value[1:]

@@ -1,11 +1,14 @@
 """Typed decoding of what a Mastodon server sends: the few fields of a status that are recorded.
 
-Two passes. The first is msgspec's typed decoder, fast and strict. What it refuses (a null list, a
-number written as text, bad UTF-8, a lone surrogate), or where there is a NUL, gets a second,
-tolerant pass that takes each field as far as it can be understood and scrubs its text. So no text
-of a `Status` but `content` (which `plain_text` scrubs) holds what UTF-8 or a database cannot carry.
-What the second pass refuses too raises `UndecodableStatus`, and the caller sends the payload to
+Two passes. The first is msgspec's typed decoder, fast and strict. What it rejects (a null list, a
+number instead of text, bad UTF-8, a lone surrogate), and what contains a NUL, gets a second,
+tolerant pass that takes each field as far as it makes sense and scrubs its text. So every text of
+a `Status`, except `content` (which `plain_text` scrubs), is valid in UTF-8 and in databases.
+What the second pass rejects too raises `UndecodableStatus`, and the caller sends the payload to
 the dead-letter topic: no payload is lost without a trace.
+
+The tolerant pass is not `msgspec.convert(..., strict=False)`: that rejects a number for a text and
+a list with one bad element, and accepts 1 for true and an epoch for a time.
 
 See: https://docs.joinmastodon.org/entities/Status/ and .../entities/Account/
 """
@@ -27,20 +30,20 @@ _MAX_DELETED_ID = 200
 
 
 class Account(Struct, gc=False):
-    """A toot's author, as the observing server shows them."""
+    """A toot's author, as the observing server shows it."""
 
     acct: str
     """`username` for the observing server's own accounts, `username@domain` for others."""
     username: str = ""
     bot: bool | None = False
     noindex: bool | None = None
-    """The author asked search engines to stay away; servers say so of their own accounts only."""
+    """The author opts out of search engines; servers show this for their own accounts only."""
     indexable: bool | None = None
-    """The author lets others find their public posts by full-text search (Mastodon 4.2+)."""
+    """The author allows full-text search of their public posts (Mastodon 4.2+)."""
 
 
 class Application(Struct, gc=False):
-    """What the toot was written with; servers name it for their own accounts only."""
+    """The app the toot was written with; servers show it for their own accounts only."""
 
     name: str | None = ""
 
@@ -52,7 +55,7 @@ class Tag(Struct, gc=False):
 
 
 class Counted(Struct, gc=False):
-    """An element of which only the number matters."""
+    """An element that is only counted."""
 
 
 class Status(Struct, gc=False):
@@ -75,7 +78,7 @@ class Status(Struct, gc=False):
     mentions: list[Counted] = []
     media_attachments: list[Counted] = []
     reblog: Counted | None = None
-    """Set where this is a boost: someone else's toot passed on, no toot of its own."""
+    """Set if this is a boost: it repeats another toot and is not one itself."""
 
 
 _typed_status = msgspec.json.Decoder(Status)
@@ -83,19 +86,19 @@ _typed_page = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def decode_status(payload: bytes) -> Status:
-    """The status in a JSON payload (UTF-8 bytes).
+    """Decode a status from its JSON (UTF-8 bytes).
 
-    Raises UndecodableStatus where the payload is not JSON, or lacks what a toot cannot be
-    recorded without: id, uri, created_at, account.acct; or where these are no one's real ones,
-    for they are remembered (`SeenToots`), and our memory is not a stranger's to fill.
+    Raises UndecodableStatus if it is not JSON or lacks what a toot cannot be recorded without: id,
+    uri, created_at, account.acct; or if these are longer than real ones, because they are kept in
+    memory (`SeenToots`), which a server must not be able to exhaust.
     """
     try:
         status = _typed_status.decode(payload)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        status = _tolerantly(payload)
+        status = _decode_tolerantly(payload)
     else:
-        if _holds_nul(status):
-            status = _tolerantly(payload)
+        if _contains_nul(status):
+            status = _decode_tolerantly(payload)
     if not status.uri or not status.account.acct or status.id == "":
         raise UndecodableStatus("id, uri or account.acct is empty")
     if len(status.uri) + len(status.account.acct) + len(str(status.id)) > MAX_IDENTITY:
@@ -104,9 +107,9 @@ def decode_status(payload: bytes) -> Status:
 
 
 def decode_page(body: bytes) -> list[bytes]:
-    """The statuses of a timeline page, each still its own JSON payload.
+    """Split a timeline page into its statuses, each as JSON.
 
-    Raises UndecodableStatus where the body is not a JSON array: the page as a whole is bad.
+    Raises UndecodableStatus if the body is not a JSON array.
     """
     try:
         return [bytes(item) for item in _typed_page.decode(body)]
@@ -118,12 +121,12 @@ def decode_page(body: bytes) -> list[bytes]:
 
 
 def status_id_of(payload: bytes) -> str:
-    """The id in a payload that may not be decodable otherwise; '' where there is none."""
+    """Return the id in a payload that may be undecodable otherwise; '' if there is none."""
     try:
-        found = _any_json(payload)
+        entity = _any_json(payload)
     except UndecodableStatus:
         return ""
-    return _text(found.get("id")) if isinstance(found, Mapping) else ""
+    return _text(entity.get("id")) if isinstance(entity, Mapping) else ""
 
 
 def decode_deleted_id(payload: bytes) -> str:
@@ -145,28 +148,27 @@ def _any_json(payload: bytes) -> Any:
         raise UndecodableStatus(f"not JSON: {error}") from None
 
 
-def _holds_nul(status: Status) -> bool:
+def _contains_nul(status: Status) -> bool:
     author, application = status.account, status.application
-    # One text to look through costs less than eight, and less than the payload, which is ten times
-    # as long.
+    # Searching one text costs less than searching eight, or the payload, ten times as long.
     texts = f"{status.id}{status.uri}{status.url}{author.acct}{author.username}{status.language}"
     if status.tags:
         texts += "".join([tag.name for tag in status.tags])
     return "\0" in f"{texts}{status.visibility}{application.name if application else None}"
 
 
-def _tolerantly(payload: bytes) -> Status:
-    found = _any_json(payload)
-    if not isinstance(found, Mapping):
-        raise UndecodableStatus(f"a JSON {type(found).__name__}, not an object")
-    account = found.get("account")
+def _decode_tolerantly(payload: bytes) -> Status:
+    entity = _any_json(payload)
+    if not isinstance(entity, Mapping):
+        raise UndecodableStatus(f"a JSON {type(entity).__name__}, not an object")
+    account = entity.get("account")
     if not isinstance(account, Mapping):
         raise UndecodableStatus("account is missing")
-    application = found.get("application")
+    application = entity.get("application")
     return Status(
-        id=_text(found.get("id")),
-        uri=_text(found.get("uri")),
-        created_at=_time(found.get("created_at")),
+        id=_text(entity.get("id")),
+        uri=_text(entity.get("uri")),
+        created_at=_time(entity.get("created_at")),
         account=Account(
             acct=_text(account.get("acct")),
             username=_text(account.get("username")),
@@ -174,23 +176,25 @@ def _tolerantly(payload: bytes) -> Status:
             noindex=_flag(account.get("noindex")),
             indexable=_flag(account.get("indexable")),
         ),
-        edited_at=_time_or_none(found.get("edited_at")),
-        content=_text(found.get("content")),
-        url=_text(found.get("url")),
-        language=_text(found.get("language")),
-        visibility=_text(found.get("visibility")),
-        sensitive=_flag(found.get("sensitive")),
-        in_reply_to_id=_text(found.get("in_reply_to_id")) or None,
-        favourites_count=_count(found.get("favourites_count")),
+        edited_at=_time_or_none(entity.get("edited_at")),
+        content=_text(entity.get("content")),
+        url=_text(entity.get("url")),
+        language=_text(entity.get("language")),
+        visibility=_text(entity.get("visibility")),
+        sensitive=_flag(entity.get("sensitive")),
+        in_reply_to_id=_text(entity.get("in_reply_to_id")) or None,
+        favourites_count=_count(entity.get("favourites_count")),
         application=Application(_text(application.get("name")))
         if isinstance(application, Mapping)
         else None,
         tags=[
-            Tag(_text(t.get("name"))) for t in _list(found.get("tags")) if isinstance(t, Mapping)
+            Tag(_text(tag.get("name")))
+            for tag in _list(entity.get("tags"))
+            if isinstance(tag, Mapping)
         ],
-        mentions=[Counted() for _ in _list(found.get("mentions"))],
-        media_attachments=[Counted() for _ in _list(found.get("media_attachments"))],
-        reblog=Counted() if isinstance(found.get("reblog"), Mapping) else None,
+        mentions=[Counted() for _ in _list(entity.get("mentions"))],
+        media_attachments=[Counted() for _ in _list(entity.get("media_attachments"))],
+        reblog=Counted() if isinstance(entity.get("reblog"), Mapping) else None,
     )
 
 
@@ -217,11 +221,11 @@ def _count(value: object) -> int:
 
 def _time(value: object) -> datetime:
     try:
-        found = datetime.fromisoformat(_text(value))
-        # A UTC time that cannot be represented (year 0 or 10000) is no time at all.
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        moment = datetime.fromisoformat(_text(value))
+        # A time that UTC cannot represent (year 0 or 10000) counts as none.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UndecodableStatus(f"created_at is no time: {_text(value)[:40]!r}") from None
+        raise UndecodableStatus(f"created_at is not a time: {_text(value)[:40]!r}") from None
 
 
 def _time_or_none(value: object) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Server-sent events: the same events however the network cuts the bytes."""
+"""Server-sent events: the same events however the network divides the bytes."""
 
 from itertools import pairwise
 
@@ -26,34 +26,32 @@ EVENTS = [
 
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
-    places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    return [data[a:b] for a, b in pairwise(places)]
+    bounds = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+    return [data[start:end] for start, end in pairwise(bounds)]
 
 
-def parse(blocks: list[bytes], limit: int = 1000) -> tuple[list[ServerSentEvent], int]:
+def parse(blocks: list[bytes], limit: int = 1000) -> list[ServerSentEvent]:
     parser = EventParser(limit)
-    return [event for block in blocks for event in parser.feed(block)], parser.comments
+    return [event for block in blocks for event in parser.feed(block)]
 
 
-def test_the_specifications_rules() -> None:
-    """Three line ends, many data lines, comments, no event without data, none unfinished."""
-    assert parse([WIRE]) == (EVENTS, 2)
+def test_parser_follows_the_specification() -> None:
+    """Three line ends, several data lines, comments, no event without data, none incomplete."""
+    assert parse([WIRE]) == EVENTS
 
 
-def test_byte_by_byte() -> None:
-    """The worst a network can do."""
-    assert parse([bytes([byte]) for byte in WIRE]) == (EVENTS, 2)
+def test_stream_that_arrives_byte_by_byte_gives_the_same_events() -> None:
+    assert parse([bytes([byte]) for byte in WIRE]) == EVENTS
 
 
-def test_a_byte_order_mark_is_skipped() -> None:
-    """At the very beginning, as the specification says."""
-    assert parse([b"\xef\xbb\xbfdata: x\n\n"]) == ([ServerSentEvent("message", b"x")], 0)
+def test_byte_order_mark_at_the_start_of_a_stream_is_skipped() -> None:
+    assert parse([b"\xef\xbb\xbfdata: x\n\n"]) == [ServerSentEvent("message", b"x")]
 
 
 @given(st.lists(st.integers(0, len(WIRE)), max_size=20))
-def test_any_split_gives_the_same_events(cuts: list[int]) -> None:
+def test_any_division_into_blocks_gives_the_same_events(cuts: list[int]) -> None:
     """Also within a character, and between CR and LF."""
-    assert parse(split(WIRE, cuts)) == (EVENTS, 2)
+    assert parse(split(WIRE, cuts)) == EVENTS
 
 
 hostile = st.lists(
@@ -66,13 +64,13 @@ hostile = st.lists(
 
 
 @given(hostile, st.lists(st.integers(0, 500), max_size=20))
-def test_hostile_bytes_too(wire: bytes, cuts: list[int]) -> None:
-    """No bytes crash the parser, and no split changes what it makes of them."""
+def test_hostile_bytes_give_the_same_events_however_divided(wire: bytes, cuts: list[int]) -> None:
+    """No bytes crash the parser."""
     assert parse(split(wire, cuts), limit=40) == parse([wire] if wire else [], limit=40)
 
 
-def test_an_endless_event_is_cut_and_marked() -> None:
-    """Its memory is bounded; the next event is whole again."""
+def test_endless_event_is_cut_and_marked() -> None:
+    """Its memory is bounded; the next event is complete again."""
     parser = EventParser(100)
     events = parser.feed(b"event: update\ndata: ")
     for _ in range(1000):

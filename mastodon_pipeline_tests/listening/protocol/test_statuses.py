@@ -1,4 +1,4 @@
-"""Decoding: typed first, tolerant second, else refused with a reason; never anything else."""
+"""Statuses are decoded by type, else tolerantly, else rejected with a reason; never otherwise."""
 
 import json
 from contextlib import suppress
@@ -13,6 +13,7 @@ from infra.simulator.faults import MALFORMED, ODD, odd_status
 from mastodon_pipeline.errors import UndecodableStatus
 from mastodon_pipeline.listening.protocol.statuses import (
     Status,
+    decode_deleted_id,
     decode_page,
     decode_status,
     status_id_of,
@@ -41,8 +42,8 @@ def with_field(name: str, value: object) -> bytes:
     return json.dumps(PLAIN | {name: value}).encode()
 
 
-def test_a_plain_status_is_decoded() -> None:
-    """The fields that are recorded arrive; all others may be missing."""
+def test_status_with_only_the_required_fields_is_decoded() -> None:
+    """All other fields may be missing."""
     status = decode_status(json.dumps(PLAIN).encode())
     assert (status.id, status.uri, status.account.acct) == ("114", "https://a.example/1", "ann")
     assert status.created_at == datetime(2026, 5, 1, 10, tzinfo=UTC)
@@ -50,26 +51,26 @@ def test_a_plain_status_is_decoded() -> None:
 
 @pytest.mark.parametrize("status_id", ["01J8ZQ7V5Q2H3KX", "9vYk3", 114, 2**70])
 def test_ids_are_opaque(status_id: str | int) -> None:
-    """Numbers of any size, ULIDs and flake ids all pass, unchanged."""
+    """Numbers of any size, ULIDs and flake ids are unchanged."""
     assert str(decode_status(with_field("id", status_id)).id) == str(status_id)
 
 
 @pytest.mark.parametrize("name", sorted(ODD))
-def test_oddities_of_other_software_are_still_toots(name: str) -> None:
-    """Null lists, huge numbers, lone surrogates and the like lose nothing but themselves."""
+def test_oddities_of_other_software_lose_only_themselves(name: str) -> None:
+    """Null lists, huge numbers, lone surrogates and the like do not cost the toot."""
     uri, payload = odd_status(name, "a.example", 1)
     assert decode_status(payload).uri == uri
 
 
 @pytest.mark.parametrize("name", sorted(MALFORMED))
-def test_what_is_no_status_is_refused_with_a_reason(name: str) -> None:
-    """The reason is what the dead letter will say."""
+def test_payload_that_is_not_a_status_is_rejected_with_a_reason(name: str) -> None:
+    """The reason goes into the dead letter."""
     with pytest.raises(UndecodableStatus, match=r".+"):
         decode_status(MALFORMED[name])
 
 
 @pytest.mark.parametrize("missing", ["id", "uri", "created_at", "account"])
-def test_what_cannot_be_recorded_without_is_demanded(missing: str) -> None:
+def test_status_without_a_required_field_is_rejected(missing: str) -> None:
     """A toot without id, uri, time or author cannot be counted."""
     with pytest.raises(UndecodableStatus):
         decode_status(json.dumps({k: v for k, v in PLAIN.items() if k != missing}).encode())
@@ -89,8 +90,8 @@ def test_what_cannot_be_recorded_without_is_demanded(missing: str) -> None:
         ("id", "11\0"),
     ],
 )
-def test_no_nul_comes_through(field: str, value: object) -> None:
-    """JSON can say it; databases refuse it."""
+def test_nul_is_removed_from_every_field(field: str, value: object) -> None:
+    """JSON can contain it; databases reject it."""
     status = decode_status(with_field(field, value))
     observer = ObservingServer("https://a.example", "a.example")
     record = toot_record(status, "update", observer, "stream", 1_800_000_000_000)
@@ -105,33 +106,33 @@ def test_no_nul_comes_through(field: str, value: object) -> None:
         ("account", {"acct": "a" * 4097}),
     ],
 )
-def test_an_endless_identity_is_refused(field: str, value: object) -> None:
-    """The latest 200,000 toots are remembered for their deletes."""
+def test_overlong_identity_is_rejected(field: str, value: object) -> None:
+    """The latest 200,000 toots are kept in memory for their deletes."""
     with pytest.raises(UndecodableStatus, match="over 4096 characters"):
         decode_status(with_field(field, value))
 
 
-def test_a_page_keeps_each_status_raw() -> None:
+def test_page_is_split_into_undecoded_statuses() -> None:
     """So that one bad status does not spoil its page."""
     page = json.dumps([PLAIN, {"id": 7}, None]).encode()
     assert [status_id_of(item) for item in decode_page(page)] == ["114", "7", ""]
 
 
-def test_a_page_with_a_lone_surrogate_is_still_read() -> None:
-    """msgspec refuses such JSON as a whole; the tolerant pass does not."""
+def test_page_with_a_lone_surrogate_is_read() -> None:
+    """msgspec rejects such JSON as a whole; the tolerant pass does not."""
     page = b'[{"id": "1", "content": "\\ud800"}]'
     assert [status_id_of(item) for item in decode_page(page)] == ["1"]
 
 
-def test_a_page_that_is_no_list_is_refused() -> None:
-    """An error object in place of a page."""
+def test_page_that_is_not_an_array_is_rejected() -> None:
+    """Such as an error object."""
     with pytest.raises(UndecodableStatus):
         decode_page(b'{"error": "down"}')
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_are_decoded_or_refused(payload: bytes) -> None:
+def test_any_bytes_are_decoded_or_rejected(payload: bytes) -> None:
     """No payload crashes the decoder."""
     with suppress(UndecodableStatus):
         assert isinstance(decode_status(payload), Status)
@@ -142,10 +143,10 @@ def test_any_bytes_are_decoded_or_refused(payload: bytes) -> None:
     st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=4),
     st.dictionaries(st.sampled_from(ACCOUNT_FIELDS), json_values, max_size=3),
 )
-def test_whatever_is_decoded_fits_the_schema(
+def test_decoded_status_fits_the_schema(
     fields: dict[str, object], account: dict[str, object]
 ) -> None:
-    """Hostile values in any field: refused when decoding, or a record that Avro takes."""
+    """Hostile values in any field: rejected when decoding, or a record that Avro can encode."""
     payload = PLAIN | {"account": PLAIN["account"] | account} | fields
     try:
         status = decode_status(json.dumps(payload).encode())
@@ -154,3 +155,14 @@ def test_whatever_is_decoded_fits_the_schema(
     observer = ObservingServer("https://a.example", "a.example")
     record = toot_record(status, "update", observer, "stream", 1_800_000_000_000)
     assert decode(encode(record, 1)).uri == record.uri
+
+
+@pytest.mark.parametrize("payload", [b"114", b'"114"', b" 114\n"])
+def test_delete_names_a_status_id(payload: bytes) -> None:
+    assert decode_deleted_id(payload) == "114"
+
+
+@pytest.mark.parametrize("payload", [b"", b" ", b'""', b"x" * 201])
+def test_delete_without_a_usable_id_is_rejected(payload: bytes) -> None:
+    with pytest.raises(UndecodableStatus, match="without an id"):
+        decode_deleted_id(payload)

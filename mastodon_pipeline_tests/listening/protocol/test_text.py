@@ -1,4 +1,4 @@
-"""HTML to plain text, as Mastodon's own plain text formatter does it."""
+"""HTML becomes plain text as by Mastodon's own plain text formatter."""
 
 import re
 import time
@@ -54,7 +54,7 @@ fragments = st.sampled_from(
 
 
 def by_parser(html: str) -> str:
-    """The rule, by an HTML parser alone, in whatever time it takes."""
+    """Apply the rule with an HTML parser only, however long it takes."""
     clean = html.replace("\0", "")
     parser = LexborHTMLParser(BREAKS.sub("\n", clean).strip())
     parser.strip_tags(["script", "style"])
@@ -79,12 +79,12 @@ def by_parser(html: str) -> str:
     ],
 )
 def test_html_becomes_text(html: str, text: str) -> None:
-    """Paragraphs and breaks are newlines, entities are resolved, the rest of the markup goes."""
+    """Paragraphs and breaks are newlines, entities are resolved, other markup is removed."""
     assert plain_text(html) == text
 
 
-def test_a_shortened_link_reads_as_its_whole_address() -> None:
-    """Mastodon's invisible and ellipsis spans are joined, without spaces in between."""
+def test_shortened_link_becomes_its_full_address() -> None:
+    """Mastodon's invisible and ellipsis spans are joined without spaces."""
     link = (
         '<p>see <a href="https://example.com/a/long/path" rel="nofollow"><span class="invisible">'
         'https://</span><span class="ellipsis">example.com/a/lo</span><span class="invisible">'
@@ -95,8 +95,7 @@ def test_a_shortened_link_reads_as_its_whole_address() -> None:
 
 @settings(deadline=None)
 @given(st.text() | st.text(alphabet="<>&/p br#x0;\"'\0\ud800a"))
-def test_any_html_gives_text_that_utf8_can_carry(html: str) -> None:
-    """Whatever a server sends, the text can be encoded and holds no NUL."""
+def test_any_html_gives_valid_utf8_without_nul(html: str) -> None:
     text = plain_text(html)
     assert "\0" not in text
     text.encode()
@@ -104,12 +103,12 @@ def test_any_html_gives_text_that_utf8_can_carry(html: str) -> None:
 
 @settings(deadline=None)
 @given(st.lists(fragments, max_size=12).map("".join))
-def test_both_ways_agree_with_the_parser(html: str) -> None:
-    """Cutting out tags is done only where a parser would find the same text."""
+def test_text_is_the_same_as_by_an_html_parser(html: str) -> None:
+    """Tags are removed without the parser only if it would give the same text."""
     assert plain_text(html) == by_parser(html)
 
 
-def test_a_servers_own_html_reads_as_it_was_written() -> None:
+def test_text_of_a_servers_own_html_is_what_its_author_wrote() -> None:
     """Links, mentions, hashtags, entities and emoji in all of the simulator's languages."""
     for toot in build_plan(["a.example", "b.example"], 500, 1.0, 7, 1_780_000_000_000).toots:
         assert plain_text(toot.body.html) == toot.body.text == by_parser(toot.body.html)
@@ -118,8 +117,8 @@ def test_a_servers_own_html_reads_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     "part", ["<div>", "<p>", " ", "&", "<", "<b>", '<a x="', "<br ", "</p> ", "<table>x", "&#1;"]
 )
-def test_hostile_html_takes_no_more_than_its_length(part: str) -> None:
-    """A quarter of a megabyte of anything: a parser would nest it, a careless pattern retry it."""
+def test_hostile_html_takes_less_than_a_second(part: str) -> None:
+    """A quarter of a megabyte: a parser would nest it, a careless pattern would backtrack."""
     html = part * (16 * MAX_PARSED // len(part)) + "<i>the end"
     began = time.process_time()
     assert plain_text(html).endswith("the end")
