@@ -9,20 +9,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.cli.listen import listen as listen_command
 from mastodon_pipeline.cli.printing import toot_line
 from mastodon_pipeline.listening.records.record import TootRecord
-from mastodon_pipeline_tests.support.recording_sink import wait_until
+from mastodon_pipeline_tests.support.scene import quiet
+from mastodon_pipeline_tests.support.waiting import wait_until
 
-STREAMING = ServerPolicy("stream.example")
+STREAMED = ServerPolicy("stream.example")
 LOCKED = ServerPolicy("locked.example", token=False, local_feed="authenticated")
-
-
-def quiet(server: ServerPolicy) -> Options:
-    return Options(servers=(server,), toots=0, start="control")
 
 
 def wait_for_stream(simulator: Simulator) -> None:
@@ -61,7 +57,7 @@ def listen(
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_listen_prints_each_toot_until_ctrl_c_or_sigterm(ending: signal.Signals) -> None:
     """It ends with a summary and no traceback."""
-    with Simulator(quiet(STREAMING)) as simulator, listen(simulator) as process:
+    with Simulator(quiet(STREAMED)) as simulator, listen(simulator) as process:
         wait_for_stream(simulator)
         simulator.publish()
         assert process.stdout is not None
@@ -77,7 +73,7 @@ def test_listen_prints_each_toot_until_ctrl_c_or_sigterm(ending: signal.Signals)
 def test_watchdog_ends_listen_if_no_toot_comes() -> None:
     """So that a supervisor can start it again."""
     with (
-        Simulator(quiet(STREAMING)) as simulator,
+        Simulator(quiet(STREAMED)) as simulator,
         listen(simulator, ["--watchdog", "1"]) as process,
     ):
         _, err = process.communicate(timeout=20)
@@ -96,7 +92,7 @@ def test_listen_ends_with_the_reason_if_the_server_is_parked() -> None:
 
 def test_listen_ends_once_its_output_is_closed() -> None:
     """As by `| head -1`."""
-    with Simulator(quiet(STREAMING)) as simulator, listen(simulator) as process:
+    with Simulator(quiet(STREAMED)) as simulator, listen(simulator) as process:
         wait_for_stream(simulator)
         assert process.stdout is not None
         process.stdout.close()
@@ -120,7 +116,7 @@ def test_listen_takes_the_options_as_the_article_spells_them() -> None:
 
 
 def test_toot_cannot_steer_the_terminal() -> None:
-    """Escape sequences in a stranger's text are shown, not obeyed."""
+    """Escape sequences in another server's text are shown, not executed."""
     record = TootRecord(
         username="ann\x1b[31m",
         server="a.example",

@@ -5,7 +5,7 @@ import socket
 import pytest
 from click.testing import CliRunner
 
-from infra.simulator.fediverse import Options, token_variable
+from infra.simulator.fediverse import token_variable
 from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.cli.main import cli
@@ -14,22 +14,18 @@ from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.listening.following.trial import try_server
 from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.listening.conftest import simulator_settings
+from mastodon_pipeline_tests.support.scene import quiet, simulator_settings
 
-STREAMING = ServerPolicy("stream.example", local_feed="authenticated")
+STREAMED = ServerPolicy("stream.example", local_feed="authenticated")
 POLLED = ServerPolicy("poll.example", token=False)
 LOCKED = ServerPolicy("locked.example", token=False, local_feed="authenticated")
 OFF = ServerPolicy("off.example", local_feed="disabled")
 CLOSED = ServerPolicy("closed.example", token=False, closed=True)
 
 
-def quiet(*servers: ServerPolicy) -> Options:
-    return Options(servers=servers, toots=0, start="control")
-
-
 def test_servers_shows_how_each_is_listened_to_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order configured; parked servers are part of the report, not an error."""
-    with Simulator(quiet(STREAMING, POLLED, LOCKED, OFF, CLOSED)) as simulator:
+    with Simulator(quiet(STREAMED, POLLED, LOCKED, OFF, CLOSED)) as simulator:
         simulator_settings(simulator, monkeypatch)
         result = CliRunner().invoke(cli, ["servers"], catch_exceptions=False)
         names = [server.base_url.removeprefix("http://") for server in simulator.servers]
@@ -63,7 +59,7 @@ def test_server_with_only_websockets_is_recognised(monkeypatch: pytest.MonkeyPat
 
 def test_wrong_token_is_reported_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The token is sent from the first request on."""
-    with Simulator(quiet(STREAMING)) as simulator:
+    with Simulator(quiet(STREAMED)) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
         trial = try_server(settings.servers()[0], settings, "wrong")
     assert trial.mode is not None

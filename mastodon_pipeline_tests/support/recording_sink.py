@@ -1,7 +1,4 @@
-"""A sink and positions in memory: what a listener is given where no Kafka is wanted."""
-
-import time
-from collections.abc import Callable
+"""A sink and positions in memory, for listeners without Kafka."""
 
 from mastodon_pipeline.listening.following.position import FeedPosition
 from mastodon_pipeline.listening.following.position_store import SavedPosition
@@ -14,7 +11,7 @@ from mastodon_pipeline.servers import parse_server
 
 
 class RecordingSink:
-    """Keeps what it is given; acknowledges at once, or once `acknowledge_all` is called."""
+    """Keeps what it is given; acknowledges at once, or when `acknowledge_all` is called."""
 
     def __init__(self, acknowledging: bool = True) -> None:
         self.records: list[TootRecord] = []
@@ -25,11 +22,11 @@ class RecordingSink:
 
     def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
         self.records.append(record)
-        self._taken(acknowledged)
+        self._acknowledge(acknowledged)
 
     def dead_letter(self, letter: DeadLetter, acknowledged: Acknowledged) -> None:
         self.dead_letters.append(letter)
-        self._taken(acknowledged)
+        self._acknowledge(acknowledged)
 
     def poll(self) -> None:
         pass
@@ -42,10 +39,10 @@ class RecordingSink:
             self.waiting.pop()()
 
     def uris(self, event: str = "update") -> list[str]:
-        """The uris of the events of one kind, as they came."""
+        """Return the uris of the events of one kind, in order."""
         return [record.uri for record in self.records if record.event == event]
 
-    def _taken(self, acknowledged: Acknowledged) -> None:
+    def _acknowledge(self, acknowledged: Acknowledged) -> None:
         if self.acknowledging:
             acknowledged()
         else:
@@ -70,9 +67,11 @@ class MemoryPositions:
         self.positions: dict[str, SavedPosition] = {}
 
     @property
-    def kept(self) -> dict[str, str]:
-        """The ids up to which each feed has been read."""
-        return {key: p.last_id for key, p in self.positions.items() if p.last_id is not None}
+    def last_ids(self) -> dict[str, str]:
+        """The id up to which each feed has been read."""
+        return {
+            key: saved.last_id for key, saved in self.positions.items() if saved.last_id is not None
+        }
 
     def read(self) -> dict[str, SavedPosition]:
         return dict(self.positions)
@@ -82,11 +81,3 @@ class MemoryPositions:
 
     def flush(self) -> None:
         pass
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    """Returns once the condition holds; fails the test with `what` after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)

@@ -8,9 +8,12 @@ T = TypeVar("T")
 
 
 def wait_until(
-    condition: Callable[[], T], message: str | Callable[[], str], timeout_seconds: float = 60.0
+    condition: Callable[[], T],
+    message: str | Callable[[], str],
+    timeout_seconds: float = 60.0,
+    poll_seconds: float = 0.1,
 ) -> T:
-    """Poll `condition` every 0.1 s and return its first truthy value.
+    """Poll `condition` every `poll_seconds` and return its first truthy value.
 
     Fails the test with `message` once `timeout_seconds` have passed; a callable message is
     called then, so that it can describe the last state.
@@ -20,5 +23,5 @@ def wait_until(
         if time.monotonic() >= deadline:
             text = message() if callable(message) else message
             raise AssertionError(f"not within {timeout_seconds:g} s: {text}")
-        time.sleep(0.1)
+        time.sleep(poll_seconds)
     return value

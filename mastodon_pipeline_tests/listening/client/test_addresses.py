@@ -1,4 +1,4 @@
-"""Only public addresses, and exactly the ones that were checked."""
+"""Only public addresses are connected to, and exactly those that were checked."""
 
 import asyncio
 import socket
@@ -32,19 +32,18 @@ from mastodon_pipeline.listening.client.addresses import (
         "https://localhost",
     ],
 )
-def test_what_no_public_server_has_is_refused(url: str) -> None:
+def test_address_that_no_public_server_has_is_refused(url: str) -> None:
     """Plain http, loopback, private, link-local and multicast addresses, in either IP version."""
     with pytest.raises(UnsafeAddress):
         check_address(url)
 
 
-def test_a_public_address_passes() -> None:
-    """And so would every name with public addresses alone."""
+def test_public_address_is_accepted() -> None:
     check_address("https://9.9.9.9")
 
 
-def test_a_literal_address_is_refused_without_being_resolved() -> None:
-    """aiohttp resolves names alone; what is written as an address is checked as it stands."""
+def test_literal_address_is_checked_without_being_resolved() -> None:
+    """aiohttp resolves names only, not literal addresses."""
     check_scheme_and_literal("https://a.example:8443")
     check_scheme_and_literal("wss://[2606:4700:4700::1111]/api")
     for url in ("https://127.0.0.1", "wss://[::1]:1", "http://9.9.9.9", "ws://a.example"):
@@ -52,17 +51,16 @@ def test_a_literal_address_is_refused_without_being_resolved() -> None:
             check_scheme_and_literal(url)
 
 
-def test_a_name_is_resolved_to_the_addresses_that_were_checked() -> None:
-    """They are what the connection goes to: no second look-up can change them."""
+def test_name_is_resolved_to_the_addresses_that_were_checked() -> None:
+    """The connection goes to these: no second lookup can change them."""
     with pytest.raises(UnsafeAddress, match="localhost has the address"):
         asyncio.run(PublicResolver().resolve("localhost", 443, socket.AF_INET))
-    [found] = asyncio.run(PublicResolver(True).resolve("localhost", 443, socket.AF_INET))
-    assert (found["host"], found["port"], found["hostname"]) == ("127.0.0.1", 443, "localhost")
-    assert found["flags"] & socket.AI_NUMERICHOST
+    [result] = asyncio.run(PublicResolver(True).resolve("localhost", 443, socket.AF_INET))
+    assert (result["host"], result["port"], result["hostname"]) == ("127.0.0.1", 443, "localhost")
+    assert result["flags"] & socket.AI_NUMERICHOST
 
 
-def test_what_blocks_in_a_thread_fails_where_it_is_awaited() -> None:
-    """And holds nobody up who has stopped waiting."""
+def test_error_of_a_daemon_thread_is_raised_where_it_is_awaited() -> None:
 
     def fail() -> None:
         raise OSError("no such host")

@@ -1,4 +1,4 @@
-"""`mastodon-pipeline login`: a person gets a token and never sees it."""
+"""`mastodon-pipeline login` gets a person's token and never shows it."""
 
 import stat
 from pathlib import Path
@@ -7,20 +7,20 @@ import pytest
 from click.testing import CliRunner, Result
 from dotenv import dotenv_values
 
-from infra.simulator.fediverse import Options, token_variable
+from infra.simulator.fediverse import token_variable
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.listening.client.login import save_token
-from mastodon_pipeline_tests.listening.conftest import simulator_settings
+from mastodon_pipeline_tests.support.scene import quiet, simulator_settings
 
-STREAMING = ServerPolicy("stream.example", local_feed="authenticated")
+STREAMED = ServerPolicy("stream.example", local_feed="authenticated")
 
 
 @pytest.fixture
 def simulator() -> Simulator:
     """One server with a user."""
-    return Simulator(Options(servers=(STREAMING,), toots=0, start="control"))
+    return Simulator(quiet(STREAMED))
 
 
 def log_in(simulator: Simulator, file: Path, code: str) -> Result:
@@ -28,10 +28,10 @@ def log_in(simulator: Simulator, file: Path, code: str) -> Result:
     return CliRunner().invoke(cli, arguments, input=code)
 
 
-def test_the_code_becomes_a_token_in_the_owners_file(
+def test_code_is_exchanged_for_a_token_in_the_settings_file(
     simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page's address is shown, the token is not; it streams."""
+    """The page's address is shown, the token is not; it works for streaming."""
     file = tmp_path / ".env"
     with simulator:
         simulator_settings(simulator, monkeypatch)
@@ -50,10 +50,10 @@ def test_the_code_becomes_a_token_in_the_owners_file(
 
 
 @pytest.mark.parametrize("code", ["wrong\n", ""], ids=["a wrong code", "no code"])
-def test_without_the_right_code_nothing_is_kept(
+def test_wrong_code_stores_nothing(
     code: str, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line that says what to do."""
+    """One line says what to do."""
     file = tmp_path / ".env"
     with simulator:
         simulator_settings(simulator, monkeypatch)
@@ -66,10 +66,10 @@ def test_without_the_right_code_nothing_is_kept(
 
 
 @pytest.mark.parametrize("status", [403, 404, 503])
-def test_a_server_that_gives_none_is_one_line(
+def test_server_that_refuses_a_login_is_reported_in_one_line(
     status: int, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may not let anybody register an application."""
+    """It may not register applications."""
     with simulator:
         simulator_settings(simulator, monkeypatch)
         simulator.fault("answer", status=status, seconds=30)
@@ -78,10 +78,10 @@ def test_a_server_that_gives_none_is_one_line(
     assert "does not register applications" in result.stderr
 
 
-def test_a_private_address_is_refused(
+def test_login_refuses_a_private_address(
     simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for listening: https, and public."""
+    """As for listening: https to public addresses only."""
     with simulator:
         simulator_settings(simulator, monkeypatch)
         monkeypatch.setenv("MASTODON_ALLOW_PRIVATE_ADDRESSES", "false")
@@ -90,22 +90,22 @@ def test_a_private_address_is_refused(
     assert "is not https" in result.stderr
 
 
-def test_an_environment_that_stands_above_the_file_is_told(
+def test_login_warns_if_the_environment_overrides_the_file(
     simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or the person wonders why the new token is not used."""
+    """Otherwise the person wonders why the new token is not used."""
     with simulator:
         simulator_settings(simulator, monkeypatch)
         variable = token_variable(simulator.servers[0])
-        monkeypatch.setenv(variable, "an older one")
+        monkeypatch.setenv(variable, "an earlier token")
         code = simulator.servers[0].tokens.login_code
         result = log_in(simulator, tmp_path / ".env", code)
     assert f"The environment sets {variable}" in result.stderr
-    assert "an older one" not in result.output
+    assert "an earlier token" not in result.output
 
 
-def test_a_new_token_takes_the_old_ones_place_and_disturbs_nothing(tmp_path: Path) -> None:
-    """The person's own lines and comments stay; others may no longer read the file."""
+def test_new_token_replaces_the_old_one_and_changes_nothing_else(tmp_path: Path) -> None:
+    """Other lines and comments stay; other users may no longer read the file."""
     file = tmp_path / ".env"
     file.write_text("# mine\nMASTODON_SERVERS=a.example\nTOKEN_A='old'\nLAST=1")
     file.chmod(0o644)
@@ -118,8 +118,7 @@ def test_a_new_token_takes_the_old_ones_place_and_disturbs_nothing(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == [".env"]
 
 
-def test_a_linked_file_stays_linked(tmp_path: Path) -> None:
-    """Where the settings live elsewhere."""
+def test_symbolic_link_to_the_settings_file_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "real", tmp_path / ".env"
     link.symlink_to(real)
     save_token(link, "TOKEN", "t")

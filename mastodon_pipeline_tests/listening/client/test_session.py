@@ -1,4 +1,4 @@
-"""The session goes only where it may."""
+"""The session sends requests to public addresses only, and reads bounded responses."""
 
 import gzip
 import socket
@@ -51,44 +51,42 @@ def address() -> Iterator[str]:
         thread.join()
 
 
-def test_the_check_stands_before_every_request() -> None:
-    """Before a byte is sent."""
+def test_address_is_checked_before_a_request_is_sent() -> None:
     with ServerSession("test") as session, pytest.raises(UnsafeAddress):
         session.get("http://127.0.0.1:1/")
 
 
-def test_a_redirect_to_another_host_is_not_followed(address: str) -> None:
-    """The token, the budget and the count belong to the server that was configured."""
+def test_redirect_to_another_host_is_not_followed(address: str) -> None:
+    """Token, rate limit and counts belong to the server that was configured."""
     with ServerSession("test", allow_private_addresses=True) as session:
         with pytest.raises(CrossHostRedirect, match="localhost"):
             session.get(f"{address}/away")
         assert session.get(f"{address}/here").status_code == 200
 
 
-def test_a_small_answer_that_unfolds_is_not_read_to_its_end(address: str) -> None:
-    """16 MiB are more than any server has to say of itself."""
+def test_decompression_bomb_is_not_read_to_its_end(address: str) -> None:
+    """16 MiB are more than any real response."""
     with ServerSession("test", allow_private_addresses=True) as session:
         with pytest.raises(Unreachable, match="larger than"):
             session.get(f"{address}/bomb")
         assert session.get(f"{address}/fine").content == b""
 
 
-def test_no_cookies_are_kept(address: str) -> None:
-    """A listener has no business with them."""
+def test_cookies_are_not_stored(address: str) -> None:
     with ServerSession("test", allow_private_addresses=True) as session:
         assert session.get(f"{address}/fine").headers["Set-Cookie"]
         assert not session.cookies
 
 
-def test_the_rate_limit_is_told_to_us_alone(address: str) -> None:
-    """Mastodon.py takes a reset that it cannot read for a limit that was hit."""
+def test_rate_limit_reset_is_hidden_from_mastodon_py(address: str) -> None:
+    """It takes a reset that it cannot parse for an exceeded limit."""
     with ServerSession("test", allow_private_addresses=True) as session:
         assert "X-RateLimit-Reset" not in session.get(f"{address}/fine").headers
         assert session.response_headers["x-ratelimit-reset"] == "soon"
 
 
-def test_whoever_is_reached_must_be_public_too() -> None:
-    """A name server may answer the check with one address and the connection with another."""
+def test_peer_of_an_open_connection_must_be_public_too() -> None:
+    """DNS may answer the check with one address and the connection with another (rebinding)."""
     with ServerSession("test") as session, socket.create_server(("127.0.0.1", 0)) as private:
         adapter = session.get_adapter("https://a.example")
         assert isinstance(adapter, HTTPAdapter)

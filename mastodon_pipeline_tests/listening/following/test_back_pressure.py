@@ -1,4 +1,4 @@
-"""While Kafka takes nothing, nobody reads: nothing is dropped, and no server is blamed."""
+"""While Kafka takes nothing, nothing is read: nothing is dropped, and no server is blamed."""
 
 import threading
 import time
@@ -6,26 +6,19 @@ from collections import Counter
 
 import pytest
 
-from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.errors import DeliveryFailed
-from mastodon_pipeline.listening.client.pacing import Backoff, Timings
-from mastodon_pipeline.listening.following.listener import Listener
+from mastodon_pipeline.listening.client.pacing import Timings
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged
-from mastodon_pipeline_tests.listening.conftest import simulator_settings
-from mastodon_pipeline_tests.support.recording_sink import (
-    MemoryPositions,
-    RecordingSink,
-    wait_until,
-)
+from mastodon_pipeline_tests.support.recording_sink import MemoryPositions, RecordingSink
+from mastodon_pipeline_tests.support.scene import listening, quiet, simulator_settings
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
 
-TALKATIVE = Options(
-    servers=(ServerPolicy("stream.example", thump_seconds=0.1),), toots=0, start="control"
-)
+STREAMED = ServerPolicy("stream.example", thump_seconds=0.1)
 
 
 class FullSink(RecordingSink):
@@ -45,68 +38,48 @@ class FullSink(RecordingSink):
         super().send(record, acknowledged)
 
 
-def test_a_full_queue_stops_the_reading_and_the_streams_survive_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Longer than a silent stream would: it was we who did not listen."""
+def test_full_queue_stops_reading_and_the_streams_survive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For longer than a silent stream would: it was we who did not read."""
     beats: list[float] = []
-    with Simulator(TALKATIVE) as simulator:
-        sink = FullSink()
+    sink = FullSink()
+    with Simulator(quiet(STREAMED)) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
-        listener = Listener(
-            settings.servers(),
+        with listening(
             settings,
             sink,
             MemoryPositions(),
-            backoff=lambda: Backoff(first_seconds=0.1, longest_seconds=0.5),
             timings=Timings(silence_seconds=1.0),
-        )
-        thread = threading.Thread(
-            target=listener.run, args=(lambda: beats.append(time.monotonic()), 0.05)
-        )
-        thread.start()
-        try:
+            beat=lambda: beats.append(time.monotonic()),
+        ) as listener:
             [statistics] = listener.statistics
             wait_until(lambda: statistics.gaps_filled == 1, "the connection")
             sink.room.clear()
             published = [simulator.publish() for _ in range(20)]
             assert sink.waiting_for_room.wait(10)
             blocked_at = time.monotonic()
-            wait_until(lambda: beats[-1] > blocked_at + 2.5, "beats, while the loop is blocked")
+            wait_until(lambda: beats[-1] > blocked_at + 2.5, "beats while the loop is blocked")
             assert not sink.uris()
             sink.room.set()
             wait_until(lambda: set(sink.uris()) == set(published), "the toots")
             last = simulator.publish()
             wait_until(lambda: last in sink.uris(), "a toot after them")
-        finally:
-            listener.stop()
-            thread.join(15)
         assert Counter(sink.uris()) == Counter([*published, last])
         assert statistics.connects == 1
 
 
-def test_a_listener_without_room_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sink's end frees it; what it held is read again from the position."""
+def test_listener_without_room_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing the sink frees it; what it held is read again from the position."""
     positions = MemoryPositions()
-    with Simulator(TALKATIVE) as simulator:
+    full, sink = FullSink(), RecordingSink()
+    with Simulator(quiet(STREAMED)) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
-        sink = FullSink()
-        listener = Listener(settings.servers(), settings, sink, positions)
-        thread = threading.Thread(target=listener.run, kwargs={"beat_seconds": 0.05})
-        thread.start()
-        wait_until(lambda: listener.statistics[0].gaps_filled == 1, "the connection")
-        sink.room.clear()
-        held = simulator.publish()
-        assert sink.waiting_for_room.wait(10)
-        listener.stop()
-        thread.join(12)
-        assert not thread.is_alive()
-        heir = RecordingSink()
-        listener = Listener(settings.servers(), settings, heir, positions)
-        thread = threading.Thread(target=listener.run, kwargs={"beat_seconds": 0.05})
-        thread.start()
-        try:
-            wait_until(lambda: held in heir.uris(), "the toot that was held")
-        finally:
-            listener.stop()
-            thread.join(12)
+        with listening(settings, full, positions) as listener:
+            wait_until(lambda: listener.statistics[0].gaps_filled == 1, "the connection")
+            full.room.clear()
+            held = simulator.publish()
+            assert full.waiting_for_room.wait(10)
+            began = time.monotonic()
+        assert time.monotonic() - began < 12
+        assert not full.uris()
+        with listening(settings, sink, positions):
+            wait_until(lambda: held in sink.uris(), "the toot that was held")

@@ -13,16 +13,13 @@ from infra.simulator.server import delete
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.usage.tables.hourly import build_toots
-from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
 from mastodon_pipeline_tests.support.local_lake import land, local_lake, record, rows
-from mastodon_pipeline_tests.support.recording_sink import (
-    MemoryPositions,
-    RecordingSink,
-    wait_until,
-)
+from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
+from mastodon_pipeline_tests.support.scene import listening_to
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 PAST = Options(
-    servers=(ServerPolicy("stream.example"),),
+    servers=(ServerPolicy("stream.example", thump_seconds=0.1),),
     toots=40,
     hours=5,
     end=int(datetime(2026, 11, 1, tzinfo=UTC).timestamp() * 1000),  # whole hours, whenever it runs
@@ -32,7 +29,7 @@ PAST = Options(
 
 
 def landed(sent: TootRecord, offset: int) -> dict[str, Any]:
-    """The record as the sink writes it: times as times, Kafka's coordinates beside it."""
+    """Return the record as the sink writes it: times as times, with Kafka's coordinates."""
     times = {
         name: datetime.fromtimestamp(value / 1000, UTC)
         for name, value in asdict(sent).items()
@@ -41,16 +38,14 @@ def landed(sent: TootRecord, offset: int) -> dict[str, Any]:
     return record(**{**asdict(sent), **times, "_offset": offset, "_ts": times["created_at"]})
 
 
-def test_a_delete_after_a_restart_blanks_its_toot_of_hours_ago(
+def test_delete_after_a_restart_blanks_its_toot_of_hours_ago(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new listener knows the id alone, and that leads to the hour and the toot in it."""
+    """The new listener knows only the id, which leads to the hour and to the toot in it."""
+    positions = MemoryPositions()
     with Simulator(PAST) as simulator:
-        settings = simulator_settings(simulator, monkeypatch)
-        positions = MemoryPositions()
-        before, after = RecordingSink(), RecordingSink()
-        with listening(settings, before, positions) as listener:
-            wait_until(lambda: listener.statistics[0].gaps_filled == 1, "the stream")
+        with listening_to(simulator, monkeypatch, positions=positions) as before:
+            before.wait_until_connected()
             simulator.start_publishing()
             simulator.wait_until_done()
             toot = next(
@@ -58,18 +53,19 @@ def test_a_delete_after_a_restart_blanks_its_toot_of_hours_ago(
                 for toot in simulator.fediverse.toots
                 if not toot.deleted and not toot.author.noindex and toot.body.text
             )
-            wait_until(lambda: toot.uri in before.uris(), "the toot")
-        with listening(settings, after, positions) as listener:
-            wait_until(lambda: listener.statistics[0].gaps_filled == 1, "the next stream")
+            before.wait_for_toots([toot.uri])
+        with listening_to(simulator, monkeypatch, positions=positions) as after:
+            after.wait_until_connected()
             servers = simulator.fediverse.by_domain
             simulator.call(lambda: delete(toot, servers))
-            wait_until(lambda: after.uris("delete") == [""], "the delete")
+            wait_until(lambda: after.sink.uris("delete") == [""], "the delete")
     hour = datetime.fromtimestamp(toot.created_at // 3_600_000 * 3600, UTC)
     with local_lake(tmp_path) as lake:
-        for name, sink in (("before", before), ("after", after)):
-            offset = 1000 * (sink is after)
-            land(lake, *(landed(r, offset + n) for n, r in enumerate(sink.records)), name=name)
-            found = {row["uri"]: row for row in rows(lake, build_toots(lake, hour).path)}
-            assert found[toot.uri]["deleted"] == (sink is after)
-            assert bool(found[toot.uri]["mastodon_text"]) == (sink is before)
-        assert any(row["mastodon_text"] for row in found.values()), "the others keep their text"
+        for name, scene in (("before", before), ("after", after)):
+            offset = 1000 * (scene is after)
+            records = [landed(sent, offset + n) for n, sent in enumerate(scene.sink.records)]
+            land(lake, *records, name=name)
+            by_uri = {row["uri"]: row for row in rows(lake, build_toots(lake, hour).path)}
+            assert by_uri[toot.uri]["deleted"] == (scene is after)
+            assert bool(by_uri[toot.uri]["mastodon_text"]) == (scene is before)
+        assert any(row["mastodon_text"] for row in by_uri.values()), "the others keep their text"

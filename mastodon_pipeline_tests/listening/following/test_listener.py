@@ -1,10 +1,8 @@
-"""Listening to a simulated Fediverse: what was published arrives, whatever happens meanwhile."""
+"""Listening to a simulated Fediverse: what is published is recorded, whatever happens meanwhile."""
 
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -13,106 +11,82 @@ from infra.simulator.faults import MALFORMED, ODD
 from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
+from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS
 from mastodon_pipeline.listening.following.position_store import feed_key
-from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.listening.conftest import listening, simulator_settings
-from mastodon_pipeline_tests.support.recording_sink import (
-    MemoryPositions,
-    RecordingSink,
-    wait_until,
+from mastodon_pipeline.servers import Feed
+from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
+from mastodon_pipeline_tests.support.scene import (
+    listening_to,
+    quiet,
+    simulator_settings,
 )
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
 
-STREAMING = ServerPolicy("stream.example")
-CLOSED = ServerPolicy("closed.example", local_feed="authenticated", remote_feed="authenticated")
+STREAMED = ServerPolicy("stream.example", thump_seconds=0.1)
+CLOSED = ServerPolicy(
+    "closed.example", local_feed="authenticated", remote_feed="authenticated", thump_seconds=0.1
+)
 POLLED = ServerPolicy("poll.example", token=False)
 LOCKED = ServerPolicy("locked.example", token=False, local_feed="authenticated")
+HOME = ServerPolicy("home.example")
+EVERYTHING: tuple[Feed, ...] = ("public",)
 
 
-def quiet(*servers: ServerPolicy) -> Options:
-    """Servers that publish only when a test says so."""
-    return Options(servers=servers, toots=0, start="control")
-
-
-def test_everything_published_arrives_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By streams and by polling, with edits and deletes; the truth compared toot by toot."""
+def test_everything_published_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By streams and by polling, with edits and deletes; compared with the truth toot by toot."""
     with Simulator(Options(toots=600, hours=3, speed=5000)) as simulator:
-        settings = simulator_settings(simulator, monkeypatch)
-        sink = RecordingSink()
-        with listening(settings, sink, MemoryPositions()):
+        with listening_to(simulator, monkeypatch, timings=DEFAULT_TIMINGS) as scene:
             simulator.wait_until_done(60)
-            truth = {toot.uri for toot in simulator.truth()}
-            wait_until(lambda: set(sink.uris()) >= truth, "all toots")
+            truth = [toot.uri for toot in simulator.truth()]
+            wait_until(lambda: set(scene.sink.uris()) >= set(truth), "all toots")
+        sink = scene.sink
         assert Counter(sink.uris()) == Counter(truth)
         assert sink.uris("status.update")
         assert sink.uris("delete")
-        assert set(sink.uris("delete")) <= truth
+        assert set(sink.uris("delete")) <= set(truth)
         assert not sink.dead_letters
         assert {record.source for record in sink.records} >= {"stream", "poll"}
 
 
-def test_a_cut_stream_comes_back_and_its_gap_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_stream_is_reopened_and_its_gap_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was published while no stream was open is read from the timeline, as source gap."""
-    with Simulator(quiet(STREAMING)) as simulator:
-        settings = simulator_settings(simulator, monkeypatch)
-        sink = RecordingSink()
-        with listening(settings, sink, MemoryPositions()) as listener:
-            [statistics] = listener.statistics
-            wait_until(lambda: statistics.gaps_filled == 1, "the first connection")
-            first = simulator.publish()
-            wait_until(lambda: first in sink.uris(), "the first toot")
+    with Simulator(quiet(STREAMED)) as simulator:
+        with listening_to(simulator, monkeypatch) as scene:
+            statistics = scene.statistics()
+            scene.wait_until_connected()
+            first = scene.receive_toot()
             simulator.fault("drop", seconds=1.0)
             simulator.fault("cut")
             missed = [simulator.publish() for _ in range(95)]
-            wait_until(lambda: set(sink.uris()) >= set(missed), "the missed toots")
-            wait_until(lambda: statistics.gaps_filled == 2, "the gap's end")
-            later = simulator.publish()
-            wait_until(lambda: later in sink.uris(), "a toot after the gap")
-        assert Counter(sink.uris()) == Counter([first, *missed, later])
-        sources = {r.uri: r.source for r in sink.records}
+            scene.wait_for_toots(missed)
+            wait_until(lambda: statistics.gaps_filled == 2, "the end of the gap")
+            later = scene.receive_toot()
+        assert Counter(scene.sink.uris()) == Counter([first, *missed, later])
+        sources = {record.uri: record.source for record in scene.sink.records}
         assert {sources[uri] for uri in missed} == {"gap"}
         assert (statistics.reconnects, statistics.gaps_lost) == (1, 0)
 
 
-@pytest.mark.parametrize("policy", [STREAMING, POLLED], ids=["streamed", "polled"])
-def test_a_new_listener_goes_on_where_the_last_one_was(
+@pytest.mark.parametrize("policy", [STREAMED, POLLED], ids=["streamed", "polled"])
+def test_new_listener_resumes_where_the_last_one_stopped(
     policy: ServerPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Toots published while nobody listened are not lost, as long as the server lists them."""
+    positions = MemoryPositions()
     with Simulator(quiet(policy)) as simulator:
-        settings = simulator_settings(simulator, monkeypatch)
-        positions = MemoryPositions()
-        before = RecordingSink()
-        with listening(settings, before, positions):
-            first = simulator.publish()
-            wait_until(lambda: first in before.uris(), "the first toot")
-        assert before.closed
+        with listening_to(simulator, monkeypatch, positions=positions) as before:
+            before.receive_toot()
+        assert before.sink.closed
         missed = [simulator.publish() for _ in range(50)]
-        after = RecordingSink()
-        with listening(settings, after, positions):
-            wait_until(lambda: set(after.uris()) >= set(missed), "the missed toots")
-        assert Counter(after.uris()) == Counter(missed)
-
-
-@pytest.fixture
-def public_feed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Simulator], Settings]:
-    """Follows the simulator's first server with the toots of others that it knows."""
-
-    def settings(simulator: Simulator) -> Settings:
-        servers = tmp_path / "servers.toml"
-        url = simulator.servers[0].base_url
-        servers.write_text(f'[[servers]]\nurl = "{url}"\nfeed = "public"\n')
-        found = simulator_settings(simulator, monkeypatch)
-        return found.model_copy(
-            update={"mastodon_servers": (), "mastodon_servers_file": servers},
-        )
-
-    return settings
+        with listening_to(simulator, monkeypatch, positions=positions) as after:
+            after.wait_for_toots(missed)
+        assert Counter(after.sink.uris()) == Counter(missed)
 
 
 def list_backdated(simulator: Simulator, seconds_ago: float) -> str:
-    """The first server fetches a toot of another one, written so long ago; the toot's uri."""
+    """Make the first server fetch a toot that another one posted earlier; return its uri."""
     [observer, home] = simulator.servers
     now = int(time.time() * 1000)
     plan = simulator.fediverse.plan
@@ -124,150 +98,138 @@ def list_backdated(simulator: Simulator, seconds_ago: float) -> str:
     return toot.uri
 
 
-@pytest.mark.parametrize("policy", [STREAMING, POLLED], ids=["streamed", "polled"])
-def test_a_new_listener_finds_remote_toots_listed_below_its_position(
-    policy: ServerPolicy, public_feed: Callable[[Simulator], Settings]
+@pytest.mark.parametrize("policy", [STREAMED, POLLED], ids=["streamed", "polled"])
+def test_new_listener_reads_remote_toots_listed_below_its_position(
+    policy: ServerPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fetched toot's id is of its post time: ten minutes before the position are read again."""
-    with Simulator(quiet(policy, ServerPolicy("home.example"))) as simulator:
-        settings = public_feed(simulator)
-        positions = MemoryPositions()
-        before = RecordingSink()
-        with listening(settings, before, positions):
-            first = simulator.publish()
-            wait_until(lambda: first in before.uris(), "the first toot")
-        saved = dict(positions.kept)
+    """A fetched toot's id has its post time: ten minutes before the position are read again."""
+    positions = MemoryPositions()
+    with Simulator(quiet(policy, HOME)) as simulator:
+        with listening_to(
+            simulator, monkeypatch, feeds=EVERYTHING, only=[0], positions=positions
+        ) as before:
+            first = before.receive_toot()
+        saved = dict(positions.last_ids)
         late = list_backdated(simulator, seconds_ago=300)
         too_late = list_backdated(simulator, seconds_ago=900)
-        after = RecordingSink()
-        with listening(settings, after, positions):
-            wait_until(lambda: {late, first} <= set(after.uris()), "the late toot")
-        assert too_late not in after.uris()
-        assert positions.kept == saved, "what lies before the position does not move it"
+        with listening_to(
+            simulator, monkeypatch, feeds=EVERYTHING, only=[0], positions=positions
+        ) as after:
+            after.wait_for_toots([late, first])
+        assert too_late not in after.sink.uris()
+        assert positions.last_ids == saved, "what lies before the position does not move it"
 
 
-def test_a_reconnected_stream_reads_the_overlap_but_records_no_toot_twice(
-    public_feed: Callable[[Simulator], Settings],
+def test_reopened_stream_reads_the_overlap_and_records_no_toot_twice(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The pages before the gap hold nothing new, and the gap behind them is filled all the same."""
-    with Simulator(quiet(STREAMING, ServerPolicy("home.example"))) as simulator:
-        sink = RecordingSink()
-        with listening(public_feed(simulator), sink, MemoryPositions()) as listener:
-            [statistics] = listener.statistics
-            wait_until(lambda: statistics.gaps_filled == 1, "the first connection")
+    """The pages before the gap contain nothing new, and the gap after them is still filled."""
+    with Simulator(quiet(STREAMED, HOME)) as simulator:
+        with listening_to(simulator, monkeypatch, feeds=EVERYTHING, only=[0]) as scene:
+            statistics = scene.statistics()
+            scene.wait_until_connected()
             known = [simulator.publish() for _ in range(95)]
-            wait_until(lambda: set(sink.uris()) >= set(known), "the first toots")
+            scene.wait_for_toots(known)
             simulator.fault("drop", seconds=1.0)
             simulator.fault("cut")
             missed = [simulator.publish() for _ in range(50)]
             missed.append(list_backdated(simulator, seconds_ago=300))
-            wait_until(lambda: statistics.gaps_filled == 2, "the gap's end")
-        assert Counter(sink.uris()) == Counter(known + missed)
+            wait_until(lambda: statistics.gaps_filled == 2, "the end of the gap")
+        assert Counter(scene.sink.uris()) == Counter(known + missed)
 
 
-def test_what_was_never_acknowledged_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A listener that dies with toots in its queue loses none: the position waited for them."""
-    with Simulator(quiet(STREAMING)) as simulator:
-        settings = simulator_settings(simulator, monkeypatch)
-        positions = MemoryPositions()
-        doomed = RecordingSink()
-        with listening(settings, doomed, positions) as listener:
-            wait_until(lambda: listener.statistics[0].gaps_filled == 1, "the connection")
-            safe = simulator.publish()
-            server = settings.servers()[0]
-            key = feed_key(server.base_url, server.feed)
-            wait_until(
-                lambda: positions.kept.get(key, "0") != "0", "the position of the first toot"
-            )
-            doomed.acknowledging = False
-            lost = [simulator.publish() for _ in range(3)]
-            wait_until(lambda: set(doomed.uris()) >= set(lost), "the toots")
-        heir = RecordingSink()
-        with listening(settings, heir, positions):
-            wait_until(lambda: set(heir.uris()) >= set(lost), "the toots again")
-        assert safe not in heir.uris()
-
-
-def test_bad_events_are_dead_letters_and_the_stream_goes_on(
+def test_unacknowledged_toots_are_read_again_by_the_next_listener(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each with its reason; oddities that can be understood are no dead letters."""
-    with Simulator(quiet(STREAMING)) as simulator:
-        settings = simulator_settings(simulator, monkeypatch)
-        sink = RecordingSink()
-        with listening(settings, sink, MemoryPositions()) as listener:
-            wait_until(lambda: listener.statistics[0].state == "streaming", "the stream")
+    """A listener that dies with toots in its queue loses none: the position waits for them."""
+    positions = MemoryPositions()
+    with Simulator(quiet(STREAMED)) as simulator:
+        with listening_to(simulator, monkeypatch, positions=positions) as before:
+            before.wait_until_connected()
+            safe = before.receive_toot()
+            server = before.statistics().server
+            key = feed_key(server.base_url, server.feed)
+            wait_until(
+                lambda: positions.last_ids.get(key, "0") != "0", "the position of the first toot"
+            )
+            before.sink.acknowledging = False
+            unacknowledged = [simulator.publish() for _ in range(3)]
+            before.wait_for_toots(unacknowledged)
+        with listening_to(simulator, monkeypatch, positions=positions) as after:
+            after.wait_for_toots(unacknowledged)
+        assert safe not in after.sink.uris()
+
+
+def test_bad_events_are_dead_letters_and_the_stream_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each with its reason; oddities that make sense are not dead letters."""
+    with Simulator(quiet(STREAMED)) as simulator:
+        with listening_to(simulator, monkeypatch) as scene:
+            scene.wait_until_connected()
             for name in [*MALFORMED, *ODD]:
                 simulator.fault("event", name=name)
-            last = simulator.publish()
-            wait_until(lambda: last in sink.uris(), "the toot after them")
-            assert listener.statistics[0].connects == 1
+            scene.receive_toot()
+            assert scene.statistics().connects == 1
+        sink = scene.sink
         assert len(sink.dead_letters) == len(MALFORMED)
         assert all(letter.reason and letter.payload for letter in sink.dead_letters)
         assert len(sink.uris()) == len(ODD) + 1
 
 
-def test_a_locked_server_is_parked_and_the_others_go_on(
+def test_locked_server_is_parked_and_the_others_are_followed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The reason names the variable that would let us in."""
-    with Simulator(quiet(LOCKED, STREAMING, CLOSED)) as simulator:
-        settings = simulator_settings(simulator, monkeypatch)
-        sink = RecordingSink()
-        with listening(settings, sink, MemoryPositions()) as listener:
-            locked, streamed, closed = listener.statistics
-            wait_until(lambda: locked.state == "parked", "the locked server")
-            assert "MASTODON_TOKEN_127_0_0_1_" in locked.reason
-            wait_until(lambda: {streamed.state, closed.state} == {"streaming"}, "the others")
-            uri = simulator.publish("closed.example")
-            wait_until(lambda: uri in sink.uris(), "a toot of another server")
+    """The reason names the variable for a token."""
+    with (
+        Simulator(quiet(LOCKED, STREAMED, CLOSED)) as simulator,
+        listening_to(simulator, monkeypatch) as scene,
+    ):
+        scene.wait_for("parked", "MASTODON_TOKEN_127_0_0_1_", server=LOCKED.domain)
+        scene.wait_for("streaming", server=STREAMED.domain)
+        scene.wait_for("streaming", server=CLOSED.domain)
+        scene.receive_toot(CLOSED.domain)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 422])
-def test_a_refusing_server_is_parked_with_its_answer(
+def test_server_that_refuses_every_request_is_parked_with_its_answer(
     status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asking again at once would change nothing."""
-    with Simulator(quiet(STREAMING)) as simulator:
-        settings = simulator_settings(simulator, monkeypatch)
+    with Simulator(quiet(STREAMED)) as simulator:
         simulator.fault("answer", status=status, seconds=30)
-        with listening(settings, RecordingSink(), MemoryPositions()) as listener:
-            [statistics] = listener.statistics
-            wait_until(lambda: statistics.state == "parked", "parking")
-            assert str(status) in statistics.reason
+        with listening_to(simulator, monkeypatch) as scene:
+            scene.wait_for("parked", str(status))
 
 
-def test_a_server_that_is_down_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """5xx and dropped connections are weather."""
-    with Simulator(quiet(STREAMING)) as simulator:
-        settings = simulator_settings(simulator, monkeypatch)
+def test_server_that_was_down_is_streamed_once_it_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """5xx is temporary."""
+    with Simulator(quiet(STREAMED)) as simulator:
         simulator.fault("answer", status=503, seconds=0.6)
-        with listening(settings, RecordingSink(), MemoryPositions()) as listener:
-            [statistics] = listener.statistics
-            wait_until(lambda: statistics.state == "waiting", "the first failure")
-            assert "503" in statistics.reason
-            wait_until(lambda: statistics.state == "streaming", "the stream")
+        with listening_to(simulator, monkeypatch) as scene:
+            scene.wait_for("waiting", "503")
+            scene.wait_for("streaming")
 
 
-def test_without_the_simulators_flag_loopback_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configured name must not lead into somebody's own network."""
-    with Simulator(quiet(STREAMING)) as simulator:
+def test_loopback_is_refused_unless_private_addresses_are_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A configured name must not lead into a private network."""
+    with Simulator(quiet(STREAMED)) as simulator:
         allowed = simulator_settings(simulator, monkeypatch)
         settings = allowed.model_copy(update={"mastodon_allow_private_addresses": False})
-        with listening(settings, RecordingSink(), MemoryPositions()) as listener:
-            [statistics] = listener.statistics
-            wait_until(lambda: statistics.state == "parked", "parking")
-            assert "not https" in statistics.reason
+        with listening_to(simulator, monkeypatch, settings=settings) as scene:
+            scene.wait_for("parked", "not https")
 
 
-def test_stopping_takes_no_longer_than_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Although one thread waits in a read, one between two polls, and one is parked for an hour."""
-    with Simulator(quiet(STREAMING, POLLED, LOCKED)) as simulator:
+def test_listener_stops_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although one task waits in a read, one between two polls, and one is parked for an hour."""
+    with Simulator(quiet(STREAMED, POLLED, LOCKED)) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
         slow = settings.model_copy(update={"mastodon_poll_interval_seconds": 600.0})
-        with listening(slow, RecordingSink(), MemoryPositions()) as listener:
-            wanted = ["streaming", "polling", "parked"]
-            wait_until(lambda: [s.state for s in listener.statistics] == wanted, "all three")
+        with listening_to(simulator, monkeypatch, settings=slow) as scene:
+            for server, state in enumerate(("streaming", "polling", "parked")):
+                scene.wait_for(state, server=server)
             began = time.monotonic()
         assert time.monotonic() - began < 3
-        assert {s.state for s in listener.statistics} == {"stopped"}
+        assert {s.state for s in scene.listener.statistics} == {"stopped"}

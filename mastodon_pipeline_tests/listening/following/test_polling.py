@@ -1,4 +1,4 @@
-"""A polled timeline is read forward, as often as the server likes and no oftener."""
+"""A polled timeline is read forward, no more often than the server allows."""
 
 import asyncio
 import time
@@ -29,12 +29,12 @@ def status(number: int) -> dict[str, object]:
 def poll(
     answer: Callable[[web.Request], web.Response], seconds: float, interval: float = 0.05
 ) -> tuple[list[dict[str, str]], RecordingSink]:
-    """Polls a server that answers so for some seconds; what it was asked, and what was recorded."""
-    asked: list[dict[str, str]] = []
+    """Poll a server with these responses; return the requests' parameters and what was recorded."""
+    queries: list[dict[str, str]] = []
     sink = RecordingSink()
 
     async def timeline(request: web.Request) -> web.Response:
-        asked.append(dict(request.query))
+        queries.append(dict(request.query))
         return answer(request)
 
     async def run() -> None:
@@ -54,49 +54,48 @@ def poll(
             await runner.cleanup()
 
     asyncio.run(run())
-    return asked, sink
+    return queries, sink
 
 
-def test_full_pages_follow_one_another_and_the_last_one_is_waited_for() -> None:
-    """From the position on, forward, until a page is not full."""
+def test_pages_are_read_forward_without_a_pause_until_one_is_not_full() -> None:
+    """From the position on; the end of the timeline is read again every 0.05 s."""
 
     def answer(request: web.Request) -> web.Response:
         after = int(request.query["min_id"])
         ids = range(after + 1, min(after + PAGE_LIMIT, 210) + 1)
         return web.json_response([status(number) for number in reversed(ids)], headers=LIMITS)
 
-    asked, sink = poll(answer, seconds=0.2)
-    assert [one["min_id"] for one in asked[:4]] == ["100", "140", "180", "210"]
-    assert {one["local"] for one in asked} == {"true"}
-    assert len(asked) < 10, "the end of the timeline is looked at every 0.05 s"
+    queries, sink = poll(answer, seconds=0.2)
+    assert [query["min_id"] for query in queries[:4]] == ["100", "140", "180", "210"]
+    assert {query["local"] for query in queries} == {"true"}
+    assert len(queries) < 10
     assert sink.uris() == [f"https://a.example/{number}" for number in range(101, 211)]
 
 
-def test_a_server_that_ignores_min_id_is_not_asked_without_a_pause() -> None:
+def test_polling_pauses_if_the_server_ignores_min_id() -> None:
     """Its page is always full, and always the same."""
 
     def answer(request: web.Request) -> web.Response:
         page = [status(number) for number in reversed(range(200, 200 + PAGE_LIMIT))]
         return web.json_response(page, headers=LIMITS)
 
-    asked, sink = poll(answer, seconds=0.3, interval=0.1)
-    assert len(asked) <= 5
+    queries, sink = poll(answer, seconds=0.3, interval=0.1)
+    assert len(queries) <= 5
     assert len(sink.uris()) == PAGE_LIMIT
 
 
-def test_an_answer_that_is_cached_is_not_asked_for_again_before_it_changes() -> None:
-    """Mastodon caches anonymous answers for 15 s, and says so."""
+def test_cached_timeline_is_not_requested_again_before_the_cache_expires() -> None:
+    """Mastodon caches anonymous responses for 15 s, and says so."""
 
     def answer(request: web.Request) -> web.Response:
         headers = LIMITS | {"Cache-Control": "public, max-age=1, stale-while-revalidate=30"}
         return web.json_response([], headers=headers)
 
-    asked, _ = poll(answer, seconds=0.5, interval=0.05)
-    assert len(asked) == 1
+    queries, _ = poll(answer, seconds=0.5, interval=0.05)
+    assert len(queries) == 1
 
 
-def test_a_compressed_page_is_read() -> None:
-    """Timelines compress well."""
+def test_compressed_page_is_read() -> None:
 
     def answer(request: web.Request) -> web.Response:
         assert "gzip" in request.headers["Accept-Encoding"]

@@ -1,4 +1,4 @@
-"""The position may fall behind; it never runs ahead of what is acknowledged."""
+"""The position may lag behind; it never runs ahead of what is acknowledged."""
 
 import time
 
@@ -16,7 +16,7 @@ def test_ids_order_by_length_and_then_by_text() -> None:
     assert later("", "0") == "0"
 
 
-def test_an_acknowledged_toot_moves_the_position() -> None:
+def test_position_advances_once_a_toot_is_acknowledged() -> None:
     """With the next call, and no earlier than its acknowledgement."""
     position = FeedPosition("5")
     acknowledged = position.track_send()
@@ -26,8 +26,8 @@ def test_an_acknowledged_toot_moves_the_position() -> None:
     assert position.advance() == "6"
 
 
-def test_an_open_gap_holds_the_position() -> None:
-    """What the stream brings meanwhile must not hide what is still missing before it."""
+def test_open_gap_holds_the_position() -> None:
+    """What the stream brings meanwhile must not hide what is missing before it."""
     position = FeedPosition("5")
     gap = position.open_gap()
     position.track_send()()
@@ -39,8 +39,8 @@ def test_an_open_gap_holds_the_position() -> None:
     assert position.advance() == "20"
 
 
-def test_the_overlap_is_read_again_without_moving_the_position_back() -> None:
-    """Or a listener that dies again and again would begin earlier each time."""
+def test_reading_the_overlap_does_not_move_the_position_back() -> None:
+    """Otherwise a listener that dies repeatedly would start earlier each time."""
     newest = int(time.time() * 1000) << 16
     position = FeedPosition(str(newest), overlap_ms=1000)
     gap = position.open_gap()
@@ -55,7 +55,7 @@ def test_the_overlap_is_read_again_without_moving_the_position_back() -> None:
     assert position.advance() == str(newest + 7)
 
 
-def test_a_feed_that_was_never_read_has_no_position_until_its_gap_is() -> None:
+def test_feed_that_was_never_read_has_no_position_until_its_gap_is_read() -> None:
     """Otherwise a crash in the first second would skip what came before it."""
     position = FeedPosition(None)
     gap = position.open_gap()
@@ -68,14 +68,16 @@ def test_a_feed_that_was_never_read_has_no_position_until_its_gap_is() -> None:
 
 
 @given(st.permutations(range(8)), st.sets(st.integers(0, 7)))
-def test_out_of_order_acknowledgements(order: list[int], asked_after: set[int]) -> None:
-    """Whatever the order and whenever it is asked: nothing unacknowledged is below the position."""
+def test_position_never_passes_an_unacknowledged_toot(
+    order: list[int], advanced_after: set[int]
+) -> None:
+    """In whatever order acknowledgements arrive, and whenever it advances."""
     position = FeedPosition("100")
     acknowledgements = []
     for number in range(8):
         acknowledgements.append(position.track_send())
         position.note_read(str(101 + number))
-        if number in asked_after:
+        if number in advanced_after:
             position.advance()
     done: set[int] = set()
     for number in order:

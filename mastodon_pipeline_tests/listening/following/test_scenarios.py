@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -18,30 +17,29 @@ from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline_tests.support.recording_sink import (
     MemoryPositions,
     RecordingSink,
-    wait_until,
 )
 from mastodon_pipeline_tests.support.scene import (
     POLLED,
     STREAMED,
-    Scene,
+    duplicates,
     listening_to,
     quiet,
     recorded,
-    repeated,
 )
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
 
 WEBSOCKET = gotosocial("social.example")
-SAME = ("server", "username", "bot", "mentions", "media", "reply")
-"""What record and truth call by the same name, and no edit changes."""
+UNEDITED = ("server", "username", "bot", "mentions", "media", "reply")
+"""The fields with the same name in record and truth that no edit changes."""
 
 
 def compare(truth: Sequence[TrueToot], *sinks: RecordingSink) -> None:
-    """Fails where a toot is missing, invented or not told as it was written.
+    """Fail if a toot is missing, made up, or not recorded as it was written.
 
-    Edits and deletes may have happened while nobody listened: a recorded text is one of those the
-    author wrote, and an author who said noindex has none.
+    Edits and deletes may have happened while nobody listened: a recorded text is one of those that
+    the author wrote, and an author with noindex has none.
     """
     records = [record for sink in sinks for record in sink.records]
     first = {record.uri: record for record in records if record.event != "delete"}
@@ -49,7 +47,7 @@ def compare(truth: Sequence[TrueToot], *sinks: RecordingSink) -> None:
     listed = {toot.uri for toot in truth if not toot.deleted}
     assert listed <= first.keys() <= expected.keys()
     for uri, record in first.items():
-        assert told(record) == written(expected[uri]), uri
+        assert unedited_fields(record) == true_fields(expected[uri]), uri
     for record in records:
         if record.event != "delete":
             toot = expected[record.uri]
@@ -57,14 +55,16 @@ def compare(truth: Sequence[TrueToot], *sinks: RecordingSink) -> None:
     assert not [letter for sink in sinks for letter in sink.dead_letters]
 
 
-def told(record: TootRecord) -> dict[str, Any]:
-    """What a record says that no edit changes."""
-    return {name: getattr(record, name) for name in (*SAME, "created_at", "language", "status_id")}
+def unedited_fields(record: TootRecord) -> dict[str, Any]:
+    """Return the fields of a record that no edit changes."""
+    return {
+        name: getattr(record, name) for name in (*UNEDITED, "created_at", "language", "status_id")
+    }
 
 
-def written(toot: TrueToot) -> dict[str, Any]:
-    """The same of the truth."""
-    return {name: getattr(toot, name) for name in SAME} | {
+def true_fields(toot: TrueToot) -> dict[str, Any]:
+    """Return the same fields of the truth."""
+    return {name: getattr(toot, name) for name in UNEDITED} | {
         "created_at": milliseconds(toot.created_at),
         "language": toot.language or "",
         "status_id": toot.listed[toot.server],
@@ -72,20 +72,20 @@ def written(toot: TrueToot) -> dict[str, Any]:
 
 
 def milliseconds(stamp: str) -> int:
-    """Of Mastodon's `2026-11-24T09:30:00.123Z`."""
-    passed = datetime.fromisoformat(stamp) - datetime.fromtimestamp(0, UTC)
-    return passed // timedelta(milliseconds=1)
+    """Parse Mastodon's `2026-11-24T09:30:00.123Z`."""
+    since_1970 = datetime.fromisoformat(stamp) - datetime.fromtimestamp(0, UTC)
+    return since_1970 // timedelta(milliseconds=1)
 
 
 def undeleted(simulator: Simulator) -> list[str]:
-    """The uris of what the servers still list."""
+    """Return the uris of the toots that the servers still list."""
     return [toot.uri for toot in simulator.truth() if not toot.deleted]
 
 
-def test_everything_goes_wrong_and_every_toot_is_recorded(
+def test_every_toot_is_recorded_despite_faults_of_all_kinds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Streams cut, ended, silent and split; restarts; a 429 storm; 503s: over three servers."""
+    """Streams cut, ended, silent and divided; restarts; 429s and 503s: on three servers."""
     servers = (STREAMED, POLLED, WEBSOCKET)
     # 2 hours in 4 s.
     options = Options(servers=servers, toots=500, hours=2, speed=1800, start="control")
@@ -97,7 +97,7 @@ def test_everything_goes_wrong_and_every_toot_is_recorded(
         scene.wait_for("polling", server=1)
         scene.wait_for("websocket", server=2)
         simulator.start_publishing()
-        orders: list[tuple[str, int, dict[str, Any]]] = [
+        faults: list[tuple[str, int, dict[str, Any]]] = [
             ("cut", 0, {}),
             ("cut", 2, {}),
             ("answer", 1, {"status": 429, "reset": "iso", "reset_seconds": 1, "seconds": 0.8}),
@@ -110,27 +110,27 @@ def test_everything_goes_wrong_and_every_toot_is_recorded(
             ("silence", 0, {}),
             ("crlf", 0, {}),
             ("end", 2, {}),
-            ("cut", 0, {}),  # a silent stream never comes back to life
+            ("cut", 0, {}),  # A silent stream stays silent.
         ]
-        for kind, server, details in orders:
-            time.sleep(0.25)  # they are spread over the time of publication
+        for kind, server, details in faults:
+            time.sleep(0.25)  # Spread over the time of publication.
             simulator.fault(kind, server, **details)
         simulator.fault("speak", 0)
         simulator.wait_until_done(30)
-        scene.wait_for_toots(undeleted(simulator), seconds=20)
+        scene.wait_for_toots(undeleted(simulator), timeout_seconds=20)
         truth = simulator.truth()
         assert len(truth) == 500
     compare(truth, scene.sink)
-    assert repeated(scene.sink.uris()) == {}
+    assert duplicates(scene.sink.uris()) == {}
     assert {record.source for record in scene.sink.records} == {"stream", "poll", "gap"}
     assert [statistics.gaps_lost for statistics in scene.listener.statistics] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("policy", [STREAMED, POLLED, WEBSOCKET], ids=lambda p: p.domain)
-def test_a_chain_of_listeners_loses_and_repeats_nothing(
+def test_successive_listeners_lose_and_repeat_nothing(
     policy: ServerPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each goes on at the position that the one before it left, while toots are published."""
+    """Each resumes from the position of the one before it, while toots are published."""
     options = Options(servers=(policy,), toots=250, hours=2, speed=3600, start="control")
     positions = MemoryPositions()
     sinks: list[RecordingSink] = []
@@ -138,48 +138,45 @@ def test_a_chain_of_listeners_loses_and_repeats_nothing(
         while not simulator.call(simulator.fediverse.done.is_set):
             with listening_to(simulator, monkeypatch, positions=positions) as scene:
                 sinks.append(scene.sink)
-                wait_until(partial(busy, scene), "the server")
+                wait_until(scene.is_followed, "the server")
                 simulator.start_publishing()
                 time.sleep(0.4)
         with listening_to(simulator, monkeypatch, positions=positions) as scene:
             sinks.append(scene.sink)
-            everything = set().union(*map(recorded, sinks))
-            scene.wait_for_toots([uri for uri in undeleted(simulator) if uri not in everything])
-            scene.hears()
+            before = set().union(*map(recorded, sinks))
+            scene.wait_for_toots([uri for uri in undeleted(simulator) if uri not in before])
+            scene.receive_toot()
         truth = simulator.truth()
     assert len(sinks) > 3
     compare(truth, *sinks)
-    assert repeated([uri for sink in sinks for uri in sink.uris()]) == {}
-
-
-def busy(scene: Scene) -> bool:
-    """The server is being followed."""
-    return scene.of().state in ("streaming", "polling", "websocket")
+    assert duplicates([uri for sink in sinks for uri in sink.uris()]) == {}
 
 
 @pytest.mark.parametrize("policy", [STREAMED, POLLED], ids=lambda p: p.domain)
-def test_a_restarted_server_with_backdated_ids(
+def test_restarted_servers_backdated_toots_are_recorded_once(
     policy: ServerPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Late-fetched remote toots get ids below those read before: the overlap finds them, once."""
+    """Remote toots that are fetched late get ids below those read before: the overlap has them."""
     policy = replace(policy, remote_feed="public")
     servers = (policy, ServerPolicy("home.example", token=False))
     with Simulator(quiet(*servers)) as simulator:
         with listening_to(simulator, monkeypatch, feeds=("public",), only=[0]) as scene:
-            known = [scene.hears() for _ in range(3)]
+            known = [scene.receive_toot() for _ in range(3)]
             simulator.fault("restart", seconds=0.5)
             late = [simulator.fetch_late(0, 1, seconds_ago=60 * n) for n in (1, 5, 9)]
             missed = [simulator.publish() for _ in range(50)]
             scene.wait_for_toots([*known, *late, *missed])
-            later = [scene.hears(), scene.hears()]
+            later = [scene.receive_toot(), scene.receive_toot()]
         listed = [toot for toot in simulator.truth() if policy.domain in toot.listed]
         assert {toot.uri for toot in listed} == {*known, *late, *missed, *later}
     assert sorted(scene.sink.uris()) == sorted(toot.uri for toot in listed)
 
 
 @pytest.mark.parametrize("size", [1, 13])
-def test_split_frames_are_whole_toots(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Byte by byte, or in thirteens, which cuts characters; with CRLF at the ends of lines."""
+def test_toots_that_arrive_in_small_pieces_are_complete(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Byte by byte, or in thirteens, which divides characters; with CRLF line ends."""
     with (
         Simulator(quiet(STREAMED)) as simulator,
         listening_to(simulator, monkeypatch) as scene,
@@ -191,12 +188,12 @@ def test_split_frames_are_whole_toots(size: int, monkeypatch: pytest.MonkeyPatch
         scene.wait_for_toots(uris)
         truth = simulator.truth()
     compare(truth, scene.sink)
-    assert scene.of().connects == 1
+    assert scene.statistics().connects == 1
     assert scene.sink.uris() == uris
 
 
-def test_forty_streams_that_are_cut_at_once_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None is lost, none opened twice; what was published meanwhile is read from the timelines."""
+def test_forty_streams_that_are_cut_at_once_are_reopened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is lost or opened twice; what was published meanwhile is read from the timelines."""
     servers = [replace(STREAMED, domain=f"s{n}.example") for n in range(40)]
     with (
         Simulator(quiet(*servers)) as simulator,
@@ -209,11 +206,13 @@ def test_forty_streams_that_are_cut_at_once_come_back(monkeypatch: pytest.Monkey
         for n in range(40):
             simulator.fault("cut", n)
         missed = [simulator.publish(n) for n in range(40)]
-        wait_until(lambda: all(s.connects == 2 for s in statistics), "their return", seconds=5)
+        wait_until(
+            lambda: all(s.connects == 2 for s in statistics), "the streams again", timeout_seconds=5
+        )
         scene.wait_for_toots(missed)
         after = [simulator.publish(n) for n in range(40)]
         scene.wait_for_toots(after)
-        assert repeated(scene.sink.uris()) == {}
-        assert {scene.asked("streaming", n) for n in range(40)} == {2}
+        assert duplicates(scene.sink.uris()) == {}
+        assert {scene.requests("streaming", n) for n in range(40)} == {2}
         truth = simulator.truth()
     compare(truth, scene.sink)

@@ -1,6 +1,6 @@
-"""What servers and networks do to a listener, one trap a test: it survives, politely, and says why.
+"""Rate limits and refusals: the listener survives each, politely, and reports the reason.
 
-Each counts the requests that the server saw: no hot loop, one budget a host.
+Each test counts the requests that the server received: no hot loop, one budget per host.
 """
 
 import time
@@ -13,22 +13,20 @@ from infra.simulator.faults import Endpoint
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.limits import Limits, Rate
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline_tests.support.recording_sink import wait_until
 from mastodon_pipeline_tests.support.scene import (
     ENDPOINTS,
+    FAST,
     POLLED,
-    SOON,
+    SHORT_RESET,
     STREAMED,
-    TIMINGS,
-    Scene,
+    duplicates,
     holds_for,
+    inject_faults,
     listening_to,
-    one_a_case,
+    policy_for,
     quiet,
-    repeated,
-    settled,
-    suited,
 )
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
 
@@ -37,122 +35,117 @@ CLOSED = ServerPolicy(
 )
 
 
-def was_asked(scene: Scene, endpoint: Endpoint, server: int) -> bool:
-    """A request has come to that endpoint."""
-    return scene.asked(endpoint, server) > 0
-
-
 # Pace
 
 
-def test_a_cached_timeline_is_polled_no_more_often_than_it_changes(
+def test_cached_timeline_is_polled_no_more_often_than_it_changes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Mastodon caches what strangers see, and says for how long."""
+    """Mastodon caches anonymous responses, and says for how long."""
     with (
         Simulator(quiet(replace(POLLED, cache_seconds=1.0))) as simulator,
         listening_to(simulator, monkeypatch) as scene,
     ):
         scene.wait_for("polling")
-        asked = scene.asked("timeline")
+        requests = scene.requests("timeline")
         time.sleep(1.1)
-        assert 1 <= scene.asked("timeline") - asked <= 2, "although every 0.2 s is configured"
-        scene.hears()
+        assert 1 <= scene.requests("timeline") - requests <= 2, "every 0.2 s is configured"
+        scene.receive_toot()
 
 
 # Refusals
 
 
-def test_a_refusing_server_is_parked_with_its_answer_and_looked_at_again(
+def test_refusing_server_is_parked_with_its_answer_and_tried_again_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Asking again at once would change nothing; much later it may."""
-    timings = replace(TIMINGS, parked_seconds=1.5)
+    timings = replace(FAST, parked_seconds=1.5)
     cases: list[tuple[int, Endpoint]] = [
         (status, at) for status in (401, 403, 404, 410, 422) for at in ("instance", "timeline")
     ]
-    policies = [suited("timeline", f"{at}{status}") for status, at in cases]
+    policies = [policy_for("timeline", f"{at}{status}") for status, at in cases]
     with Simulator(quiet(*policies)) as simulator:
-        faults = [{"status": status, "endpoint": at, **SOON} for status, at in cases]
-        servers = one_a_case(simulator, faults)
+        faults = [{"status": status, "endpoint": at, **SHORT_RESET} for status, at in cases]
+        servers = inject_faults(simulator, faults)
         with listening_to(simulator, monkeypatch, timings=timings) as scene:
             for server, (status, _) in zip(servers, cases, strict=True):
                 scene.wait_for("parked", str(status), server=server)
-            asked = [scene.asked(server=server) for server in servers]
-            assert max(asked) <= 4, "discovered once, twice where the timeline was not there"
+            requests = [scene.requests(server=server) for server in servers]
+            assert max(requests) <= 4, "instance info once, twice if there was no timeline"
             time.sleep(0.5)
-            assert [scene.asked(server=server) for server in servers] == asked, "left alone"
+            assert [scene.requests(server=server) for server in servers] == requests
             for server in servers:
                 simulator.fault("clear", server)
             for server in servers:
-                scene.hears(server)
+                scene.receive_toot(server)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_token(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the feed is public it is polled without it; else parked, naming the variable."""
+def test_server_that_refuses_the_token_is_polled_without_it_or_parked(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A public feed is polled; a closed one is parked with the name of the token's variable."""
     with Simulator(quiet(STREAMED, CLOSED)) as simulator:
         for server in (0, 1):
             simulator.fault("answer", server, status=status, endpoint="streaming", seconds=60)
         with listening_to(simulator, monkeypatch) as scene:
             scene.wait_for("polling", "token", str(status))
-            scene.hears()
+            scene.receive_toot()
             scene.wait_for("parked", "MASTODON_TOKEN_127_0_0_1_", str(status), server=1)
-            assert scene.asked("streaming", 0) == scene.asked("streaming", 1) == 1
-            assert scene.asked("timeline", 1) == 0
-        polls = [seen for seen in simulator.servers[0].requests if seen.endpoint == "timeline"]
+            assert scene.requests("streaming", 0) == scene.requests("streaming", 1) == 1
+            assert scene.requests("timeline", 1) == 0
+        polls = [r for r in simulator.servers[0].requests if r.endpoint == "timeline"]
         assert polls
-        assert not any(seen.token for seen in polls)
+        assert not any(poll.token for poll in polls)
 
 
 @pytest.mark.parametrize(("status", "tries"), [(404, 2), (410, 1)])
-def test_a_server_without_event_streams_is_polled(
+def test_server_without_event_streams_is_polled(
     status: int, tries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At 404 a WebSocket is tried first; what is gone (410) is gone for both."""
+    """After a 404 a WebSocket is tried first; after a 410 (gone) it is not."""
     with Simulator(quiet(STREAMED)) as simulator:
         simulator.fault("answer", status=status, endpoint="streaming", seconds=60)
         with listening_to(simulator, monkeypatch) as scene:
             scene.wait_for("polling", str(status))
-            scene.hears()
-            assert (scene.asked("instance"), scene.asked("streaming")) == (1, tries)
+            scene.receive_toot()
+            assert (scene.requests("instance"), scene.requests("streaming")) == (1, tries)
 
 
-def test_a_stream_that_is_there_no_more_is_discovered_again(
+def test_instance_info_is_fetched_again_if_a_stream_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the server said of itself was long ago: it may be another software by now."""
-    timings = replace(TIMINGS, fresh_seconds=0.3)
+    """The info was fetched long ago: the server may run other software by now."""
+    timings = replace(FAST, fresh_seconds=0.3)
     with (
         Simulator(quiet(STREAMED)) as simulator,
         listening_to(simulator, monkeypatch, timings=timings) as scene,
     ):
-        settled(scene)
+        scene.wait_until_connected()
         time.sleep(0.5)
-        assert scene.asked("instance") == 1
+        assert scene.requests("instance") == 1
         simulator.fault("answer", status=404, endpoint="streaming", seconds=60)
         simulator.fault("cut")
         scene.wait_for("polling", "404")
-        scene.hears()
-        assert (scene.asked("instance"), scene.asked("streaming")) == (2, 4)
+        scene.receive_toot()
+        assert (scene.requests("instance"), scene.requests("streaming")) == (2, 4)
 
 
-def test_only_what_is_public_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where one feed is closed, a request that does not say `local=true` is a 422."""
+def test_only_the_public_feed_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If one feed is closed, a request without `local=true` is a 422."""
     with Simulator(quiet(POLLED)) as simulator:
         with listening_to(simulator, monkeypatch) as scene:
-            scene.hears()
-        polls = [seen for seen in simulator.servers[0].requests if seen.endpoint == "timeline"]
-        assert all("local=true" in seen.path for seen in polls)
+            scene.receive_toot()
+        polls = [r for r in simulator.servers[0].requests if r.endpoint == "timeline"]
+        assert all("local=true" in poll.path for poll in polls)
 
 
 # 429
 
 
-def test_a_429_is_waited_for_in_every_form_at_every_endpoint(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The reset as ISO 8601 or epoch seconds, or Retry-After: until then not one request."""
+def test_no_request_is_sent_before_a_429_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every endpoint, with the reset as ISO 8601 or epoch seconds, or with Retry-After."""
     cases = [(form, at) for form in ("iso", "epoch", "retry_after") for at in ENDPOINTS]
     policies = [
         ServerPolicy(f"{form}-{at}.example".replace("_", "-"), token=at != "timeline")
@@ -160,68 +153,67 @@ def test_a_429_is_waited_for_in_every_form_at_every_endpoint(
     ]
     with Simulator(quiet(*policies)) as simulator:
         for position, (form, at) in enumerate(cases):
-            orders = {"status": 429, "endpoint": at, "reset": form, "reset_seconds": 2.5}
-            simulator.fault("answer", position, seconds=2, **orders)
+            limit = {"status": 429, "endpoint": at, "reset": form, "reset_seconds": 2.5}
+            simulator.fault("answer", position, seconds=2, **limit)
         with listening_to(simulator, monkeypatch) as scene:
             began = time.monotonic()
             for position, (_, at) in enumerate(cases):
-                wait_until(partial(was_asked, scene, at, position), "the request")
+                wait_until(partial(scene.requests, at, position), "the request")
                 if at != "timeline":
-                    scene.wait_for("waiting", "429", server=position, seconds=2)
+                    scene.wait_for("waiting", "429", server=position, timeout_seconds=2)
             time.sleep(0.2)  # until the answers are read
-            asked = [scene.asked(server=position) for position in range(len(cases))]
+            before = [scene.requests(server=position) for position in range(len(cases))]
             time.sleep(max(0.0, began + 1.5 - time.monotonic()))
-            now = [scene.asked(server=position) for position in range(len(cases))]
-            assert dict(zip(cases, now, strict=True)) == dict(zip(cases, asked, strict=True))
+            after = [scene.requests(server=position) for position in range(len(cases))]
+            assert dict(zip(cases, after, strict=True)) == dict(zip(cases, before, strict=True))
             for position in range(len(cases)):
-                scene.hears(position)
+                scene.receive_toot(position)
                 assert simulator.servers[position].requests[0].at < began + 1
 
 
-def test_a_429_that_does_not_say_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is left alone for a minute."""
+def test_429_without_a_reset_is_waited_out_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     with Simulator(quiet(POLLED)) as simulator:
         simulator.fault("answer", status=429, endpoint="timeline", seconds=0.3)
         with listening_to(simulator, monkeypatch) as scene:
-            wait_until(lambda: scene.asked("timeline") > 0, "the request")
-            assert holds_for(lambda: scene.asked("timeline") == 1, 1.0)
+            wait_until(lambda: scene.requests("timeline") > 0, "the request")
+            assert holds_for(lambda: scene.requests("timeline") == 1, 1.0)
 
 
-def test_a_long_gap_is_read_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four pages where two may be asked for in a second: all of it, and hardly a refusal."""
+def test_long_gap_is_read_within_the_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four pages at two requests per second: all of it, with hardly a refusal."""
     limits = Limits(paging=Rate(2, 1))
     with (
         Simulator(quiet(replace(STREAMED, limits=limits))) as simulator,
         listening_to(simulator, monkeypatch) as scene,
     ):
-        settled(scene)
-        scene.hears()
+        scene.wait_until_connected()
+        scene.receive_toot()
         simulator.fault("restart", seconds=0.2)
         missed = [simulator.publish() for _ in range(150)]
-        scene.wait_for_toots(missed, seconds=20)
-        assert scene.of().gaps_lost == 0
-        # The first connection's, four pages and an end; who overdraws asks again and again.
-        assert scene.asked("timeline") <= 2 + 5 + 3
+        scene.wait_for_toots(missed, timeout_seconds=20)
+        assert scene.statistics().gaps_lost == 0
+        # The first connection's, four pages and the end; beyond the limit it would be many more.
+        assert scene.requests("timeline") <= 2 + 5 + 3
 
 
-def test_two_feeds_of_a_server_share_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that says 429 to one of them hears nothing of the other either."""
+def test_two_feeds_of_a_host_share_its_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a 429 for one of them the other sends no request either."""
     policy = ServerPolicy("both.example", token=False)
     with Simulator(quiet(policy)) as simulator:
         simulator.fault(
             "answer", status=429, endpoint="timeline", seconds=2, reset="iso", reset_seconds=2
         )
         with listening_to(simulator, monkeypatch, feeds=("local", "remote")) as scene:
-            wait_until(lambda: scene.asked("timeline") > 0, "the request")
+            wait_until(lambda: scene.requests("timeline") > 0, "the request")
             time.sleep(0.3)  # a request may have been on its way
-            asked = scene.asked()
-            assert asked <= 4
-            assert holds_for(lambda: scene.asked() == asked, 1.0)
-            scene.hears()
+            requests = scene.requests()
+            assert requests <= 4
+            assert holds_for(lambda: scene.requests() == requests, 1.0)
+            scene.receive_toot()
 
 
-def test_a_first_look_that_comes_late_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that says 429 when we begin: what it lists since then is read, not only a page."""
+def test_late_first_read_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a 429 at the start, everything listed since then is read, not only one page."""
     with Simulator(quiet(POLLED)) as simulator:
         before = [simulator.publish() for _ in range(60)]
         simulator.fault(
@@ -231,17 +223,17 @@ def test_a_first_look_that_comes_late_misses_nothing(monkeypatch: pytest.MonkeyP
             scene.wait_for("waiting", "429")
             missed = [simulator.publish() for _ in range(90)]
             scene.wait_for_toots(missed)
-            assert scene.asked("timeline") <= 6
-            assert len({*before} & {*scene.sink.uris()}) < 60, "what was before is not wanted"
-        assert repeated(scene.sink.uris()) == {}
+            assert scene.requests("timeline") <= 6
+            assert len({*before} & {*scene.sink.uris()}) < 60, "what came before is not wanted"
+        assert duplicates(scene.sink.uris()) == {}
 
 
-def test_a_poller_that_waits_for_a_429_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """State and reason tell it, and when it is over."""
+def test_state_shows_that_polling_waits_after_a_429(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason names it; the state is polling again afterwards."""
     with Simulator(quiet(POLLED)) as simulator:
         simulator.fault(
             "answer", status=429, endpoint="timeline", seconds=1, reset="iso", reset_seconds=1
         )
         with listening_to(simulator, monkeypatch) as scene:
-            scene.wait_for("waiting", "429", seconds=3)
+            scene.wait_for("waiting", "429", timeout_seconds=3)
             scene.wait_for("polling")

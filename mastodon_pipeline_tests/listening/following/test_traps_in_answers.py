@@ -1,6 +1,6 @@
-"""What servers answer that they should not: elsewhere, too much, nonsense, strange times.
+"""Responses that servers should not send: redirects, too much, nonsense, impossible times.
 
-Each test counts the requests that the server saw.
+Each test counts the requests that the server received.
 """
 
 import asyncio
@@ -19,20 +19,19 @@ from mastodon_pipeline.errors import UnsafeAddress
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.pacing import Backoff
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.support.recording_sink import wait_until
 from mastodon_pipeline_tests.support.scene import (
     CONTACT,
     ENDPOINTS,
     POLLED,
-    SOON,
+    SHORT_RESET,
     STEADY,
     STREAMED,
+    duplicates,
     holds_for,
     listening_to,
     quiet,
-    repeated,
-    settled,
 )
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
 
@@ -40,10 +39,10 @@ MEGABYTE = 2**20
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_redirect_to_another_host_is_not_followed(
+def test_redirect_to_another_host_is_not_followed(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Token, budget and count are the configured server's; a move is for a person to configure."""
+    """Token, rate limit and counts are the configured server's; a person configures a move."""
     policy = POLLED if endpoint == "timeline" else STREAMED
     with (
         Simulator(quiet(ServerPolicy("thief.example"))) as elsewhere,
@@ -54,29 +53,28 @@ def test_a_redirect_to_another_host_is_not_followed(
         with listening_to(simulator, monkeypatch) as scene:
             here = simulator.servers[0].base_url.split("://")[1]
             scene.wait_for("parked", here, target.split("://")[1])
-            asked = scene.asked()
-            assert holds_for(lambda: scene.asked() == asked, 0.5)
+            requests = scene.requests()
+            assert holds_for(lambda: scene.requests() == requests, 0.5)
         assert elsewhere.asked() == 0
 
 
-def test_a_redirect_on_the_same_host_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers move their paths."""
+def test_redirect_on_the_same_host_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     with Simulator(quiet(STREAMED, POLLED)) as simulator:
         for server in (0, 1):
             simulator.fault("redirect", server, seconds=60)
         with listening_to(simulator, monkeypatch) as scene:
-            scene.hears(0)
-            scene.hears(1)
-            assert scene.asked("streaming", 0) == 2
+            scene.receive_toot(0)
+            scene.receive_toot(1)
+            assert scene.requests("streaming", 0) == 2
 
 
-def test_the_advertised_streaming_address_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large servers stream from a host of its own; `configuration.urls.streaming` names it."""
+def test_advertised_streaming_address_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large servers stream from a separate host; `configuration.urls.streaming` names it."""
     with Simulator(quiet(replace(STREAMED, streams_apart=True))) as simulator:
         with listening_to(simulator, monkeypatch) as scene:
-            scene.hears()
+            scene.receive_toot()
         server = simulator.servers[0]
-        hosts = {seen.endpoint: seen.host for seen in server.requests}
+        hosts = {request.endpoint: request.host for request in server.requests}
         assert hosts["streaming"] == f"127.0.0.1:{server.streaming_port}"
         assert hosts["instance"] == hosts["timeline"] == f"127.0.0.1:{server.port}"
 
@@ -92,8 +90,8 @@ def test_the_advertised_streaming_address_is_used(monkeypatch: pytest.MonkeyPatc
         "https://169.254.169.254",
     ],
 )
-def test_an_advertised_address_is_checked_like_a_configured_one(url: str) -> None:
-    """Or a server could send our token in the open, or us into somebody's own network."""
+def test_advertised_address_is_checked_like_a_configured_one(url: str) -> None:
+    """Otherwise a server could leak our token, or send us into a private network."""
 
     async def open_both() -> None:
         async with Connections(Settings()) as connections:
@@ -112,10 +110,10 @@ def test_an_advertised_address_is_checked_like_a_configured_one(url: str) -> Non
 
 @pytest.mark.parametrize("fault", ["bomb", "endless_line", "endless_header"])
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_no_answer_fills_the_memory(
+def test_no_response_exhausts_memory(
     endpoint: Endpoint, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """64 MiB, packed to 64 kB or sent as they are, cost us a fraction and the server one answer."""
+    """64 MiB, compressed to 64 kB or not, cost us a fraction, and the server one response."""
     with Simulator(quiet(POLLED if endpoint == "timeline" else STREAMED)) as simulator:
         simulator.fault(fault, endpoint=endpoint, megabytes=64, seconds=60)
         tracemalloc.start()
@@ -123,64 +121,65 @@ def test_no_answer_fills_the_memory(
             with listening_to(simulator, monkeypatch, backoff=Backoff(20, 20)) as scene:
                 scene.wait_for("waiting")
                 assert tracemalloc.get_traced_memory()[1] < 48 * MEGABYTE
-                assert scene.asked(endpoint) == 1
+                assert scene.requests(endpoint) == 1
         finally:
             tracemalloc.stop()
 
 
-def test_an_answer_that_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page of HTML with status 200, as a captive portal or a hoster's error page is."""
+def test_html_page_with_status_200_is_no_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from a captive portal, or a hosting provider's error page."""
     policies = [POLLED if at == "timeline" else STREAMED for at in ENDPOINTS]
     policies = [replace(policy, domain=at) for policy, at in zip(policies, ENDPOINTS, strict=True)]
     with Simulator(quiet(*policies)) as simulator:
         for server, endpoint in enumerate(ENDPOINTS):
-            simulator.fault("garbage", server, endpoint=endpoint, seconds=60, **SOON)
+            simulator.fault("garbage", server, endpoint=endpoint, seconds=60, **SHORT_RESET)
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             for server, endpoint in enumerate(ENDPOINTS):
                 scene.wait_for("waiting", server=server)
-                assert scene.asked(endpoint, server) <= 6
+                assert scene.requests(endpoint, server) <= 6
                 simulator.fault("clear", server)
             for server in range(len(ENDPOINTS)):
-                scene.hears(server)
+                scene.receive_toot(server)
 
 
-def test_a_server_that_ignores_min_id_is_not_asked_in_a_hot_loop(
+def test_server_that_ignores_min_id_is_not_polled_in_a_hot_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its page is always full and always the newest: that is the end of it, until the next poll."""
+    """Its page is always full and always the newest: it counts as the end until the next poll."""
     policies = [replace(policy, ignores_min_id=True) for policy in (POLLED, STREAMED)]
     with Simulator(quiet(*policies)) as simulator:
         for server in (0, 1):
             for _ in range(60):
                 simulator.publish(server)
         with listening_to(simulator, monkeypatch) as scene:
-            scene.hears(0)
-            settled(scene, 1)
-            scene.hears(1)
+            scene.receive_toot(0)
+            scene.wait_until_connected(server=1)
+            scene.receive_toot(1)
             simulator.fault("cut", 1)
-            wait_until(lambda: scene.of(1).gaps_filled == 2, "the gap's end")
-            asked = scene.asked("timeline", 0)
+            wait_until(lambda: scene.statistics(1).gaps_filled == 2, "the end of the gap")
+            requests = scene.requests("timeline", 0)
             time.sleep(1.0)
-            assert scene.asked("timeline", 0) - asked <= 6, "every 0.2 s"
-            assert scene.asked("timeline", 1) <= 5
-        assert repeated(scene.sink.uris()) == {}
+            assert scene.requests("timeline", 0) - requests <= 6, "every 0.2 s"
+            assert scene.requests("timeline", 1) <= 5
+        assert duplicates(scene.sink.uris()) == {}
 
 
-def test_an_oversized_event_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stream stays open and goes on behind it."""
+def test_oversized_event_is_a_dead_letter_and_the_stream_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with (
         Simulator(quiet(STREAMED)) as simulator,
         listening_to(simulator, monkeypatch) as scene,
     ):
-        settled(scene)
+        scene.wait_until_connected()
         server = simulator.servers[0]
         frame = Frame("update", b'{"id": "1", "content": "%b"}' % (b"x" * 5 * MEGABYTE))
         simulator.call(lambda: server.streams.send_to_all(frame))
-        scene.hears()
+        scene.receive_toot()
         [letter] = scene.sink.dead_letters
         assert "larger than" in letter.reason
         assert len(letter.payload) <= 4 * MEGABYTE
-        assert scene.of().connects == 1
+        assert scene.statistics().connects == 1
 
 
 # Clocks and languages
@@ -190,8 +189,10 @@ STRANGE = """{"id": "%d", "uri": "https://odd.example/%d", "created_at": "%s", "
  "account": {"username": "odd", "acct": "odd@odd.example"}, "content": "<p>odd</p>"}"""
 
 
-def test_claimed_times_and_languages_are_kept_and_tamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A post time is claimed by the author's server: any year; from the future it is clamped."""
+def test_odd_times_and_languages_are_recorded_and_future_times_clamped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The author's server claims the post time, which may be in any year."""
     now = time.time_ns() // 1_000_000
     cases = [
         ("9999-12-31T23:59:59.000Z", '"zh-CN"', None, "zh"),
@@ -203,7 +204,7 @@ def test_claimed_times_and_languages_are_kept_and_tamed(monkeypatch: pytest.Monk
         Simulator(quiet(STREAMED)) as simulator,
         listening_to(simulator, monkeypatch) as scene,
     ):
-        settled(scene)
+        scene.wait_until_connected()
         server = simulator.servers[0]
         for number, (created_at, language, *_) in enumerate(cases, 1):
             payload = STRANGE % (number, number, created_at, language)
@@ -224,15 +225,17 @@ def test_claimed_times_and_languages_are_kept_and_tamed(monkeypatch: pytest.Monk
 # Etiquette
 
 
-def test_one_connection_and_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A streamed server is asked who it is, for one page, and for one stream; it sees by whom."""
+def test_streamed_server_gets_one_stream_few_requests_and_our_contact(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One request for instance info, one stream and one or two pages."""
     with (
         Simulator(quiet(STREAMED)) as simulator,
         listening_to(simulator, monkeypatch) as scene,
     ):
-        settled(scene)
+        scene.wait_until_connected()
         for _ in range(5):
-            scene.hears()
-        assert (scene.asked("instance"), scene.asked("streaming")) == (1, 1)
-        assert scene.asked("timeline") <= 2
-        assert all(CONTACT in seen.user_agent for seen in simulator.servers[0].requests)
+            scene.receive_toot()
+        assert (scene.requests("instance"), scene.requests("streaming")) == (1, 1)
+        assert scene.requests("timeline") <= 2
+        assert all(CONTACT in r.user_agent for r in simulator.servers[0].requests)

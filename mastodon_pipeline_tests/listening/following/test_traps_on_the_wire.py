@@ -1,6 +1,6 @@
-"""What networks do to a listener: silence, broken and refused connections, TLS, DNS.
+"""Network faults: silence, broken and refused connections, TLS, DNS.
 
-Each test counts the requests that the server saw: no hot loop.
+Each test counts the requests that the server received: no hot loop.
 """
 
 import ssl
@@ -13,77 +13,80 @@ import trustme
 
 from infra.simulator.faults import Endpoint
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline_tests.support.recording_sink import wait_until
 from mastodon_pipeline_tests.support.scene import (
-    ATTEMPTS,
     ENDPOINTS,
+    MAX_ATTEMPTS,
     POLLED,
-    SOON,
+    SHORT_RESET,
     STEADY,
     STREAMED,
+    inject_faults,
     listening_to,
-    one_a_case,
+    policy_for,
     quiet,
-    settled,
-    suited,
 )
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
 
 # Silence
 
 
-def test_a_stream_that_falls_silent_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_stream_is_reopened(monkeypatch: pytest.MonkeyPatch) -> None:
     """A half-open connection gives no error; after four missing heartbeats it counts as dead."""
     with (
         Simulator(quiet(STREAMED)) as simulator,
         listening_to(simulator, monkeypatch) as scene,
     ):
-        settled(scene)
+        scene.wait_until_connected()
         simulator.fault("silence")
         missed = simulator.publish()
         scene.wait_for("waiting", "silent")
         simulator.fault("speak")
         scene.wait_for_toots([missed])
-        scene.hears()
-        assert scene.asked("streaming") <= 3
+        scene.receive_toot()
+        assert scene.requests("streaming") <= 3
 
 
-def test_a_server_that_accepts_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half-open, before an answer: the request is given up, and the server tried again."""
-    with Simulator(quiet(*map(suited, ENDPOINTS, ENDPOINTS))) as simulator:
-        servers = one_a_case(simulator, [{"endpoint": at} for at in ENDPOINTS], "hang")
+def test_server_that_accepts_but_never_answers_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The request times out."""
+    with Simulator(quiet(*map(policy_for, ENDPOINTS, ENDPOINTS))) as simulator:
+        servers = inject_faults(simulator, [{"endpoint": at} for at in ENDPOINTS], "hang")
         with listening_to(simulator, monkeypatch) as scene:
             for server in servers:
                 scene.wait_for("waiting", "timed out", server=server)
-                assert scene.asked(ENDPOINTS[server], server) <= 2
+                assert scene.requests(ENDPOINTS[server], server) <= 2
                 simulator.fault("clear", server)
             for server in servers:
-                scene.hears(server)
+                scene.receive_toot(server)
 
 
-def test_an_answer_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A byte now and then keeps every read alive: the answer as a whole has a limit too."""
+def test_response_that_trickles_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then keeps every read alive: the whole response has a limit too."""
     endpoints: tuple[Endpoint, ...] = ("instance", "timeline")
-    with Simulator(quiet(*map(suited, endpoints, endpoints))) as simulator:
-        servers = one_a_case(simulator, [{"endpoint": at} for at in endpoints], "trickle")
+    with Simulator(quiet(*map(policy_for, endpoints, endpoints))) as simulator:
+        servers = inject_faults(simulator, [{"endpoint": at} for at in endpoints], "trickle")
         with listening_to(simulator, monkeypatch) as scene:
             for server in servers:
-                scene.wait_for("waiting", "timed out", server=server, seconds=5)
-                assert scene.asked(endpoints[server], server) <= 2
+                scene.wait_for("waiting", "timed out", server=server, timeout_seconds=5)
+                assert scene.requests(endpoints[server], server) <= 2
                 simulator.fault("clear", server)
             for server in servers:
-                scene.hears(server)
+                scene.receive_toot(server)
 
 
 # Servers that end at once, 5xx, TLS, DNS
 
 
-def test_a_stream_that_opens_and_ends_is_not_opened_in_a_hot_loop(
+def test_stream_that_ends_at_once_is_not_reopened_in_a_hot_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An accepted stream is no success yet: the waits grow until one has held for a minute."""
-    with Simulator(quiet(*(suited("streaming", name) for name in ("ends", "breaks")))) as simulator:
+    """An accepted stream is no success yet: the waits grow until one has lasted a minute."""
+    with Simulator(
+        quiet(*(policy_for("streaming", name) for name in ("ends", "breaks")))
+    ) as simulator:
         simulator.fault("hang_up", 0, endpoint="streaming", seconds=60)
         simulator.fault("cut_body", 1, endpoint="streaming", seconds=60)
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
@@ -91,50 +94,55 @@ def test_a_stream_that_opens_and_ends_is_not_opened_in_a_hot_loop(
             scene.wait_for("waiting", "broke", server=1)
             time.sleep(1.5)
             for server in (0, 1):
-                assert 1 < scene.asked("streaming", server) <= ATTEMPTS
-                assert scene.asked("instance", server) <= ATTEMPTS
-                assert scene.asked("timeline", server) <= 2 * ATTEMPTS
+                assert 1 < scene.requests("streaming", server) <= MAX_ATTEMPTS
+                assert scene.requests("instance", server) <= MAX_ATTEMPTS
+                assert scene.requests("timeline", server) <= 2 * MAX_ATTEMPTS
                 simulator.fault("clear", server)
-            scene.hears(0)
-            scene.hears(1)
+            scene.receive_toot(0)
+            scene.receive_toot(1)
 
 
-def test_a_server_that_is_down_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With growing waits, and the status shown."""
+def test_server_that_is_down_is_tried_again_with_growing_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reason shows the HTTP status."""
     cases = [(status, at) for status in (500, 503) for at in ENDPOINTS]
-    policies = [suited(at, f"{at}{status}") for status, at in cases]
+    policies = [policy_for(at, f"{at}{status}") for status, at in cases]
     with Simulator(quiet(*policies)) as simulator:
-        faults = [{"status": status, "endpoint": at, **SOON} for status, at in cases]
-        servers = one_a_case(simulator, faults)
+        faults = [{"status": status, "endpoint": at, **SHORT_RESET} for status, at in cases]
+        servers = inject_faults(simulator, faults)
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             for server, (status, at) in zip(servers, cases, strict=True):
                 scene.wait_for("waiting", str(status), server=server)
-                assert 0 < scene.asked(at, server) <= ATTEMPTS
+                assert 0 < scene.requests(at, server) <= MAX_ATTEMPTS
                 simulator.fault("clear", server)
             for server in servers:
-                scene.hears(server)
+                scene.receive_toot(server)
 
 
-def test_connections_that_are_dropped_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reset before a word, a port that nobody listens on: said as such, and tried again."""
+def test_reset_and_refused_connections_are_reported_and_retried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with Simulator(quiet(STREAMED)) as simulator:
         simulator.fault("drop", seconds=60)
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             scene.wait_for("waiting", "connection reset")
             simulator.fault("clear")
-            settled(scene)
+            scene.wait_until_connected()
             simulator.fault("restart", seconds=1)
             scene.wait_for("waiting", "connection refused")
             missed = simulator.publish()
             scene.wait_for_toots([missed])
-            assert scene.asked() < 20
+            assert scene.requests() < 20
 
 
 # TLS and names
 
 
-def test_a_certificate_that_nobody_signed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not one request goes over such a connection, and the token least of all."""
+def test_server_with_an_untrusted_certificate_gets_no_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Least of all one with the token."""
     with Simulator(quiet(replace(STREAMED, tls=certified()[1]))) as simulator:
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             scene.wait_for("waiting", "certificate")
@@ -142,10 +150,10 @@ def test_a_certificate_that_nobody_signed(monkeypatch: pytest.MonkeyPatch) -> No
         assert simulator.asked() == 0
 
 
-def test_a_redirect_from_https_to_http_is_not_followed(
+def test_redirect_from_https_to_http_is_not_followed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The same host, but the token would travel in the open."""
+    """It is the same host, but the token would be sent in plain text."""
     authority, context = certified()
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
@@ -159,12 +167,12 @@ def test_a_redirect_from_https_to_http_is_not_followed(
             for server in (0, 1):
                 secure.fault("clear", server)
         with listening_to(secure, monkeypatch) as scene:
-            scene.hears(0)
-            scene.hears(1)
+            scene.receive_toot(0)
+            scene.receive_toot(1)
 
 
-def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DNS says no: said as such, and tried again later, for it may be the resolver's fault."""
+def test_unknown_host_name_is_reported_and_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be the resolver's fault."""
     with (
         Simulator(quiet(STREAMED)) as simulator,
         listening_to(
@@ -174,11 +182,11 @@ def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
         unknown = next(s for s in scene.listener.statistics if s.server.name.endswith(".invalid"))
         wait_until(lambda: "DNS" in unknown.reason, "the reason")
         assert unknown.state == "waiting"
-        scene.hears()
+        scene.receive_toot()
 
 
 def certified() -> tuple[trustme.CA, ssl.SSLContext]:
-    """An authority of our own, and a server's side of TLS with its certificate for loopback."""
+    """Return a certificate authority, and a server's TLS context with its loopback certificate."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
