@@ -219,8 +219,8 @@ class _Routes:
         return timeline.json(ids), headers
 
     def _links(self, request: web.Request, ids: list[int]) -> str:
-        kept = ("local", "remote", "limit", "only_media")
-        query = {name: request.query[name] for name in kept if name in request.query}
+        names = ("local", "remote", "limit", "only_media")
+        query = {name: request.query[name] for name in names if name in request.query}
         page = URL(f"{self._server.base_url}/api/v1/timelines/public")
         id_text = self._server.dialect.id_text
         older = page.with_query({**query, "max_id": id_text(ids[-1])})
