@@ -57,7 +57,7 @@ def daily_tables_are_current(lake: LakeResource) -> dg.AssetCheckResult:
     ),
 )
 def every_toot_has_an_hour(lake: LakeResource) -> dg.AssetCheckResult:
-    """Warn: such toots are kept, and counted nowhere."""
+    """Warn: such toots stay in the lake, and no table counts them."""
     with lake.open() as opened:
         files = outside_hours(opened, datetime.now(UTC), load_settings().first_day)
     return dg.AssetCheckResult(

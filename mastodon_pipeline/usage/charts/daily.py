@@ -1,11 +1,11 @@
-"""Draws the daily tables, with seaborn: the figures of a day by app, hour, language and length.
+"""Pictures of the daily tables, drawn with seaborn: a day by app, hour, language and length.
 
 See: https://seaborn.pydata.org/generated/seaborn.barplot.html
 """
 
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mastodon_pipeline.usage.charts.drawing import draw_figure, label
 
@@ -19,6 +19,14 @@ TOP = 12
 """Apps and languages that a picture names; the others are one bar, or left out and counted."""
 BLUE = "#0173b2"
 """The first of seaborn's colour-blind palette."""
+
+
+class Bar(NamedTuple):
+    """A horizontal bar."""
+
+    name: str
+    length: int
+    grey: bool = False
 
 
 def draw_hours_of_day(rows: "pd.DataFrame", day: date) -> "Image":
@@ -43,40 +51,30 @@ def draw_apps(rows: "pd.DataFrame", day: date) -> "Image":
     Toots whose application is not known have no bar; the title says how many there are.
     """
     named = rows[rows["app"] != ""]
-    top = named.head(TOP)
-    rest = int(named["toots"].sum() - top["toots"].sum())
-    counts, labels = list(top["toots"]), [label(app) for app in top["app"]]
-    if rest:
-        counts, labels = [*counts, rest], [*labels, f"{len(named) - len(top):,} others"]
     title = (
         f"Most used apps, {day:%Y-%m-%d}\n{int(named['toots'].sum()):,} of"
         f" {int(rows['toots'].sum()):,} public toots name theirs"
     )
-    return _bars(title, counts, labels, grey=len(top))
+    return _draw_bars(title, _top(named, "app"))
 
 
 def draw_languages(rows: "pd.DataFrame", day: date) -> "Image":
     """Draw a bar for each of the most used languages. `rows`: of `language_usage`."""
     known = rows[rows["language_primary"] != ""]
-    unknown = int(rows["toots"].sum() - known["toots"].sum())
-    top = known.head(TOP)
-    rest = int(known["toots"].sum() - top["toots"].sum())
-    counts, labels = list(top["toots"]), [label(name) for name in top["language_name"]]
-    for count, name in ((rest, f"{len(known) - len(top):,} others"), (unknown, "unknown")):
-        if count:
-            counts, labels = [*counts, count], [*labels, name]
+    total = int(rows["toots"].sum())
+    unknown = Bar("unknown", total - int(known["toots"].sum()), grey=True)
     title = (
-        f"Public toots seen, by language, {day:%Y-%m-%d}\n{int(rows['toots'].sum()):,} in all,"
+        f"Public toots seen, by language, {day:%Y-%m-%d}\n{total:,} in all,"
         f" {len(known):,} languages"
     )
-    return _bars(title, counts, labels, grey=len(top))
+    return _draw_bars(title, [*_top(known, "language_name"), unknown])
 
 
 def draw_language_density(rows: "pd.DataFrame", day: date) -> "Image":
     """Draw a box plot for each of the most used languages. `rows`: of `language_density`.
 
-    The box holds the middle half, its line the median; the whiskers reach the shortest and the
-    longest toot. The axis is linear up to 10 characters and logarithmic from there.
+    The box is the middle half, its line the median; the whiskers reach the shortest and the longest
+    toot. The axis is linear up to 10 characters and logarithmic from there.
     """
     import seaborn as sns
 
@@ -118,28 +116,37 @@ def draw_language_density(rows: "pd.DataFrame", day: date) -> "Image":
     return draw_figure(title, paint if boxes else None, height=_height(len(boxes)))
 
 
-def _bars(title: str, counts: Sequence[int], labels: Sequence[str], grey: int) -> "Image":
-    """Draw horizontal bars with their counts, grey from number `grey` on."""
+def _top(rows: "pd.DataFrame", names: str) -> list[Bar]:
+    """Return the first rows as bars, and the others as one."""
+    top, others = rows.head(TOP), rows[TOP:]
+    bars = [Bar(label(name), toots) for name, toots in zip(top[names], top["toots"], strict=True)]
+    return [*bars, Bar(f"{len(others):,} others", int(others["toots"].sum()), grey=True)]
+
+
+def _draw_bars(title: str, bars: Sequence[Bar]) -> "Image":
+    """Draw horizontal bars with their counts, without empty ones."""
     import seaborn as sns
 
+    bars = [bar for bar in bars if bar.length]
+
     def paint(axes: "Axes") -> None:
-        places = [str(place) for place in range(len(counts))]  # two labels may be the same
-        sns.barplot(x=list(counts), y=places, orient="h", color=BLUE, ax=axes)
-        bars = list(axes.patches)
-        for bar in bars[grey:]:
-            bar.set_facecolor("0.7")
+        places = [str(place) for place in range(len(bars))]  # two labels may be the same
+        sns.barplot(x=[bar.length for bar in bars], y=places, orient="h", color=BLUE, ax=axes)
+        for bar, patch in zip(bars, list(axes.patches), strict=True):
+            if bar.grey:
+                patch.set_facecolor("0.7")
         axes.bar_label(
             axes.containers[0],  # type: ignore[arg-type]
-            [f"{count:,}" for count in counts],
+            [f"{bar.length:,}" for bar in bars],
             padding=3,
             fontsize="small",
         )
-        axes.set_yticks(range(len(counts)), labels, fontsize="small")
+        axes.set_yticks(range(len(bars)), [bar.name for bar in bars], fontsize="small")
         axes.margins(x=0.14)
         axes.set(xlabel="Toots", ylabel="")
         axes.xaxis.set_major_formatter("{x:,.0f}")
 
-    return draw_figure(title, paint if counts else None, height=_height(len(counts)))
+    return draw_figure(title, paint if bars else None, height=_height(len(bars)))
 
 
 def _height(bars: int) -> float:

@@ -1,4 +1,4 @@
-"""Draws the hourly table, with seaborn: a day of the busiest servers.
+"""Pictures of the hourly table, drawn with seaborn: a day of the busiest servers.
 
 See: https://seaborn.pydata.org/generated/seaborn.histplot.html
 """
@@ -89,7 +89,7 @@ def draw_servers_by_hour(rows: "pd.DataFrame", day: date) -> "Image":
         counts = counts.reindex(index=servers, columns=range(24))
         sns.heatmap(
             counts,
-            # From 1, and to 10 at least: else one toot more or less would look like a flood.
+            # From 1 to at least 10: otherwise one toot more or less would look like a flood.
             norm=LogNorm(1, max(10, int(named["toots"].max()))),
             cmap="crest",
             linewidths=0.5,

@@ -1,1 +1,1 @@
-"""What an hour of toots is made from: its landed records, or the toots kept in their place."""
+"""What an hour of toots is made from: its landed records, or its toots once these were removed."""

@@ -10,8 +10,8 @@ A listing costs what it lists, so a scan lists the current hour and its neighbou
 takes no longer with more history. A small lake is scanned whole each time.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -171,21 +171,16 @@ def _advance(cursor: Cursor, after: str, seen: datetime, unsettled: list[datetim
 
 
 def _group_by_hour(
-    lake: Lake, landed: Iterable[StoredFile], now: datetime, first_day: date
+    lake: Lake, landed: Collection[StoredFile], now: datetime, first_day: date
 ) -> tuple[dict[datetime, list[StoredFile]], tuple[str, ...]]:
-    by_hour: defaultdict[datetime, list[StoredFile]] = defaultdict(list)
-    ignored: dict[str, int] = defaultdict(int)
-    for file in landed:
-        hour = lake.layout.hour_of(file.path)
-        if hour is None:
-            ignored["outside any hour folder"] += 1
-        elif hour.date() < first_day:
-            ignored[f"from before FIRST_DAY {first_day}"] += 1
+    by_hour = lake.by_hour(landed)
+    ignored = Counter({"outside any hour folder": len(landed) - sum(map(len, by_hour.values()))})
+    for hour in list(by_hour):
+        if hour.date() < first_day:
+            ignored[f"from before FIRST_DAY {first_day}"] += len(by_hour.pop(hour))
         elif hour > now + HOUR:
-            ignored["in future hours (wrong clocks)"] += 1
-        else:
-            by_hour[hour].append(file)
-    return by_hour, tuple(f"{count} files {why}" for why, count in sorted(ignored.items()))
+            ignored["in future hours (wrong clocks)"] += len(by_hour.pop(hour))
+    return by_hour, tuple(f"{count} files {why}" for why, count in sorted(ignored.items()) if count)
 
 
 def _stale_hours(lake: Lake, by_hour: dict[datetime, list[StoredFile]]) -> set[datetime]:

@@ -1,7 +1,7 @@
 -- The toots with the columns of the article that this project follows, so that its queries run
--- unchanged: the fourteen of its topic, and the three that it derives from them. Each toot once, and
--- created_at the time of posting, where the article had the time of reading. m_id is null where a
--- server's ids are no numbers.
+-- unchanged: the fourteen of its topic, and the three that it derives from them. Each toot is there
+-- once, and created_at is the time of posting; the article has the time of reading. m_id is null if
+-- the server's ids are not numbers.
 CREATE OR REPLACE VIEW mastodon_toot AS
 SELECT
     try_cast(status_id AS BIGINT) AS m_id,

@@ -79,7 +79,7 @@ def fetch_server_report(server: Server, settings: Settings, today: date) -> Serv
     Never raises: a server that refuses, is switched off or sends nonsense is a report with the
     reason. It is asked without our token: the figures are either public or not available.
     """
-    # Here, since whoever only asks which tables there are should not wait for HTTP clients.
+    # Here, not above: `mastodon-pipeline sql` imports the tables, and needs no HTTP clients.
     from mastodon_pipeline.listening.client.reasons import network_reason
     from mastodon_pipeline.listening.client.session import (
         ServerSession,

@@ -1,5 +1,5 @@
--- One UTC day's toots by posting application. Only the home server tells it, so '' is where no
--- home server was listened to, or it would not say: a row like any other.
+-- One UTC day's toots by posting application. Only the home server names it: the row '' has the
+-- toots of home servers that are not listened to, or do not name it.
 COPY (
     SELECT
         $day::DATE AS day,

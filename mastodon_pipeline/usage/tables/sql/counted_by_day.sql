@@ -1,4 +1,4 @@
--- Some home servers' toots by UTC day, and in how many of its hours there was one.
+-- Some home servers' toots by UTC day, and in how many of its hours they had any.
 SELECT
     server,
     hour::DATE AS day,

@@ -1,5 +1,5 @@
--- One UTC day's toots in one row. Accounts are told apart by name and home server; where two are
--- equally frequent, the alphabetically first is named.
+-- One UTC day's toots in one row. An account is a name on a home server; of equally frequent ones
+-- the alphabetically first is named.
 COPY (
     WITH toot AS (
         SELECT

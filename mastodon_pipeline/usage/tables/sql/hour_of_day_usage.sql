@@ -1,4 +1,4 @@
--- One UTC day's toots by hour of the day: 24 rows, also for hours in which nobody was seen to post.
+-- One UTC day's toots by hour of the day: 24 rows, also for hours without toots.
 COPY (
     WITH usage AS (
         SELECT

@@ -1,5 +1,5 @@
--- One UTC day's toots by primary language. Unknown ones ('') are a row like any other, named
--- unknown; a code that has no English name is named by itself.
+-- One UTC day's toots by primary language. The row '' is named unknown; a code that has no English
+-- name stands for itself.
 COPY (
     SELECT
         $day::DATE AS day,

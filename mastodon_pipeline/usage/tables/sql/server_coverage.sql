@@ -1,5 +1,5 @@
 -- What was counted of each server beside what it reported of itself on one UTC day, by the weeks
--- of its answer (six days each). A server without an answer is one row, with the reason.
+-- of its report (six days each). A server without figures is one row, with the reason.
 COPY (
     WITH report AS (
         SELECT unnest($reports::STRUCT(
@@ -13,7 +13,7 @@ COPY (
         )[], recursive := true)
     ),
 
-    beside AS (
+    compared AS (
         SELECT
             report.*,
             coalesce(sum(counted.toots), 0)::BIGINT AS toots,
@@ -37,6 +37,6 @@ COPY (
         if(reported > 0, toots / reported, NULL) AS share,
         if(first_day IS NULL, NULL, hours_heard) AS hours_heard,
         reason
-    FROM beside
+    FROM compared
     ORDER BY server, base_url, first_day DESC
 ) TO $path (FORMAT parquet, COMPRESSION zstd);

@@ -1,9 +1,9 @@
 -- How often one UTC day's toots mention each term, in any case, as a whole word: no letter, digit,
 -- mark or underscore touches it. #Kafka and kafka.apache.org mention kafka, kafkaesque does not.
 --
--- Every character that is none of a word is put between two marks, in text and term alike, and the
--- ends are marked too. So each word has a mark of its own on either side, and a mention is a plain
--- substring: a regular expression a term would have to be compiled anew for every row.
+-- Every character that is not part of a word is put between two marks, in text and term alike, and
+-- the ends are marked too. So each word has a mark on either side, and a mention is a plain
+-- substring: a regular expression per term would have to be compiled again for every row.
 COPY (
     WITH sign AS (
         SELECT chr(1) AS mark, concat(chr(1), '\0', chr(1)) AS between_marks
