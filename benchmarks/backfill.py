@@ -1,9 +1,9 @@
-"""Ten days of hours, landed as the sink lands them, materialised in one run from the shell.
+"""Ten days of hours, landed as the sink lands them, materialized in one run from the shell.
 
-The bucket gets what ten days of listening leave there: for every commit of the sink, which come
-every ten seconds, a file in each hour folder of which it holds toots. Then `dagster asset
+The bucket gets what ten days of listening leave there: for every commit of the sink, one in ten
+seconds, a file in each hour folder of which it has toots. Then `dagster asset
 materialize` builds `toots` and `toots_per_server_per_hour` of the whole range, with their checks,
-in a process of its own, as a person or the UI's backfill would.
+in a separate process, as a person or the UI's backfill would.
 """
 
 import os
@@ -23,7 +23,7 @@ import duckdb
 import psutil
 
 from benchmarks.generated_records import QUERY
-from benchmarks.object_store import an_object_store, put_all
+from benchmarks.object_store import put_objects, run_object_store
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.paths import REPOSITORY
@@ -36,7 +36,7 @@ HOUR = timedelta(hours=1)
 
 
 def landed(start: datetime, days: int, toots: int) -> Iterator[tuple[str, bytes]]:
-    """The landed files of these days, by the commits in which their records arrived."""
+    """Generate the landed files of these days, by the commits in which their records arrived."""
     layout = Layout.of(load_settings())
     values = {"start": start, "days": days, "toots": toots, "first": 0, "last": toots}
     with duckdb.connect() as connection, tempfile.TemporaryDirectory() as directory:
@@ -56,18 +56,18 @@ def landed(start: datetime, days: int, toots: int) -> Iterator[tuple[str, bytes]
 
 @dataclass(frozen=True)
 class Backfill:
-    """Seconds: of the whole command, of each step, and of the processors, the store's too."""
+    """Seconds of the whole command, of each step, and of CPU, the object store's included."""
 
     command: float
     steps: dict[str, float]
-    processors: float
+    cpu: float
 
 
-def materialise(first: datetime, last: datetime) -> Backfill:
-    """Materialises a range of hours from the shell."""
+def materialize(first: datetime, last: datetime) -> Backfill:
+    """Materialize a range of hours from the shell."""
     with tempfile.TemporaryDirectory(prefix="mastodon-bench-") as home:
         Path(home, "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-        began, used = time.perf_counter(), processor_seconds()
+        began, cpu = time.perf_counter(), cpu_seconds()
         done = subprocess.run(
             [
                 *(str(Path(sys.executable).with_name("dagster")), "asset", "materialize"),
@@ -80,40 +80,40 @@ def materialise(first: datetime, last: datetime) -> Backfill:
             capture_output=True,
             text=True,
         )
-        seconds, used = time.perf_counter() - began, processor_seconds() - used
-    told = done.stdout + done.stderr
+        seconds, cpu = time.perf_counter() - began, cpu_seconds() - cpu
+    log = done.stdout + done.stderr
     if done.returncode:
-        raise RuntimeError(told[-3000:])
-    steps = re.findall(r"(\w+) - STEP_SUCCESS - .*?in (?:(\d+)m)?([\d.]+)(ms|s)", told)
-    taken = {
+        raise RuntimeError(log[-3000:])
+    steps = re.findall(r"(\w+) - STEP_SUCCESS - .*?in (?:(\d+)m)?([\d.]+)(ms|s)", log)
+    step_seconds = {
         name: 60 * int(minutes or 0) + float(count) / (1000 if unit == "ms" else 1)
         for name, minutes, count, unit in steps
     }
-    return Backfill(seconds, taken, used)
+    return Backfill(seconds, step_seconds, cpu)
 
 
-def processor_seconds() -> float:
-    """What this process's children have used so far: those that run, and those that ended."""
+def cpu_seconds() -> float:
+    """Return what this process's children have used so far: running ones, and those that ended."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     running = [child.cpu_times() for child in psutil.Process().children()]
-    return sum(one.user + one.system for one in running) + ended.ru_utime + ended.ru_stime
+    return sum(times.user + times.system for times in running) + ended.ru_utime + ended.ru_stime
 
 
 @click.command()
 @click.option("--days", default=10, show_default=True)
 @click.option("--toots", default=30_000, show_default=True, help="Of all days together.")
 def bench(days: int, toots: int) -> None:
-    """Seconds to materialise some days of hours in one run."""
+    """Seconds to materialize some days of hours in one run."""
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
     start = end - timedelta(days=days)
-    with an_object_store():
+    with run_object_store():
         os.environ["FIRST_DAY"] = f"{start - HOUR:%Y-%m-%d}"
-        files = put_all(landed(start, days, toots))
+        files = put_objects(landed(start, days, toots))
         with open_lake(load_settings()) as lake:
             hours = {lake.layout.hour_of(f.path) for f in lake.list_files(lake.layout.landed())}
         first, last = min(h for h in hours if h), max(h for h in hours if h)
         click.echo(f"{toots:,} toots, {files:,} landed files, {len(hours)} hours", err=True)
-        made = materialise(first, last)
+        backfill = materialize(first, last)
         with open_views(load_settings()) as views:
             counted = views.sql(
                 "SELECT (SELECT count(*) FROM toots), (SELECT sum(toots) FROM"
@@ -123,13 +123,13 @@ def bench(days: int, toots: int) -> None:
         raise RuntimeError(f"{toots} toots landed, {counted} were counted")
     click.echo(f"\n{'':<46}{'s':>8} {'ms an hour':>12}")
     rows = [
-        *made.steps.items(),
-        ("the whole command", made.command),
-        ("processors' time, in all", made.processors),
+        *backfill.steps.items(),
+        ("the whole command", backfill.command),
+        ("CPU time, in all", backfill.cpu),
     ]
-    for row, taken in rows:
-        click.echo(f"{row:<46}{taken:>8.1f} {1000 * taken / len(hours):>12.0f}")
-    click.echo(f"BENCH usage.backfill_{days}_days_seconds {made.command:.1f}")
+    for name, seconds in rows:
+        click.echo(f"{name:<46}{seconds:>8.1f} {1000 * seconds / len(hours):>12.0f}")
+    click.echo(f"BENCH usage.backfill_{days}_days_seconds {backfill.command:.1f}")
 
 
 if __name__ == "__main__":

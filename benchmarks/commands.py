@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import click
 
-from benchmarks.object_store import an_object_store
+from benchmarks.object_store import run_object_store
 from mastodon_pipeline.cli.main import COMMANDS
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
@@ -64,7 +64,7 @@ def write_tables() -> None:
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Of each.")
 def bench(runs: int) -> None:
     """CPU seconds of `--help` and `sql`, against importing Dagster."""
-    with an_object_store():
+    with run_object_store():
         write_tables()
         # In turn, so that whatever else the machine does meets all of them alike.
         rounds = [{name: cost(command) for name, command in MEASURED.items()} for _ in range(runs)]

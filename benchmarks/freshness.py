@@ -1,18 +1,18 @@
-"""How old a toot is when `toots_per_server_per_hour` counts it, the running hour included.
+"""How old a toot is when `toots_per_server_per_hour` counts it, the current hour included.
 
 The whole product at its default settings, on this machine: Kafka, Connect, MinIO, registry,
 Dagster with its sensors, and a listener that follows simulated servers which publish by the clock.
-A reader asks the table in the bucket once a second, as anybody may.
+A reader queries the table in the bucket once a second.
 
 A toot's time begins with its `ingested_at`, which the listener takes just before it produces the
 record: a little before the toot arrives in Kafka, so the figures are a little too high. It ends
-with the first answer that counts it: the n-th toot of an hour and server is counted once the table
-says n. On the way are
+with the first result that counts it: the n-th toot of an hour and server is counted once the table
+has n. The stages are
 
 - parquet: the sink's commit puts the record's file into its hour's folder;
-- request: `landed_toots_sensor` sees it, and asks for a run where none is on its way;
+- request: `landed_toots_sensor` sees it, and requests a run unless one is unfinished;
 - start: the run is taken from the queue, and its process starts;
-- table: the run builds `toots` and the table, and the reader asks.
+- table: the run builds `toots` and the table, and the reader queries it.
 """
 
 import os
@@ -76,8 +76,8 @@ class Run:
     started_at: float
     ended_at: float
 
-    def stands_in_line_behind(self, other: "Run") -> bool:
-        """Whether it was asked for while another was to build the same partitions."""
+    def is_queued_behind(self, other: "Run") -> bool:
+        """Return whether it was requested while another was to build the same partitions."""
         return (
             self.job == other.job
             and other.requested_at < self.requested_at < other.ended_at
@@ -87,63 +87,63 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Counted:
-    """A toot's way, as stamps that never go back."""
+class Journey:
+    """A toot's times on the way to the table; none is before the one ahead of it."""
 
-    stamps: tuple[float, ...]
-    """ingested, landed, requested, started, counted."""
+    times: tuple[float, ...]
+    """Ingested, landed, requested, started, counted."""
 
     @property
     def seconds(self) -> float:
-        """The whole way."""
-        return self.stamps[-1] - self.stamps[0]
+        """From the first time to the last."""
+        return self.times[-1] - self.times[0]
 
     def stage(self, position: int) -> float:
-        """How long one of the `STAGES` took."""
-        return self.stamps[position + 1] - self.stamps[position]
+        """Return how long a stage took, by its position in `STAGES`."""
+        return self.times[position + 1] - self.times[position]
 
 
 class Reader:
-    """Asks the table, and remembers when it first said which number."""
+    """Queries the table, and remembers when it first had which count."""
 
     def __init__(self) -> None:
-        self.answers: defaultdict[ServerHour, list[tuple[int, float]]] = defaultdict(list)
+        self.counts: defaultdict[ServerHour, list[tuple[int, float]]] = defaultdict(list)
         self.total = 0
 
-    def ask(self) -> None:
-        """Once."""
-        answer = counted_toots()
+    def read(self) -> None:
+        """Query the table once."""
+        counts = counted_toots()
         now = time.time()
-        self.total = sum(answer.values())
-        for hour, toots in answer.items():
-            answers = self.answers[hour]
-            if not answers or toots > answers[-1][0]:
-                answers.append((toots, now))
+        self.total = sum(counts.values())
+        for hour, toots in counts.items():
+            history = self.counts[hour]
+            if not history or toots > history[-1][0]:
+                history.append((toots, now))
 
     def counted_at(self, hour: ServerHour, number: int) -> float:
-        """When the hour's `number`-th toot, from 1 on, was counted."""
-        return next(at for toots, at in self.answers[hour] if toots >= number)
+        """Return when the hour's `number`-th toot, from 1 on, was counted."""
+        return next(at for toots, at in self.counts[hour] if toots >= number)
 
-    def ask_each_second(self, seconds: float, until: int | None = None) -> None:
-        """For so long, or until the table has so many toots."""
+    def read_each_second(self, seconds: float, until: int | None = None) -> None:
+        """Query for some seconds, or until the table has `until` toots."""
         began = time.monotonic()
-        said = 0.0
+        reported = 0.0
         while (passed := time.monotonic() - began) < seconds:
-            self.ask()
+            self.read()
             if self.total == until:
                 return
-            if passed - said >= 10:
-                said = passed
+            if passed - reported >= 10:
+                reported = passed
                 click.echo(f"  {self.total:,} toots counted ({passed:.0f} s)", err=True)
             time.sleep(max(0.0, 1 - (time.monotonic() - began - passed)))
 
 
 @contextmanager
-def the_product(servers: int) -> Iterator[tuple[Stack, SimulatedFediverse]]:
-    """Everything that `make up` starts, and simulated servers to listen to; gone afterwards."""
+def run_product(servers: int) -> Iterator[tuple[Stack, SimulatedFediverse]]:
+    """Run all that `make up` starts, and simulated servers to listen to; nothing is left of it."""
     data = Path(tempfile.mkdtemp(prefix="mastodon-bench-"))
     stack = Stack(data=data, ports=Ports.free(), say=lambda text: click.echo(text, err=True))
-    first = free_row(servers + 1)
+    first = find_free_ports(servers + 1)
     fediverse = SimulatedFediverse(servers, 0, 1.0, 7, first_port=first + 1, control_port=first)
     former = dict(os.environ)
     try:
@@ -160,13 +160,13 @@ def the_product(servers: int) -> Iterator[tuple[Stack, SimulatedFediverse]]:
         shutil.rmtree(data)
 
 
-def free_row(count: int) -> int:
-    """The first of so many neighbouring ports that nobody listens on."""
+def find_free_ports(count: int) -> int:
+    """Return the first of `count` neighbouring ports that nobody listens on."""
     for first in range(20_000, 32_000, count):
         try:
-            with ExitStack() as held:
+            with ExitStack() as sockets:
                 for port in range(first, first + count):
-                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                    sockets.enter_context(socket.socket()).bind(("127.0.0.1", port))
             return first
         except OSError:
             continue
@@ -174,7 +174,7 @@ def free_row(count: int) -> int:
 
 
 def arrivals() -> list[Arrival]:
-    """Every toot's first record, from the landed files."""
+    """Return every toot's first record, from the landed files."""
     with open_lake(load_settings()) as lake:
         landed = lake.layout.landed()
         landed_at = {file.path: file.modified.timestamp() for file in lake.list_files(landed)}
@@ -186,11 +186,11 @@ def arrivals() -> list[Arrival]:
 
 
 def usage_runs(data: Path) -> list[Run]:
-    """The runs that `landed_toots_sensor` asked for, oldest first.
+    """Return the runs that `landed_toots_sensor` requested, oldest first.
 
-    Raises RuntimeError where one has failed.
+    Raises RuntimeError if one has failed.
     """
-    found = []
+    runs = []
     with dg.DagsterInstance.from_config(str(data / "dagster")) as instance:
         for job in (refresh_hourly_usage.name, refresh_daily_usage.name):
             for record in instance.get_run_records(dg.RunsFilter(job_name=job), ascending=True):
@@ -198,8 +198,8 @@ def usage_runs(data: Path) -> list[Run]:
                 if run.status == dg.DagsterRunStatus.FAILURE:
                     raise RuntimeError(f"run {run.run_id} of {job} has failed")
                 if run.status != dg.DagsterRunStatus.SUCCESS:
-                    continue  # on its way still
-                found.append(
+                    continue  # unfinished
+                runs.append(
                     Run(
                         job,
                         (run.tags[RANGE_START], run.tags[RANGE_END]),
@@ -208,39 +208,39 @@ def usage_runs(data: Path) -> list[Run]:
                         record.end_time or 0,
                     )
                 )
-    return found
+    return runs
 
 
-def ways(arrived: list[Arrival], reader: Reader, runs: list[Run]) -> list[Counted]:
-    """Every toot's way: its run is the last that had started when it was counted."""
+def journeys(arrived: list[Arrival], reader: Reader, runs: list[Run]) -> list[Journey]:
+    """Return every toot's times: its run is the last that had started when it was counted."""
     starts = [run.started_at for run in runs]
     numbers: defaultdict[ServerHour, int] = defaultdict(int)
-    found = []
-    for one in arrived:
-        numbers[one.hour] += 1
-        counted_at = reader.counted_at(one.hour, numbers[one.hour])
+    toots = []
+    for toot in arrived:
+        numbers[toot.hour] += 1
+        counted_at = reader.counted_at(toot.hour, numbers[toot.hour])
         run = runs[bisect_right(starts, counted_at) - 1]
-        stamps = [one.ingested_at, one.landed_at, run.requested_at, run.started_at, counted_at]
-        for position in range(1, len(stamps)):  # a file may land while the run is starting
-            stamps[position] = min(max(stamps[position - 1 : position + 1]), counted_at)
-        found.append(Counted(tuple(stamps)))
-    return found
+        times = [toot.ingested_at, toot.landed_at, run.requested_at, run.started_at, counted_at]
+        for position in range(1, len(times)):  # a file may land while the run is starting
+            times[position] = min(max(times[position - 1 : position + 1]), counted_at)
+        toots.append(Journey(tuple(times)))
+    return toots
 
 
-def shares(values: list[float]) -> str:
-    """Median, 95th percentile and greatest, as columns."""
+def quantile_columns(values: list[float]) -> str:
+    """Return the median, the 95th percentile and the maximum, as columns."""
     cut = statistics.quantiles(values, n=100, method="inclusive")
     return f"{cut[49]:>8.1f} {cut[94]:>8.1f} {max(values):>8.1f}"
 
 
 @click.command()
 @click.option("--servers", default=3, show_default=True, type=click.IntRange(1))
-@click.option("--rate", default=10.0, show_default=True, help="Toots a second, in all.")
+@click.option("--rate", default=10.0, show_default=True, help="Toots per second, in all.")
 @click.option("--seconds", default=240.0, show_default=True, help="How long they publish.")
 @click.option("--warm-up", default=30.0, show_default=True, help="Seconds before that, left out.")
 def bench(servers: int, rate: float, seconds: float, warm_up: float) -> None:
     """Seconds from a toot's arrival until toots_per_server_per_hour counts it."""
-    with the_product(servers) as (stack, fediverse):
+    with run_product(servers) as (stack, fediverse):
         deadline = time.monotonic() + 120
         while not (observation := observe_listeners(fediverse))[0]:
             if time.monotonic() > deadline:
@@ -248,42 +248,42 @@ def bench(servers: int, rate: float, seconds: float, warm_up: float) -> None:
             time.sleep(1)
         reader = Reader()
         fediverse.publish_live(rate)
-        reader.ask_each_second(warm_up)
+        reader.read_each_second(warm_up)
         began = time.time()
-        reader.ask_each_second(seconds)
+        reader.read_each_second(seconds)
         fediverse.publish_live(0)
-        time.sleep(2)  # the last copies are on their way
+        time.sleep(2)  # the last copies are still federated
         published = sum(fediverse.truth().values())
-        reader.ask_each_second(180, until=published)
+        reader.read_each_second(180, until=published)
         memory = stack.memory_bytes() / 1e6
         arrived, all_runs = arrivals(), usage_runs(stack.data)
     runs = [run for run in all_runs if run.job == refresh_hourly_usage.name]
-    in_line = sum(run.stands_in_line_behind(other) for run in all_runs for other in all_runs)
+    queued = sum(run.is_queued_behind(other) for run in all_runs for other in all_runs)
     if reader.total != published or len(arrived) != published:
         raise click.ClickException(
             f"{published} toots were published, {len(arrived)} landed, {reader.total} are counted"
         )
-    found = [way for way in ways(arrived, reader, runs) if way.stamps[0] >= began]
+    toots = [toot for toot in journeys(arrived, reader, runs) if toot.times[0] >= began]
     load = os.getloadavg()[0]
     click.echo(
-        f"\n{len(found):,} toots of {servers} servers in {seconds:.0f} s, {memory:,.0f} MB in all, "
+        f"\n{len(toots):,} toots of {servers} servers in {seconds:.0f} s, {memory:,.0f} MB in all, "
         f"load {load:.1f} on {os.cpu_count()} cores, "
         f"from {datetime.fromtimestamp(began, UTC):%H:%M} UTC"
     )
     for job in (refresh_hourly_usage.name, refresh_daily_usage.name):
         took = [run.ended_at - run.started_at for run in all_runs if run.job == job]
         click.echo(f"{job}: {len(took)} runs of {statistics.median(took or [0]):.1f} s (median)")
-    click.echo(f"runs that were asked for behind another of the same partitions: {in_line}")
+    click.echo(f"runs that were requested behind another of the same partitions: {queued}")
     click.echo(f"\n{'seconds':<10} {'p50':>8} {'p95':>8} {'max':>8}")
     for position, stage in enumerate(STAGES):
-        click.echo(f"{stage:<10} {shares([way.stage(position) for way in found])}")
-    totals = [way.seconds for way in found]
-    click.echo(f"{'all':<10} {shares(totals)}")
+        click.echo(f"{stage:<10} {quantile_columns([toot.stage(position) for toot in toots])}")
+    totals = [toot.seconds for toot in toots]
+    click.echo(f"{'all':<10} {quantile_columns(totals)}")
     cut = statistics.quantiles(totals, n=100, method="inclusive")
     click.echo(f"BENCH usage.freshness_p50_seconds {cut[49]:.1f}")
     click.echo(f"BENCH usage.freshness_p95_seconds {cut[94]:.1f}")
     click.echo(f"BENCH usage.freshness_max_seconds {max(totals):.1f}")
-    click.echo(f"BENCH usage.runs_behind_themselves {in_line}")
+    click.echo(f"BENCH usage.runs_behind_themselves {queued}")
 
 
 if __name__ == "__main__":

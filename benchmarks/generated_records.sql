@@ -1,9 +1,9 @@
--- Landed records of some toots, always the same ones for the same numbers: toots $first to $last
--- (without it) of $toots in the $days days from $start on (UTC).
+-- Landed records of toots $first to $last (exclusive) of $toots in the $days days from $start (UTC);
+-- the same for the same parameters.
 --
 -- Days have a quiet night and a busy evening, servers and accounts are as unequal as in the
--- Fediverse, a third of the toots is told by a second server and some by a third, some are edited
--- or deleted, and one record in a hundred is delivered twice.
+-- Fediverse, a third of the toots is reported by a second server and some by a third, some are
+-- edited or deleted, and one record in a hundred is delivered twice.
 WITH toot AS (
     SELECT
         n,
@@ -73,10 +73,10 @@ written AS (
     FROM account
 ),
 
-told AS (
+reported AS (
     SELECT
         *,
-        unnest(range(1 + (kind < 330)::BIGINT + (kind < 100)::BIGINT)) AS telling
+        unnest(range(1 + (kind < 330)::BIGINT + (kind < 100)::BIGINT)) AS report
     FROM written
 ),
 
@@ -85,24 +85,24 @@ record AS (
         *,
         'update' AS event,
         NULL::TIMESTAMPTZ AS edited_at,
-        created_at + to_milliseconds(800 + 4000 * telling) AS ingested_at
-    FROM told
+        created_at + to_milliseconds(800 + 4000 * report) AS ingested_at
+    FROM reported
     UNION ALL
     SELECT
         *,
         'status.update' AS event,
         created_at + INTERVAL 3 MINUTE AS edited_at,
         created_at + INTERVAL 3 MINUTE AS ingested_at
-    FROM told
-    WHERE kind BETWEEN 500 AND 539 AND telling = 0
+    FROM reported
+    WHERE kind BETWEEN 500 AND 539 AND report = 0
     UNION ALL
     SELECT
         *,
         'delete' AS event,
         NULL AS edited_at,
         created_at + INTERVAL 9 MINUTE AS ingested_at
-    FROM told
-    WHERE kind BETWEEN 600 AND 629 AND telling = 0
+    FROM reported
+    WHERE kind BETWEEN 600 AND 629 AND report = 0
 ),
 
 delivered AS (
@@ -115,8 +115,8 @@ delivered AS (
 SELECT
     event,
     format('https://{}/users/user{}/statuses/{}', server, account, n) AS uri,
-    (100000000000000000 + n * 8 + telling)::VARCHAR AS status_id,
-    if(telling = 0, 'https://' || server, format('https://observer{}.example', telling))
+    (100000000000000000 + n * 8 + report)::VARCHAR AS status_id,
+    if(report = 0, 'https://' || server, format('https://observer{}.example', report))
         AS base_url,
     server,
     created_at,
@@ -124,9 +124,9 @@ SELECT
     ingested_at,
     'stream' AS source,
     format('user{}', account) AS username,
-    if(telling = 0, format('user{}', account), format('user{}@{}', account, server)) AS acct,
+    if(report = 0, format('user{}', account), format('user{}@{}', account, server)) AS acct,
     bot,
-    if(telling = 0, app, '') AS app,
+    if(report = 0, app, '') AS app,
     format('https://{}/@user{}/{}', server, account, n) AS url,
     language,
     split_part(language, '-', 1) AS language_primary,
@@ -143,6 +143,6 @@ SELECT
     false AS reply,
     NULL::BOOLEAN AS indexable,
     (hash(server) % 4)::INTEGER AS _partition,
-    (n * 8 + telling + (event <> 'update')::BIGINT * 4)::BIGINT AS _offset,
+    (n * 8 + report + (event <> 'update')::BIGINT * 4)::BIGINT AS _offset,
     ingested_at AS _ts
 FROM delivered

@@ -1,7 +1,7 @@
 """What it costs to know which offsets have landed, with thousands of landed files in the bucket.
 
-The sink leaves some thousands of files a day. Beside what observing and checking costs now, the
-same run opens every file once, as whoever remembers nothing of them has to, every time.
+The sink writes some thousands of files a day. The baseline, in the same run, opens every file, as
+is necessary each time without an index of them.
 """
 
 import time
@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from benchmarks.backfill import landed
-from benchmarks.object_store import an_object_store, put_all
+from benchmarks.object_store import put_objects, run_object_store
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.landed_index import landed_toots
 from mastodon_pipeline.settings import load_settings
@@ -26,11 +26,11 @@ EVERY_FILE = (
 @click.command()
 @click.option("--toots", default=5_000, show_default=True, help="Of one day.")
 def bench(toots: int) -> None:
-    """Seconds to count what has landed: with and without what was found before."""
+    """Seconds to count what has landed, with and without the index."""
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    with an_object_store():
+    with run_object_store():
         settings = load_settings()
-        count = put_all(landed(end - DAY, 1, toots))
+        count = put_objects(landed(end - DAY, 1, toots))
         with open_lake(settings) as lake:
 
             def open_all() -> int:
@@ -52,12 +52,12 @@ def bench(toots: int) -> None:
             busy = (
                 f"{end - timedelta(hours=6):%Y-%m-%d-%H}"  # the others of its hour are opened too
             )
-            path, content = next(one for one in landed(end - DAY, 1, 100) if busy in one[0])
-            put_all([(path.replace(".parquet", "-late.parquet"), content)])
+            path, content = next(file for file in landed(end - DAY, 1, 100) if busy in file[0])
+            put_objects([(path.replace(".parquet", "-late.parquet"), content)])
             opened.append(timed(observe))
-    told = ("every file", "the first count", "nothing new", "one new file")
+    names = ("every file", "the first count", "nothing new", "one new file")
     click.echo(f"\n{'of ' + format(count, ',') + ' files':<18}{'opened':>8}{'s':>8}")
-    for name, files, taken in zip(told, opened, seconds, strict=True):
+    for name, files, taken in zip(names, opened, seconds, strict=True):
         click.echo(f"{name:<18}{files:>8,}{taken:>8.2f}")
     click.echo(f"BENCH landing.observe_seconds {seconds[3]:.2f}")
     click.echo(f"BENCH landing.observe_ratio_vs_opening_all {seconds[0] / seconds[3]:.1f}")

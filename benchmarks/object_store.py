@@ -1,4 +1,4 @@
-"""MinIO alone, for the time of a measurement, and many small objects at once."""
+"""MinIO for the time of a measurement, and a quick way to put many small objects into it."""
 
 import io
 import os
@@ -21,14 +21,14 @@ from infra.native_stack.probes import http_ok
 from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.settings import load_settings
 
-OBJECTS_AT_ONCE = 5_000
+OBJECTS_PER_ARCHIVE = 5_000
 
 
 @contextmanager
-def an_object_store() -> Iterator[int]:
-    """Starts it with an empty bucket, sets the environment to it, and leaves nothing of it behind.
+def run_object_store() -> Iterator[int]:
+    """Run MinIO with an empty bucket and the environment set to it; yield its process id.
 
-    Gives its process id.
+    Afterwards nothing of it is left.
     """
     data = Path(tempfile.mkdtemp(prefix="mastodon-bench-"))
     ports = Ports.free()
@@ -69,16 +69,17 @@ def an_object_store() -> Iterator[int]:
             shutil.rmtree(data, ignore_errors=True)
 
 
-def put_all(objects: Iterable[tuple[str, bytes]]) -> int:
-    """Puts objects (path `s3://bucket/key`, content) into the bucket; how many.
+def put_objects(objects: Iterable[tuple[str, bytes]]) -> int:
+    """Put objects (path `s3://bucket/key`, content) into the bucket; return how many.
 
-    In tar files that MinIO unpacks ("snowball"), three times as quick as a request each.
+    They are sent in tar files that MinIO unpacks ("snowball"), three times as fast as a request
+    for each.
     """
     settings = load_settings()
     root = f"s3://{settings.s3_bucket}/"
     pending, count = iter(objects), 0
     with closing(s3_client(settings)) as s3:
-        while batch := list(islice(pending, OBJECTS_AT_ONCE)):
+        while batch := list(islice(pending, OBJECTS_PER_ARCHIVE)):
             s3.put_object(
                 Bucket=settings.s3_bucket,
                 Key="objects.tar",
@@ -90,10 +91,10 @@ def put_all(objects: Iterable[tuple[str, bytes]]) -> int:
 
 
 def _archive(objects: Iterable[tuple[str, bytes]]) -> bytes:
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w") as archive:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
         for key, content in objects:
             member = tarfile.TarInfo(key)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return held.getvalue()
+    return buffer.getvalue()

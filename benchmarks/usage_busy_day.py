@@ -1,10 +1,10 @@
-"""Time and memory of one busy day's tables: ten million toots, and what is told of them.
+"""Time and memory of one busy day's tables: ten million toots, and 14 million records of them.
 
-A day with a quiet night and a busy evening, in which a third of the toots is told by a second
-server, some by a third, some are edited, deleted or delivered twice: 14 million records in 1,440
-files. Its hourly tables and then its daily tables and charts are built by runs of the jobs that
-the sensor asks for, checks included, each in a process of its own, whose greatest resident memory
-is told; DuckDB works within 2 GB and spills to disk.
+A day with a quiet night and a busy evening, in which a third of the toots is reported by a second
+server, some by a third, some are edited, deleted or delivered twice, in 1,440 files. Its hourly
+tables and then its daily tables and charts are built by runs of the jobs that the sensor requests,
+checks included, each in a separate process, whose peak resident memory is reported; DuckDB works
+within 2 GB and spills to disk.
 """
 
 import multiprocessing
@@ -20,14 +20,14 @@ import click
 import dagster as dg
 
 from benchmarks.generated_records import write_records
-from benchmarks.object_store import an_object_store
+from benchmarks.object_store import run_object_store
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.partitions import DAY_KEY, HOUR_KEY, RANGE_END, RANGE_START
 
 SLICES = 24 * 60
-"""Files of the day, about: a commit a minute. With one each 10 s, the listing grows, not this."""
+"""Files of the day, about: a commit a minute. With one in 10 s only the listing takes longer."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Built:
 
     seconds: float
     peak_mb: float
-    """The greatest resident memory of its process, 10^6 bytes."""
+    """The peak resident memory of its process, 10^6 bytes."""
 
 
 def land(day: datetime, toots: int) -> None:
-    """The day's records, by two writers."""
+    """Land the day's records, by two writers."""
 
     def writer(number: int) -> None:
         with open_lake(load_settings()) as lake:
@@ -65,9 +65,9 @@ def land(day: datetime, toots: int) -> None:
 
 
 def build(job_name: str, first: str, last: str) -> Built:
-    """One run, in this process.
+    """Execute one run, in this process.
 
-    Raises RuntimeError where a check finds a fault.
+    Raises RuntimeError if a check finds a fault.
     """
     with tempfile.TemporaryDirectory(prefix="mastodon-bench-") as home:
         Path(home, "dagster.yaml").write_text("telemetry: {enabled: false}\n")
@@ -85,14 +85,14 @@ def build(job_name: str, first: str, last: str) -> Built:
     return Built(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
 
 
-def build_apart(job_name: str, first: str, last: str) -> Built:
-    """In a process of its own."""
+def build_in_subprocess(job_name: str, first: str, last: str) -> Built:
+    """Execute one run, in a separate process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(build, job_name, first, last).result()
 
 
-def counted(day: date) -> int:
-    """The day's toots, by the tables."""
+def counted_toots(day: date) -> int:
+    """Return the day's toots, as the tables count them."""
     with open_lake(load_settings()) as lake:
         table = lake.connection.read_parquet(lake.layout.daily("daily_usage", day))
         row = table.select("toots").fetchone()
@@ -104,16 +104,16 @@ def counted(day: date) -> int:
 def bench(toots: int) -> None:
     """Seconds and peak memory of the tables of one day of ten million toots."""
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
-    with an_object_store():
+    with run_object_store():
         began = time.monotonic()
         land(day, toots)
         click.echo(f"  landed in {time.monotonic() - began:.0f} s", err=True)
         keys = day.strftime(HOUR_KEY), (day + timedelta(hours=23)).strftime(HOUR_KEY)
-        hours = build_apart("refresh_hourly_usage", *keys)
-        daily = build_apart("refresh_daily_usage", *[day.strftime(DAY_KEY)] * 2)
-        found = counted(day.date())
-    if found != toots:
-        raise click.ClickException(f"{toots} toots were posted, {found} are counted")
+        hours = build_in_subprocess("refresh_hourly_usage", *keys)
+        daily = build_in_subprocess("refresh_daily_usage", *[day.strftime(DAY_KEY)] * 2)
+        counted = counted_toots(day.date())
+    if counted != toots:
+        raise click.ClickException(f"{toots} toots were posted, {counted} are counted")
     click.echo(f"\n{toots:,} toots\n{'tables':<8} {'seconds':>8} {'toots/s':>10} {'peak MB':>8}")
     for name, built in (("hourly", hours), ("daily", daily)):
         click.echo(

@@ -1,13 +1,13 @@
-"""What a refresh of the running hour costs with 10, 100 and 1,000 days of history in the bucket.
+"""What a refresh of the current hour costs with 10, 100 and 1,000 days of history in the bucket.
 
-A refresh is a run of `refresh_hourly_usage` as the sensor asks for it: `toots`,
+A refresh is a run of `refresh_hourly_usage` as the sensor requests it: `toots`,
 `toots_per_server_per_hour` and their checks, by a Dagster with a partition for every hour of the
-history. Beside it, what the sensor does to find the hour: its look and its decision, all those of
-a whole sweep through the history. Whatever else the machine does only adds to a time, so the
-quickest of the repetitions tells the cost.
+history. Also measured is what the sensor does to find the hour: its scan and its decision, for a
+whole sweep through the history. Other work on the machine only adds to a time, so the quickest of
+the repetitions is the cost.
 
 An hour of history is a landed file, its `toots` and its counts, small and all alike: none of them
-is read. The running hour has the files of half an hour of commits.
+is read. The current hour has the files of half an hour of commits.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ import duckdb
 import psutil
 
 from benchmarks.generated_records import write_records
-from benchmarks.object_store import an_object_store, put_all
+from benchmarks.object_store import put_objects, run_object_store
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.lake.layout import Layout
@@ -42,7 +42,7 @@ from mastodon_pipeline.usage.tables.hourly import build_toots, build_toots_per_s
 
 HOUR = timedelta(hours=1)
 FILES, TOOTS_A_FILE = 180, 100
-"""Of the running hour."""
+"""Of the current hour."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 
 
@@ -53,32 +53,32 @@ class Times:
     refreshes: list[float]
     cpu: list[float]
     """Of these, of the run's process and the object store's together."""
-    looks: list[float]
+    scans: list[float]
 
 
 @dataclass(frozen=True)
 class Templates:
-    """An hour's files, with what their counts say that they were made from."""
+    """An hour's files, and the fingerprint that its tables carry."""
 
     landed: bytes
     toots: bytes
     counts: bytes
-    made_from: bytes
+    built_from: bytes
 
     def hour(self, hour: datetime) -> Iterator[tuple[str, bytes]]:
-        """The files of another hour, whose counts are current too."""
+        """Generate the files of another hour, whose counts are current too."""
         layout = Layout.of(load_settings())
         path = f"{layout.landed_hour(hour)}a.parquet"
         etag = f'"{md5(self.landed, usedforsecurity=False).hexdigest()}"'
         file = StoredFile(path, etag, hour, len(self.landed))
-        made_from = fingerprint([file]).encode()
+        built_from = fingerprint([file]).encode()
         yield path, self.landed
-        yield layout.toots(hour), self.toots.replace(self.made_from, made_from)
-        yield layout.toots_per_server(hour), self.counts.replace(self.made_from, made_from)
+        yield layout.toots(hour), self.toots.replace(self.built_from, built_from)
+        yield layout.toots_per_server(hour), self.counts.replace(self.built_from, built_from)
 
 
 def templates(hour: datetime) -> Templates:
-    """The files of an hour of 20 toots, built as they always are."""
+    """Build the files of an hour of 20 toots."""
     with open_lake(load_settings()) as lake:
         landed = f"{lake.layout.landed_hour(hour)}a.parquet"
         write_records(lake.connection, landed, start=hour, days=1 / 24, toots=20)
@@ -90,12 +90,12 @@ def templates(hour: datetime) -> Templates:
                 "SELECT content FROM read_blob($path)", params={"path": path}
             ).fetchall()
         ]
-        made_from = lake.built_from([paths[1]])[paths[1]].encode()
-    return Templates(bodies[0], bodies[1], bodies[2], made_from)
+        built_from = lake.built_from([paths[1]])[paths[1]].encode()
+    return Templates(bodies[0], bodies[1], bodies[2], built_from)
 
 
-def running_hour(hour: datetime) -> Iterator[tuple[str, bytes]]:
-    """What has landed in it so far."""
+def current_hour(hour: datetime) -> Iterator[tuple[str, bytes]]:
+    """Generate what has landed in the current hour so far."""
     layout = Layout.of(load_settings())
     with duckdb.connect() as connection, tempfile.TemporaryDirectory() as directory:
         connection.execute("SET TimeZone = 'UTC'")
@@ -114,7 +114,7 @@ def running_hour(hour: datetime) -> Iterator[tuple[str, bytes]]:
 
 
 def measure(hour: datetime, repetitions: int, store: int) -> Times:
-    """Refreshes of the running hour, and a sweep of looks."""
+    """Measure refreshes of the current hour, and a sweep of scans."""
     key = hour.strftime(HOUR_KEY)
     job = definitions.resolve_job_def("refresh_hourly_usage")
     with tempfile.TemporaryDirectory(prefix="mastodon-bench-") as home:
@@ -131,7 +131,7 @@ def measure(hour: datetime, repetitions: int, store: int) -> Times:
                 began = cpu_seconds(store)
                 refreshes.append(timed(refresh))
                 cpu.append(cpu_seconds(store) - began)
-            # History was settled before the running hour began.
+            # The history was settled before the current hour began.
             cursors = [Cursor(horizon=datetime.now(UTC) - timedelta(seconds=1))]
 
             def evaluation() -> None:
@@ -141,27 +141,27 @@ def measure(hour: datetime, repetitions: int, store: int) -> Times:
                 run_requests(instance, freshness, now)
                 cursors.append(freshness.cursor)
 
-            looks = [timed(evaluation)]
+            scans = [timed(evaluation)]
             while cursors[-1].after:
-                looks.append(timed(evaluation))
-    return Times(refreshes, cpu, looks)
+                scans.append(timed(evaluation))
+    return Times(refreshes, cpu, scans)
 
 
 def cpu_seconds(store: int) -> float:
-    """What this process and the object store's have used so far."""
+    """Return what this process and the object store's have used so far."""
     used = psutil.Process(store).cpu_times()
     return time.process_time() + used.user + used.system
 
 
 def timed(call: Callable[[], None]) -> float:
-    """How many seconds it takes."""
+    """Return the seconds that a call takes."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
 
 
 def measure_from(first_day: datetime, hour: datetime, repetitions: int, store: int) -> Times:
-    """In a process of its own: partitions begin with the settings' first day."""
+    """Measure in a separate process: partitions begin with the settings' first day."""
     os.environ["FIRST_DAY"] = f"{first_day:%Y-%m-%d}"
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measure, hour, repetitions, store).result()
@@ -173,39 +173,39 @@ def measure_from(first_day: datetime, hour: datetime, repetitions: int, store: i
 def bench(days: str, repetitions: int) -> None:
     """Seconds of one hour's refresh by the days of history in the bucket."""
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    histories = [int(one) for one in days.split(",")]
-    found: dict[int, Times] = {}
-    with an_object_store() as store:
+    histories = [int(history) for history in days.split(",")]
+    times_by_history: dict[int, Times] = {}
+    with run_object_store() as store:
         template = templates(hour - 2 * HOUR)
-        put_all(running_hour(hour))
+        put_objects(current_hour(hour))
         before = 0
         for history in histories:
             hours = range(24 * before + 2, 24 * history + 2)
             began = time.monotonic()
-            count = put_all(file for ago in hours for file in template.hour(hour - ago * HOUR))
+            count = put_objects(file for ago in hours for file in template.hour(hour - ago * HOUR))
             click.echo(
                 f"  {history:,} days of history: put {count:,} more files in "
                 f"{time.monotonic() - began:.0f} s",
                 err=True,
             )
             first_day = hour - timedelta(days=history + 1)
-            found[history] = measure_from(first_day, hour, repetitions, store)
+            times_by_history[history] = measure_from(first_day, hour, repetitions, store)
             before = history
     click.echo(
         f"\n{'days':>6} {'refresh s':>10} {'median':>8} {'CPU s':>8} "
-        f"{'look s':>8} {'looks a sweep':>14}"
+        f"{'scan s':>8} {'scans a sweep':>14}"
     )
-    for history, times in found.items():
+    for history, times in times_by_history.items():
         click.echo(
             f"{history:>6,} {min(times.refreshes):>10.2f} "
             f"{statistics.median(times.refreshes):>8.2f} {min(times.cpu):>8.2f} "
-            f"{statistics.median(times.looks):>8.2f} {len(times.looks):>14}"
+            f"{statistics.median(times.scans):>8.2f} {len(times.scans):>14}"
         )
-    first, last = found[histories[0]], found[histories[-1]]
+    first, last = times_by_history[histories[0]], times_by_history[histories[-1]]
     click.echo(f"BENCH usage.refresh_seconds {min(last.refreshes):.2f}")
     click.echo(f"BENCH usage.refresh_growth {min(last.refreshes) / min(first.refreshes):.2f}")
     click.echo(f"BENCH usage.refresh_cpu_growth {min(last.cpu) / min(first.cpu):.2f}")
-    click.echo(f"BENCH usage.look_seconds {statistics.median(last.looks):.2f}")
+    click.echo(f"BENCH usage.scan_seconds {statistics.median(last.scans):.2f}")
 
 
 if __name__ == "__main__":

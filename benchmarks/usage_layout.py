@@ -1,18 +1,18 @@
-"""The article's questions, asked of its layout and of ours: a file for every ten toots, or a table.
+"""The article's queries, on its layout and on ours: a file for every ten toots, or a table.
 
 The same 1.6 million toots, the article's ten days: in the layout that its sink wrote (Parquet
 files of ten toots each, one folder), and in ours (`toots`, one file an hour, and the usage tables),
-built here from landed records by the functions that the assets call. Each question goes to a cold
-connection of `mastodon-pipeline sql` of its own. Three ways to ask:
+built here from landed records by the functions that the assets call. Each query gets a new
+connection, opened as `mastodon-pipeline sql` opens it. Three ways to query:
 
 - the article's: its statement, on a view `mastodon_toot` over its files;
 - ours, unchanged: the same statement, on the view `mastodon_toot` over `toots`. What a file costs
   is the same in both, so the ratio is at most that of the files, 160,000 to 240;
-- ours, the table: a statement on the usage table that already holds the answer, which is what the
+- ours, the table: a statement on the usage table that already has the answer, which is what the
   tables are for. This is the ratio that counts.
 
-160,000 files would take hours: as many as are built here are timed, and the time is extrapolated
-by the number of files. That it grows with them at least in proportion, the first table shows.
+160,000 files would take hours: a smaller number is built and timed, and the time is extrapolated by
+the number of files. It grows at least in proportion with them, as the first table shows.
 """
 
 import time
@@ -27,7 +27,7 @@ import click
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from benchmarks.generated_records import write_records
-from benchmarks.object_store import an_object_store, put_all
+from benchmarks.object_store import put_objects, run_object_store
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
@@ -48,7 +48,7 @@ COLUMNS = (
 )
 """Of the article's files."""
 DAY = "strftime(to_timestamp(created_at), '%Y-%m-%d')"
-QUESTIONS = {
+QUERIES = {
     "days": (
         f"""SELECT {DAY} AS day, count(*) AS toots, count(DISTINCT username) AS users,
             count(DISTINCT regexp_extract(url, '^https?://([^/]+)', 1)) AS servers,
@@ -83,21 +83,21 @@ QUESTIONS = {
         "SELECT * FROM term_mentions",
     ),
 }
-"""The article's figures: its statement by its columns, and the table that holds the answer."""
+"""The article's figures: its statement by its columns, and the table that has the answer."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a question took, in each of the three ways; seconds."""
+class QueryTimes:
+    """What a query took, in each of the three ways; seconds."""
 
     article: float
-    """Of all the article's files, extrapolated."""
+    """For all the article's files, extrapolated."""
     unchanged: float
     table: float
 
 
 def land_and_build() -> float:
-    """Ten days of landed records, and of them every table of ours, as the assets build them.
+    """Land ten days of records, and build every table of ours from them, as the assets do.
 
     Returns the seconds that the hourly tables took.
     """
@@ -106,23 +106,23 @@ def land_and_build() -> float:
         write_records(
             lake.connection, lake.layout.landed(), start=START, days=DAYS, toots=TOOTS, by_hour=True
         )
-        say(f"landed the records of {TOOTS:,} toots", began)
+        report(f"landed the records of {TOOTS:,} toots", began)
         began = time.monotonic()
         for number in range(24 * DAYS):
             build_toots(lake, START + timedelta(hours=number))
             build_toots_per_server(lake, START + timedelta(hours=number))
         seconds = time.monotonic() - began
-        say(f"built the tables of {24 * DAYS} hours", began)
+        report(f"built the tables of {24 * DAYS} hours", began)
         began = time.monotonic()
         for number in range(DAYS):
             for table in DAILY_TABLES:
                 table.build(lake, (START + timedelta(days=number)).date())
-        say(f"built the tables of {DAYS} days", began)
+        report(f"built the tables of {DAYS} days", began)
     return seconds
 
 
 def article_files(count: int) -> Iterator[tuple[str, bytes]]:
-    """The first toots as the article's sink would have landed them."""
+    """Generate files of the first toots as the article's sink would have landed them."""
     root = f"s3://{load_settings().s3_bucket}/{FOLDER}"
     with open_views(load_settings()) as connection:
         toots = connection.sql(
@@ -130,13 +130,16 @@ def article_files(count: int) -> Iterator[tuple[str, bytes]]:
             params={"toots": count * TOOTS_A_FILE},
         ).to_arrow_table()
     for number in range(count):
-        held = BytesIO()
+        buffer = BytesIO()
         rows = toots.slice(number * TOOTS_A_FILE, TOOTS_A_FILE)
-        pq.write_table(rows, held, compression="snappy")
-        yield f"{root}/mastodon-topic+0+{number * TOOTS_A_FILE:010}.snappy.parquet", held.getvalue()
+        pq.write_table(rows, buffer, compression="snappy")
+        yield (
+            f"{root}/mastodon-topic+0+{number * TOOTS_A_FILE:010}.snappy.parquet",
+            buffer.getvalue(),
+        )
 
 
-def ask_the_article(statement: str) -> float:
+def query_article(statement: str) -> float:
     """Seconds from connecting to the last row."""
     began = time.perf_counter()
     settings = load_settings()
@@ -147,27 +150,27 @@ def ask_the_article(statement: str) -> float:
     return time.perf_counter() - began
 
 
-def ask_us(statement: str) -> float:
+def query_ours(statement: str) -> float:
     """Seconds from connecting to the last row, as `mastodon-pipeline sql` does it.
 
-    The quickest of three: what else the machine does would be most of so short a time.
+    The quickest of three: other work on the machine would be most of so short a time.
     """
-    took = []
+    seconds = []
     for _ in range(3):
         began = time.perf_counter()
         with open_views(load_settings()) as connection:
             connection.sql(statement).fetchall()
-        took.append(time.perf_counter() - began)
-    return min(took)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
-def say(text: str, began: float) -> None:
-    """Progress."""
+def report(text: str, began: float) -> None:
+    """Report progress."""
     click.echo(f"  {text} in {time.monotonic() - began:.0f} s", err=True)
 
 
 def steps(files: int) -> list[int]:
-    """A quarter of them, half, all."""
+    """Return a quarter of them, half, all."""
     return [files // 4, files // 2, files]
 
 
@@ -176,30 +179,30 @@ def steps(files: int) -> list[int]:
     "--files", default=20_000, show_default=True, help="Of the article's, ten toots each."
 )
 def bench(files: int) -> None:
-    """Seconds for the article's questions to 1.6 million toots, in its layout and in ours."""
+    """Seconds for the article's queries of 1.6 million toots, in its layout and in ours."""
     growth: dict[int, float] = {}
-    asked: dict[str, Asked] = {}
-    with an_object_store():
+    queried: dict[str, QueryTimes] = {}
+    with run_object_store():
         building = land_and_build()
         pending = article_files(files)
         for count in steps(files):
             began = time.monotonic()
-            put_all(islice(pending, count - max(growth, default=0)))
-            say(f"{count:,} files in the article's layout", began)
-            growth[count] = ask_the_article(QUESTIONS["days"][0])
-            say(f"asked for the days of {count:,} files", time.monotonic() - growth[count])
+            put_objects(islice(pending, count - max(growth, default=0)))
+            report(f"{count:,} files in the article's layout", began)
+            growth[count] = query_article(QUERIES["days"][0])
+            report(f"queried the days of {count:,} files", time.monotonic() - growth[count])
             if len(growth) == 1:
                 first = {
-                    name: ask_the_article(statement)
-                    for name, (statement, _) in QUESTIONS.items()
+                    name: query_article(statement)
+                    for name, (statement, _) in QUERIES.items()
                     if name != "days"
                 }
         first["days"] = growth[files] * steps(files)[0] / files
-        for name, (statement, of_table) in QUESTIONS.items():
-            asked[name] = Asked(
-                first[name] * FILES / steps(files)[0], ask_us(statement), ask_us(of_table)
+        for name, (statement, of_table) in QUERIES.items():
+            queried[name] = QueryTimes(
+                first[name] * FILES / steps(files)[0], query_ours(statement), query_ours(of_table)
             )
-    click.echo(f"\n{'files of ten toots':>20} {'seconds':>8} {'ms a file':>10}   (question: days)")
+    click.echo(f"\n{'files of ten toots':>20} {'seconds':>8} {'ms a file':>10}   (query: days)")
     for count, seconds in growth.items():
         click.echo(f"{count:>20,} {seconds:>8.1f} {1000 * seconds / count:>10.2f}")
     click.echo(
@@ -207,13 +210,13 @@ def bench(files: int) -> None:
         f"{files:,} (days) and {steps(files)[0]:,} files (the others)\n"
         f"\n{'seconds':<18} {'article':>9} {'ours, unchanged':>16} {'ours, the table':>16}"
     )
-    for name, times in asked.items():
+    for name, times in queried.items():
         click.echo(
             f"{name:<18} {times.article:>9,.0f} {times.unchanged:>16.2f} {times.table:>16.2f}"
         )
-    article = sum(times.article for times in asked.values())
-    unchanged = sum(times.unchanged for times in asked.values())
-    table = sum(times.table for times in asked.values())
+    article = sum(times.article for times in queried.values())
+    unchanged = sum(times.unchanged for times in queried.values())
+    table = sum(times.table for times in queried.values())
     click.echo(f"{'all':<18} {article:>9,.0f} {unchanged:>16.2f} {table:>16.2f}")
     click.echo(f"BENCH usage.ratio_vs_article_layout {article / table:.0f}")
     click.echo(f"BENCH usage.ratio_vs_article_layout_unchanged {article / unchanged:.0f}")
