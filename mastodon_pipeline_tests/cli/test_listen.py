@@ -14,7 +14,7 @@ from infra.simulator.simulator import Simulator
 from mastodon_pipeline.cli.listen import listen as listen_command
 from mastodon_pipeline.cli.printing import toot_line
 from mastodon_pipeline.listening.records.record import TootRecord
-from mastodon_pipeline_tests.support.scene import quiet
+from mastodon_pipeline_tests.support.simulated_servers import quiet
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 STREAMED = ServerPolicy("stream.example")

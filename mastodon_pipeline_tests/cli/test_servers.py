@@ -14,7 +14,7 @@ from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.listening.following.trial import try_server
 from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.support.scene import quiet, simulator_settings
+from mastodon_pipeline_tests.support.simulated_servers import quiet, simulator_settings
 
 STREAMED = ServerPolicy("stream.example", local_feed="authenticated")
 POLLED = ServerPolicy("poll.example", token=False)

@@ -10,13 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 
 from infra.simulator.faults import Endpoint
-from infra.simulator.fediverse import Options
-from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Backoff, Timings
 from mastodon_pipeline.listening.following.listener import Listener
@@ -26,6 +23,7 @@ from mastodon_pipeline.listening.records.sink import TootSink
 from mastodon_pipeline.servers import Feed, Server, parse_server
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions, RecordingSink
+from mastodon_pipeline_tests.support.simulated_servers import simulator_settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 FAST = Timings(request_seconds=0.5, silence_seconds=0.6, parked_seconds=60)
@@ -34,42 +32,9 @@ STEADY = Backoff(first_seconds=0.5, longest_seconds=60.0)
 """Full jitter, at least a tenth of the bound: in the first 1.5 s at most five further attempts."""
 MAX_ATTEMPTS = 6
 """The most that `STEADY` allows in 1.5 s, whatever its jitter."""
-STREAMED = ServerPolicy("stream.example", remote_feed="authenticated", thump_seconds=0.1)
-"""Sends heartbeats more often than `FAST` calls it silent."""
-POLLED = ServerPolicy("poll.example", token=False, remote_feed="authenticated")
-ENDPOINTS: tuple[Endpoint, ...] = ("instance", "timeline", "streaming")
-CONTACT = "https://example.org/about-this-client"
-SHORT_RESET: dict[str, Any] = {"reset": "iso", "reset_seconds": 0.1}
-"""A rate limit that is over soon: pages of a server without one are read every three seconds."""
 _FOLLOWED = ("streaming", "polling", "websocket")
 _POLL_SECONDS = 0.02
 """States last a few hundredths of a second."""
-
-
-def quiet(*servers: ServerPolicy) -> Options:
-    """Return the options of servers that publish only when a test makes them."""
-    return Options(servers=servers, toots=0, start="control")
-
-
-def policy_for(endpoint: Endpoint, name: str) -> ServerPolicy:
-    """Return a server that cannot be followed while this endpoint has a fault."""
-    return replace(POLLED if endpoint == "timeline" else STREAMED, domain=f"{name}.example")
-
-
-def inject_faults(
-    simulator: Simulator, faults: Sequence[dict[str, Any]], kind: str = "answer"
-) -> range:
-    """Give each server, in order, a fault; return the servers' positions."""
-    for server, details in enumerate(faults):
-        simulator.fault(kind, server, **{"seconds": 60} | details)
-    return range(len(faults))
-
-
-def simulator_settings(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Return the settings for listening to the simulator; set its tokens in the environment."""
-    for name, value in simulator.environment.items():
-        monkeypatch.setenv(name, value)
-    return Settings(mastodon_poll_interval_seconds=0.2, mastodon_contact=CONTACT)
 
 
 @contextmanager

@@ -1,19 +1,12 @@
-"""Simulated servers that publish on demand only, and requests to their API."""
+"""Requests to a simulated server's API."""
 
 from typing import Any
 
 import requests
 
-from infra.simulator.fediverse import Options
-from infra.simulator.instance import ServerPolicy
 from infra.simulator.server import SimulatedServer
 
 INSTANCE, TIMELINE, STREAM = "v2/instance", "v1/timelines/public", "v1/streaming/public/local"
-
-
-def quiet(*servers: ServerPolicy) -> Options:
-    """Return options without planned toots; by default for a single server."""
-    return Options(servers=servers or (ServerPolicy("harbour.example"),), toots=0, start="now")
 
 
 def get(server: SimulatedServer, path: str, **options: Any) -> requests.Response:

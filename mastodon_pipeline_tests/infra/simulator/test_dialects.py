@@ -12,13 +12,8 @@ import requests
 from infra.simulator.gotosocial import ulid, ulid_number
 from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline_tests.infra.simulator.api import (
-    INSTANCE,
-    STREAM,
-    TIMELINE,
-    get,
-    quiet,
-)
+from mastodon_pipeline_tests.infra.simulator.api import INSTANCE, STREAM, TIMELINE, get
+from mastodon_pipeline_tests.support.simulated_servers import quiet
 
 T = TypeVar("T")
 

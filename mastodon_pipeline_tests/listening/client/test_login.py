@@ -12,7 +12,7 @@ from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.listening.client.login import save_token
-from mastodon_pipeline_tests.support.scene import quiet, simulator_settings
+from mastodon_pipeline_tests.support.simulated_servers import quiet, simulator_settings
 
 STREAMED = ServerPolicy("stream.example", local_feed="authenticated")
 

@@ -13,7 +13,8 @@ from mastodon_pipeline.listening.client.pacing import Timings
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions, RecordingSink
-from mastodon_pipeline_tests.support.scene import listening, quiet, simulator_settings
+from mastodon_pipeline_tests.support.scene import listening
+from mastodon_pipeline_tests.support.simulated_servers import quiet, simulator_settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough

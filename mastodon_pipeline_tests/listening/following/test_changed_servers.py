@@ -9,7 +9,8 @@ from infra.simulator.simulator import Simulator
 from mastodon_pipeline.listening.following.position_store import feed_key
 from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions, RecordingSink
-from mastodon_pipeline_tests.support.scene import listening, quiet, simulator_settings
+from mastodon_pipeline_tests.support.scene import listening
+from mastodon_pipeline_tests.support.simulated_servers import quiet, simulator_settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough

@@ -13,7 +13,8 @@ from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.listening.client.pacing import Timings
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
-from mastodon_pipeline_tests.support.scene import Scene, listening_to, quiet
+from mastodon_pipeline_tests.support.scene import Scene, listening_to
+from mastodon_pipeline_tests.support.simulated_servers import quiet
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough

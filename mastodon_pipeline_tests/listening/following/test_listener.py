@@ -15,11 +15,8 @@ from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS
 from mastodon_pipeline.listening.following.position_store import feed_key
 from mastodon_pipeline.servers import Feed
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
-from mastodon_pipeline_tests.support.scene import (
-    listening_to,
-    quiet,
-    simulator_settings,
-)
+from mastodon_pipeline_tests.support.scene import listening_to
+from mastodon_pipeline_tests.support.simulated_servers import quiet, simulator_settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough

@@ -16,15 +16,8 @@ from mastodon_pipeline_tests.support.recording_sink import (
     MemoryPositions,
     RecordingSink,
 )
-from mastodon_pipeline_tests.support.scene import (
-    POLLED,
-    STREAMED,
-    Scene,
-    duplicates,
-    listening_to,
-    quiet,
-    recorded,
-)
+from mastodon_pipeline_tests.support.scene import Scene, duplicates, listening_to, recorded
+from mastodon_pipeline_tests.support.simulated_servers import POLLED, STREAMED, quiet
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough

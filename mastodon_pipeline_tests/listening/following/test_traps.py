@@ -13,16 +13,13 @@ from infra.simulator.faults import Endpoint
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.limits import Limits, Rate
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline_tests.support.scene import (
+from mastodon_pipeline_tests.support.scene import FAST, duplicates, holds_for, listening_to
+from mastodon_pipeline_tests.support.simulated_servers import (
     ENDPOINTS,
-    FAST,
     POLLED,
     SHORT_RESET,
     STREAMED,
-    duplicates,
-    holds_for,
     inject_faults,
-    listening_to,
     policy_for,
     quiet,
 )

@@ -19,16 +19,13 @@ from mastodon_pipeline.errors import UnsafeAddress
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.pacing import Backoff
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.support.scene import (
+from mastodon_pipeline_tests.support.scene import STEADY, duplicates, holds_for, listening_to
+from mastodon_pipeline_tests.support.simulated_servers import (
     CONTACT,
     ENDPOINTS,
     POLLED,
     SHORT_RESET,
-    STEADY,
     STREAMED,
-    duplicates,
-    holds_for,
-    listening_to,
     quiet,
 )
 from mastodon_pipeline_tests.support.waiting import wait_until

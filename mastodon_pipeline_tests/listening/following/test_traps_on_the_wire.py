@@ -13,15 +13,13 @@ import trustme
 
 from infra.simulator.faults import Endpoint
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline_tests.support.scene import (
+from mastodon_pipeline_tests.support.scene import MAX_ATTEMPTS, STEADY, listening_to
+from mastodon_pipeline_tests.support.simulated_servers import (
     ENDPOINTS,
-    MAX_ATTEMPTS,
     POLLED,
     SHORT_RESET,
-    STEADY,
     STREAMED,
     inject_faults,
-    listening_to,
     policy_for,
     quiet,
 )

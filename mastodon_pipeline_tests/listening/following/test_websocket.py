@@ -14,14 +14,8 @@ from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.server import SimulatedServer
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
-from mastodon_pipeline_tests.support.scene import (
-    STEADY,
-    Scene,
-    duplicates,
-    holds_for,
-    listening_to,
-    quiet,
-)
+from mastodon_pipeline_tests.support.scene import STEADY, Scene, duplicates, holds_for, listening_to
+from mastodon_pipeline_tests.support.simulated_servers import quiet
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough

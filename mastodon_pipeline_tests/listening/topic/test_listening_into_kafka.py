@@ -21,7 +21,7 @@ from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.support.kafka_topics import new_toots, read_all
 from mastodon_pipeline_tests.support.processes import CLI, python_process
-from mastodon_pipeline_tests.support.scene import simulator_settings
+from mastodon_pipeline_tests.support.simulated_servers import simulator_settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 STREAMING = ServerPolicy("stream.example")
