@@ -114,7 +114,7 @@ class Writer:
         self._rng = rng
         self.authors = authors
         self._numbers = dict.fromkeys(authors, number_from)
-        self._everybody = [author for people in self.authors.values() for author in people]
+        self._all_authors = [author for people in self.authors.values() for author in people]
         self._latest: dict[str, Toot] = {}
 
     def toot(self, server: str, at: int) -> Toot:
@@ -175,7 +175,7 @@ class Writer:
         number = self._numbers[author.server]
         self._numbers[author.server] += 1
         tags = tuple(rng.sample(words.TAGS, rng.choices((0, 1, 2, 3), (60, 22, 12, 6))[0]))
-        mentions = tuple(rng.sample(self._everybody, 1)) if rng.random() < 0.12 else ()
+        mentions = tuple(rng.sample(self._all_authors, 1)) if rng.random() < 0.12 else ()
         emojis = (rng.choice(words.CUSTOM_EMOJI),) if rng.random() < 0.06 else ()
         return Toot(
             uri=f"{author.uri}/statuses/{_FIRST_NUMBER + number}",
