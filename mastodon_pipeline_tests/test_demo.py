@@ -116,7 +116,10 @@ def running(demo: Demo, outcome: "subprocess.CompletedProcess[str]") -> Demo:
 
 
 def test_demo_counts_equal_the_published_toots(outcome: "subprocess.CompletedProcess[str]") -> None:
-    """It exits with 0 and prints both, which are equal on every line and in total."""
+    """It exits with 0 and prints both, which are equal on every line and in total.
+
+    Shows G1 and G13.
+    """
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     rows = re.findall(r"^(\S+) +(\S+\.example) +([\d,]+) +([\d,]+)$", outcome.stdout, re.M)
     assert len(rows) >= 6, outcome.stdout  # three servers, two days or three
@@ -173,7 +176,10 @@ def test_connector_config_job_runs_from_the_command_line(running: Demo) -> None:
 
 
 def test_secrets_are_in_no_event_log_or_connector_config(running: Demo) -> None:
-    """Neither MinIO's key nor the servers' tokens are in Dagster's files, logs or Connect."""
+    """Neither MinIO's key nor the servers' tokens are in Dagster's files, logs or Connect.
+
+    Shows G20.
+    """
     environment = (running.data / "stack.env").read_text()
     secrets = re.findall(r"^AWS_SECRET_ACCESS_KEY='?([^'\n]+)'?$", environment, re.M)
     for process in marked_processes(running.data):
@@ -233,7 +239,10 @@ def test_browser_shows_asset_graph_table_rows_and_checks(running: Demo, tmp_path
 
 
 def test_killed_listener_is_replaced_without_losing_toots(running: Demo) -> None:
-    """kill -9: within 60 s another run listens, and toots published meanwhile are counted."""
+    """kill -9: within 60 s another run listens, and toots published meanwhile are counted.
+
+    Shows G4.
+    """
     (before,) = running_listeners(running)
     # The worker's command line does not name its run, but those that capture its output do.
     workers = {

@@ -50,14 +50,14 @@ def test_any_text_is_either_a_server_or_a_settings_error(text: str) -> None:
 
 
 def test_credentials_in_an_address_are_dropped() -> None:
-    """`user:password@` never becomes part of a base URL, which logs show."""
+    """`user:password@` never becomes part of a base URL, which logs show. Shows G20."""
     assert parse_server("https://me:secret@a.example").base_url == "https://a.example"
 
 
 def test_token_is_looked_up_by_host_and_not_held_by_the_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """MASTODON_TOKEN_<HOST> holds it; what is printed has the variable's name only."""
+    """MASTODON_TOKEN_<HOST> holds it; what is printed has the variable's name only. Shows G20."""
     server = parse_server("https://mastodon.social")
     monkeypatch.delenv("MASTODON_TOKEN_MASTODON_SOCIAL", raising=False)
     assert server.token is None

@@ -42,7 +42,7 @@ FENCE_SECONDS = 20.0
 
 
 def test_killed_listener_run_is_replaced(scene: Scene) -> None:
-    """SIGKILL to the listener's process."""
+    """SIGKILL to the listener's process. Shows G4."""
     before = scene.listener()
     scene.reset_stream_count()
     killed_at = time.monotonic()
@@ -80,7 +80,7 @@ def test_hung_listener_run_is_replaced_and_stops_when_resumed(scene: Scene) -> N
     """SIGSTOP for longer than the stale limit, then SIGCONT: it must not produce beside the next.
 
     It may still read what the servers had sent into its socket meanwhile; the tables hold such
-    toots once.
+    toots once. Shows G4.
     """
     before, process = scene.listener(), scene.listener_process()
     stopped_at = time.monotonic()
@@ -123,7 +123,7 @@ def test_listener_run_survives_a_kill_of_the_broker(scene: Scene) -> None:
 
 
 def test_landing_recovers_from_a_kill_of_connect(scene: Scene) -> None:
-    """SIGKILL to Kafka Connect: listening goes on, and then so does landing."""
+    """SIGKILL to Kafka Connect: listening goes on, and then so does landing. Shows G11."""
     killed_at = time.monotonic()
     scene.kill("connect")
     scene.measure("kill -9 of Kafka Connect", scene.wait_for_recovery(killed_at))
@@ -138,7 +138,7 @@ def test_landing_recovers_from_a_kill_of_connect(scene: Scene) -> None:
 
 
 def test_pipeline_recovers_from_a_kill_of_everything(scene: Scene) -> None:
-    """SIGKILL to every process at once, as in a power cut, then `up`."""
+    """SIGKILL to every process at once, as in a power cut, then `up`. Shows G4."""
     before = scene.listener()
     killed = scene.kill_everything()
     killed_at = time.monotonic()
@@ -169,7 +169,7 @@ def test_terminated_listener_run_stays_down_until_launched_by_hand(scene: Scene)
 
 
 def test_servers_change_groups_without_a_second_stream(scene: Scene) -> None:
-    """From one group's run to three and back, and no server ever has two streams."""
+    """From one group's run to three and back, and no server ever has two streams. Shows G5."""
     servers = load_settings().servers()
     for count in (3, 1):
         wanted = spread(servers, count)
@@ -190,7 +190,7 @@ def test_servers_change_groups_without_a_second_stream(scene: Scene) -> None:
 def test_every_toot_is_in_the_tables_once(scene: Scene) -> None:
     """After all of the above: exactly the toots that the servers published.
 
-    And no stream brought a toot twice, except to the run that was resumed.
+    And no stream brought a toot twice, except to the run that was resumed. Shows G1 and G12.
     """
     truth = {toot.uri: (toot.server, toot.created_at) for toot in scene.stop_publishing()}
     ended_at = time.monotonic()

@@ -87,7 +87,7 @@ def test_value_that_is_no_record_is_reported_and_skipped(settings: Settings) -> 
 def test_older_and_newer_records_are_printed_with_the_same_fields(
     settings: Settings,
 ) -> None:
-    """Each is decoded with the schema it was written with."""
+    """Each is decoded with the schema it was written with. Shows G19."""
     schema = json.loads(schema_text())
     fields = schema["fields"]
     older = schema | {"fields": [f for f in fields if f["name"] not in ("app", "indexable")]}

@@ -34,7 +34,10 @@ def settings(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def test_replayed_rows_have_their_post_times_and_may_be_replayed_again(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """Kafka's timestamps are the post times, so the sink puts each toot into its own hour."""
+    """Kafka's timestamps are the post times, so the sink puts each toot into its own hour.
+
+    Shows G18.
+    """
     number = 1200
     rows = [
         article_row(m_id=n, url=f"https://one.example/@ada/{n}", created_at=1_675_000_000 + n)

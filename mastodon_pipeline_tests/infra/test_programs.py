@@ -16,7 +16,7 @@ from mastodon_pipeline.settings import load_settings
 
 
 def test_command_lines_hold_no_secret(programs: dict[str, Program]) -> None:
-    """`ps` shows command lines to every user of the machine."""
+    """`ps` shows command lines to every user of the machine. Shows G20."""
     for program in programs.values():
         assert "the-secret-key" not in shlex.join(program.command)
 

@@ -67,7 +67,7 @@ def test_running_stack_listens_on_loopback_only(stack: Stack) -> None:
 
 
 def test_credentials_are_readable_by_their_owner_only(stack: Stack) -> None:
-    """They are in files of mode 0600 or 0700, in no log and in no command line."""
+    """They are in files of mode 0600 or 0700, in no log and in no command line. Shows G20."""
     secret = stack.environment["AWS_SECRET_ACCESS_KEY"]
     holding = {
         path.name: path.stat().st_mode & 0o077
@@ -131,7 +131,7 @@ def test_schemas_and_compatibility_rule_survive_a_killed_registry(stack: Stack) 
 
 
 def test_second_up_changes_nothing(stack: Stack) -> None:
-    """No process is restarted, and the credentials stay."""
+    """No process is restarted, and the credentials stay. Shows G18."""
     before, credentials = pids(stack), stack.env_file.read_text()
 
     Stack(data=stack.data, say=lambda line: None).up()
@@ -186,7 +186,10 @@ def command(*arguments: str) -> list[str]:
 def test_interrupted_start_leaves_no_process(
     command_environment: dict[str, str], moment: str
 ) -> None:
-    """Ctrl-C at the beginning, and when some programs run; `clean` then deletes the data."""
+    """Ctrl-C at the beginning, and when some programs run; `clean` then deletes the data.
+
+    Shows G18.
+    """
     data = Path(command_environment["MASTODON_PIPELINE_DATA"])
     with subprocess.Popen(
         command("up"),

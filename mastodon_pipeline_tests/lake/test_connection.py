@@ -13,7 +13,7 @@ from mastodon_pipeline.settings import Settings, load_settings
 
 
 def test_keys_are_never_shown(settings: Settings) -> None:
-    """Neither by DuckDB's list of secrets nor by a printed value."""
+    """Neither by DuckDB's list of secrets nor by a printed value. Shows G20."""
     with connect_lake(settings) as lake:
         secrets = str(lake.execute("FROM duckdb_secrets()").fetchall())
     assert "a-secret-key" not in secrets

@@ -61,7 +61,7 @@ def test_no_placeholder_is_left(sink: Sink) -> None:
 
 @pytest.mark.parametrize("sink", SINKS)
 def test_no_secret_is_in_the_config(sink: Sink) -> None:
-    """Connect's REST API shows the whole config to anyone who can reach it."""
+    """Connect's REST API shows the whole config to anyone who can reach it. Shows G20."""
     text = json.dumps(
         connector_config(
             load_settings(

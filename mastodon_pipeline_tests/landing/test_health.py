@@ -18,7 +18,7 @@ def test_deleted_connector_is_missing_and_needs_repair(settings: Settings) -> No
 def test_different_config_is_drift_and_its_keys_are_listed(
     settings: Settings, connect: ScriptedConnect
 ) -> None:
-    """Changed, removed and added keys; their values are not shown."""
+    """Changed, removed and added keys; their values are not shown. Shows G11."""
     running = connector_config(settings) | {"tasks.max": "7", "added": "by hand"}
     del running["errors.tolerance"]
     connect.runs(running)
@@ -31,7 +31,7 @@ def test_different_config_is_drift_and_its_keys_are_listed(
 def test_failed_task_is_reported_with_its_root_cause(
     settings: Settings, connect: ScriptedConnect
 ) -> None:
-    """On one line: the first line of the stack trace, and the innermost cause."""
+    """On one line: the first line of the stack trace, and the innermost cause. Shows G11."""
     trace = "ConnectException: exiting\n\tat a.b\nCaused by: NoSuchBucket: gone\n\tat c.d\n"
     connect.runs(connector_config(settings), state="FAILED", trace=trace)
     health = connector_health(settings, None, now=0)

@@ -32,7 +32,7 @@ def test_pyiceberg_and_duckdb_iceberg_count_the_landed_records(
 ) -> None:
     """Through the catalog, through its newest metadata file, and by the files themselves.
 
-    Only the files may hold a record twice, if a commit was interrupted.
+    Only the files may hold a record twice, if a commit was interrupted. Shows G10.
     """
     wait_for_sink(sink)
     table = open_table(sink)

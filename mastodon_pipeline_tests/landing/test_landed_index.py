@@ -72,7 +72,7 @@ def test_gaps_between_landed_ranges_are_missing(
 
 
 def test_only_offsets_that_kafka_holds_and_the_sink_has_committed_are_checked() -> None:
-    """The files hold older ones, and some beyond the watermark."""
+    """The files hold older ones, and some beyond the watermark. Shows G10."""
     assert missing([(0, 0, 5), (0, 8, 30)], low=4, committed=9) == (3, 2, [6, 7])
     assert missing([(0, 0, 5)], low=7, committed=7) == (0, 0, [])
     assert missing([(0, 0, 5)], low=7, committed=0) == (0, 0, [])

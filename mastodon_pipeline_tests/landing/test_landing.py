@@ -64,7 +64,10 @@ def test_every_field_and_the_kafka_coordinates_are_columns(
 
 
 def test_every_produced_toot_has_landed(sink: Settings, landed: int, lake: Lake) -> None:
-    """The completeness check agrees, and does not take the tombstone for a lost record."""
+    """The completeness check agrees, and does not take the tombstone for a lost record.
+
+    Shows G10.
+    """
     paths = [file.path for file in lake.parquet_files(lake.layout.landed())]
     uris = lake.connection.execute(
         "SELECT count(DISTINCT uri) FROM read_parquet($files)", {"files": paths}

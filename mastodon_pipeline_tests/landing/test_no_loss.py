@@ -28,6 +28,7 @@ def test_bad_record_is_dead_lettered_and_the_sink_continues(
     """It is in the dead-letter topic with its offset, and the completeness check accounts for it.
 
     As the last of its partition it is never committed, and yet the sink does not count as stalled.
+    Shows G10.
     """
     ends = {partition.partition: partition.end for partition in sink_progress(sink)}
     produce_bytes(sink, b"this is no Avro", partition=1)
@@ -47,7 +48,7 @@ def test_sink_that_commits_nothing_while_records_wait_is_stalled(
 ) -> None:
     """Though its tasks are RUNNING: only the watermark shows it.
 
-    Checked right after producing, and again if the sink commits in between.
+    Checked right after producing, and again if the sink commits in between. Shows G11.
     """
 
     def is_stalled() -> bool:
@@ -63,7 +64,10 @@ def test_sink_that_commits_nothing_while_records_wait_is_stalled(
 def test_deleted_connector_is_created_again_and_continues_where_it_was(
     sink: Settings, landed: int, lake: Lake
 ) -> None:
-    """The supervisor requests the job, the job repairs the sink, and no record is missing."""
+    """The supervisor requests the job, the job repairs the sink, and no record is missing.
+
+    Shows G11.
+    """
     with ConnectRest(sink.kafka_connect_url) as connect:
         connect.delete(sink.connector_name)
     produce(sink, toots(100, FIRST, HOURS))
@@ -88,7 +92,7 @@ def test_deleted_connector_is_created_again_and_continues_where_it_was(
 def test_lost_files_are_reported_record_by_record(sink: Settings, landed: int, lake: Lake) -> None:
     """An hour's files vanish from the bucket; Dagster's check fails too.
 
-    The whole hour, since the sink may have written a record twice.
+    The whole hour, since the sink may have written a record twice. Shows G10.
     """
     wait_for_sink(sink)
     bucket = sink.s3_bucket

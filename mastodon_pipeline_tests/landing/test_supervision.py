@@ -18,7 +18,10 @@ HEALTHY = Health(SinkState.HEALTHY, "all well", Watermark(5, 100.0))
 
 
 def test_pauses_between_repairs_grow_up_to_ten_minutes() -> None:
-    """The first repair comes at once, the second 30 s later, the next 60 s after that."""
+    """The first repair comes at once, the second 30 s later, the next 60 s after that.
+
+    Shows G11.
+    """
     memory = SupervisorMemory()
     repairs = []
     for now in range(1_000, 5_000):
@@ -40,6 +43,7 @@ def test_healthy_sink_resets_the_pause() -> None:
 
 
 def test_no_repair_is_requested_while_one_is_in_progress() -> None:
+    """Shows G11."""
     decision = decide(MISSING, SupervisorMemory(), repair_in_progress=True, now=1_000)
     assert not decision.repair
     assert "in progress" in decision.explanation
@@ -55,6 +59,7 @@ def test_stalled_sink_gets_its_running_tasks_restarted() -> None:
 
 
 def test_paused_sink_is_not_repaired() -> None:
+    """Shows G11."""
     paused = Health(SinkState.PAUSED, "paused", None)
     assert not decide(paused, SupervisorMemory(), repair_in_progress=False, now=1_000).repair
 

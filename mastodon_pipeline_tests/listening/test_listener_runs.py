@@ -56,7 +56,10 @@ def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg
 def test_listener_run_follows_changed_assignments_and_ends_without_servers(
     settings: Settings, dagster_home: dg.DagsterInstance
 ) -> None:
-    """An added server leaves the other's stream alone; the heartbeat has the list's version."""
+    """An added server leaves the other's stream alone; the heartbeat has the list's version.
+
+    Shows G5.
+    """
     with Simulator(Options(servers=(STREAMING, OTHER), toots=0, start="control")) as simulator:
         first, second = (parse_server(server.base_url) for server in simulator.servers)
 
@@ -92,7 +95,7 @@ def test_listener_run_follows_changed_assignments_and_ends_without_servers(
 def test_listener_run_that_a_signal_ends_has_failed_and_is_restarted(
     settings: Settings, dagster_home: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody terminated it in the UI; what it had read is in Kafka."""
+    """Nobody terminated it in the UI; what it had read is in Kafka. Shows G4."""
     with Simulator(Options(servers=(STREAMING,), toots=0, start="control")) as simulator:
         for name, value in simulator.environment.items():
             monkeypatch.setenv(name, value)

@@ -45,7 +45,7 @@ def lock_content(s3: "S3Client", settings: Settings) -> bytes:
 def test_second_maintenance_is_refused_with_the_holders_process(
     s3: "S3Client", settings: Settings
 ) -> None:
-    """It may start once the first has ended, or failed."""
+    """It may start once the first has ended, or failed. Shows G17."""
     with hold_lock(s3, settings):
         second = hold_lock(s3, settings)
         with pytest.raises(MaintenanceError, match=f"process {os.getpid()}"):

@@ -68,7 +68,10 @@ def test_copy_that_no_snapshot_names_is_removed_and_its_hour_is_stale(sink_lake:
 
 
 def test_orphan_with_unique_records_stays_and_is_reported(sink_lake: SinkLake) -> None:
-    """The table lacks its records, so something else is wrong; removing it would lose them."""
+    """The table lacks its records, so something else is wrong; removing it would lose them.
+
+    Shows G17.
+    """
     hour = YOUNG + timedelta(hours=2)
     sink_lake.land(1, hour)
     (path,) = landed(sink_lake, hour)
@@ -115,6 +118,7 @@ def test_nothing_is_removed_while_the_sink_is_stalled(sink_lake: SinkLake) -> No
     """It may yet commit what it wrote before it stalled, however long ago.
 
     Maintained a year ahead: every file is old, but none is a day older than the sink's last commit.
+    Shows G17.
     """
     orphan = put(
         sink_lake, landed(sink_lake, YOUNG)[0].replace(".parquet", "-last.parquet"), b"unreadable"

@@ -112,7 +112,10 @@ def test_dry_run_counts_the_same_and_removes_nothing(counted: Lake) -> None:
 
 
 def test_killed_removal_is_continued_and_loses_nothing(counted: Lake) -> None:
-    """Killed between two files: the hour is stale, is built again, and is removed then."""
+    """Killed between two files: the hour is stale, is built again, and is removed then.
+
+    Shows G17 and G18.
+    """
     before = rows(counted, counted.layout.toots(HOUR))
     with pytest.raises(KeyboardInterrupt):
         maintain(counted, interrupt_after=1)
@@ -146,7 +149,7 @@ def test_killed_removal_is_continued_and_loses_nothing(counted: Lake) -> None:
 def test_hour_whose_tables_do_not_match_its_files_is_not_removed(
     counted: Lake, damage: object, reason: str
 ) -> None:
-    """Whichever of its tables it is, and though they carry the right fingerprint."""
+    """Whichever of its tables it is, and though they carry the right fingerprint. Shows G17."""
     assert callable(damage)
     damage(counted)
     before = landed(counted)

@@ -68,7 +68,10 @@ def test_verified_hour_is_first_dropped_from_the_iceberg_table(aged_lake: SinkLa
 
 
 def test_files_are_removed_once_no_snapshot_names_them(aged_lake: SinkLake) -> None:
-    """The sink continues to commit, its table and its folders agree, and no toot is lost."""
+    """The sink continues to commit, its table and its folders agree, and no toot is lost.
+
+    Shows G17.
+    """
     aged_lake.age()
     aged_lake.build(YOUNG)
     report = aged_lake.maintain()
@@ -84,7 +87,10 @@ def test_files_are_removed_once_no_snapshot_names_them(aged_lake: SinkLake) -> N
 
 
 def test_late_toot_reopens_a_removed_hour(aged_lake: SinkLake) -> None:
-    """It joins the hour's toots, is verified with them, and its file is removed in turn."""
+    """It joins the hour's toots, is verified with them, and its file is removed in turn.
+
+    Shows G17.
+    """
     aged_lake.land(1, OLD)
     aged_lake.build(OLD)
     assert aged_lake.distinct_toots() == aged_lake.produced

@@ -137,7 +137,10 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 def test_runs_that_the_catalog_shows_are_retained(home: Home) -> None:
-    """The newest run of each partition stays; earlier runs are deleted, with all their files."""
+    """The newest run of each partition stays; earlier runs are deleted, with all their files.
+
+    Shows G22.
+    """
     retained = {home.refresh(BEFORE, 7)}
     deleted = {home.refresh(TODAY, rows) for rows in (1, 2, 3, 4)}
     retained.add(last := home.refresh(TODAY, 5))
@@ -212,7 +215,7 @@ def test_young_and_unfinished_runs_are_retained(home: Home) -> None:
 
 
 def test_failed_run_is_retained_for_a_week(home: Home) -> None:
-    """A job's newest failure is retained as long as it is the newest."""
+    """A job's newest failure is retained as long as it is the newest. Shows G22."""
     failures = [home.run("breakable", fail=True), home.run("breakable", fail=True)]
     good = home.run("breakable", fail=False)
     assert home.purge(6).deleted == 0

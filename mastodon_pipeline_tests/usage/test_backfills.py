@@ -85,7 +85,7 @@ def test_concurrent_backfills_and_refreshes_meet_no_lock_and_agree(
 ) -> None:
     """Two over overlapping ranges and, as long as they run, the sensor's job over a third.
 
-    They share a Dagster home, as runs of one installation do.
+    They share a Dagster home, as runs of one installation do. Shows G16 and G18.
     """
     home = tmp_path / "home"
     home.mkdir()

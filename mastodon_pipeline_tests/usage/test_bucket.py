@@ -176,7 +176,7 @@ def test_tables_can_be_queried_from_the_shell(lake: Lake, instance: dg.DagsterIn
 def test_object_store_keys_cannot_be_queried(
     lake: Lake, instance: dg.DagsterInstance, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither by listing secrets or settings, nor by lifting their redaction."""
+    """Neither by listing secrets or settings, nor by lifting their redaction. Shows G20."""
     secret = load_settings().aws_secret_access_key
     assert secret
     refusals: list[str] = []
@@ -199,7 +199,7 @@ def test_object_store_keys_cannot_be_queried(
 
 
 def test_open_query_blocks_no_build(lake: Lake, instance: dg.DagsterInstance) -> None:
-    """Tables are built while somebody reads them."""
+    """Tables are built while somebody reads them. Shows G16."""
     assert execute(instance, "refresh_hourly_usage", partition_key=KEY).success
     with open_views(load_settings()) as reader:
         reading = reader.execute("SELECT toots.* FROM toots, range(100000)")

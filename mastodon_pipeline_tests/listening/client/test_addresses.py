@@ -33,7 +33,10 @@ from mastodon_pipeline.listening.client.addresses import (
     ],
 )
 def test_address_that_no_public_server_has_is_refused(url: str) -> None:
-    """Plain http, loopback, private, link-local and multicast addresses, in either IP version."""
+    """Plain http, loopback, private, link-local and multicast addresses, in either IP version.
+
+    Shows G8.
+    """
     with pytest.raises(UnsafeAddress):
         check_address(url)
 
@@ -52,7 +55,7 @@ def test_literal_address_is_checked_without_being_resolved() -> None:
 
 
 def test_name_is_resolved_to_the_addresses_that_were_checked() -> None:
-    """The connection goes to these: no second lookup can change them."""
+    """The connection goes to these: no second lookup can change them. Shows G8."""
     with pytest.raises(UnsafeAddress, match="localhost has the address"):
         asyncio.run(PublicResolver().resolve("localhost", 443, socket.AF_INET))
     [result] = asyncio.run(PublicResolver(True).resolve("localhost", 443, socket.AF_INET))

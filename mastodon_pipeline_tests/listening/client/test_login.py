@@ -31,7 +31,7 @@ def log_in(simulator: Simulator, file: Path, code: str) -> Result:
 def test_code_is_exchanged_for_a_token_in_the_settings_file(
     simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page's address is shown, the token is not; it works for streaming."""
+    """The page's address is shown, the token is not; it works for streaming. Shows G20."""
     file = tmp_path / ".env"
     with simulator:
         simulator_settings(simulator, monkeypatch)

@@ -13,7 +13,7 @@ async def connect(pace: ConnectPace, times: list[float]) -> None:
 
 
 def test_connections_wanted_at_once_are_spaced_out() -> None:
-    """Forty at once, at a hundred per second: each starts 10 ms after the one before."""
+    """Forty at once, at a hundred per second: each starts 10 ms after the one before. Shows G7."""
 
     async def all_at_once() -> list[float]:
         began = asyncio.get_running_loop().time()
@@ -36,7 +36,7 @@ def test_single_connection_does_not_wait() -> None:
 
 
 def test_backoff_grows_to_its_bound() -> None:
-    """With full jitter, and never less than a tenth of the bound."""
+    """With full jitter, and never less than a tenth of the bound. Shows G7."""
     backoff = Backoff(first_seconds=1.0, longest_seconds=8.0)
     for bound in (1.0, 2.0, 4.0, 8.0, 8.0):
         assert bound / 10 <= backoff.next_wait() <= bound

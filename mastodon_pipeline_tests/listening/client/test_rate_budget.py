@@ -22,7 +22,7 @@ def delay_after(status: int, **headers: str) -> float:
 
 @pytest.mark.parametrize("form", ["iso", "epoch"])
 def test_429_waits_for_the_reset(form: str) -> None:
-    """Mastodon sends ISO 8601, others epoch seconds; up to a tenth of jitter is added."""
+    """Mastodon sends ISO 8601, others epoch seconds; up to a tenth of jitter is added. Shows G7."""
     moment = in_seconds(100)
     iso = moment.isoformat().replace("+00:00", "Z")
     reset = iso if form == "iso" else str(int(moment.timestamp()))
@@ -30,7 +30,7 @@ def test_429_waits_for_the_reset(form: str) -> None:
 
 
 def test_later_of_retry_after_and_reset_counts() -> None:
-    """They may disagree."""
+    """They may disagree. Shows G7."""
     reset = in_seconds(50).isoformat()
     assert delay_after(429, X_RateLimit_Reset=reset, Retry_After="200") > 199
     assert delay_after(429, X_RateLimit_Reset=reset, Retry_After="1") > 45

@@ -57,7 +57,7 @@ def test_address_is_checked_before_a_request_is_sent() -> None:
 
 
 def test_redirect_to_another_host_is_not_followed(address: str) -> None:
-    """Token, rate limit and counts belong to the server that was configured."""
+    """Token, rate limit and counts belong to the server that was configured. Shows G8."""
     with ServerSession("test", allow_private_addresses=True) as session:
         with pytest.raises(CrossHostRedirect, match="localhost"):
             session.get(f"{address}/away")
@@ -86,7 +86,10 @@ def test_rate_limit_reset_is_hidden_from_mastodon_py(address: str) -> None:
 
 
 def test_peer_of_an_open_connection_must_be_public_too() -> None:
-    """DNS may answer the check with one address and the connection with another (rebinding)."""
+    """DNS may answer the check with one address and the connection with another (rebinding).
+
+    Shows G8.
+    """
     with ServerSession("test") as session, socket.create_server(("127.0.0.1", 0)) as private:
         adapter = session.get_adapter("https://a.example")
         assert isinstance(adapter, HTTPAdapter)

@@ -40,7 +40,7 @@ class FullSink(RecordingSink):
 
 
 def test_full_queue_stops_reading_and_the_streams_survive(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For longer than a silent stream would: it was we who did not read."""
+    """For longer than a silent stream would: it was we who did not read. Shows G2."""
     beats: list[float] = []
     sink = FullSink()
     with Simulator(quiet(STREAMED)) as simulator:

@@ -22,7 +22,7 @@ def test_server_that_moves_to_another_listener_loses_nothing(
     """Two listeners, as two groups have them: the first drops a server, then the second takes it.
 
     What is published in between is read from the position that the first one saved, although the
-    second one started before there was any. The servers that stay keep their streams.
+    second one started before there was any. The servers that stay keep their streams. Shows G5.
     """
     policies = [ServerPolicy(f"{name}.example") for name in ("stays", "moves", "other")]
     positions, first, second = MemoryPositions(), RecordingSink(), RecordingSink()

@@ -28,7 +28,7 @@ FREQUENT = Timings(request_seconds=2, silence_seconds=30, info_max_age_seconds=0
 def test_unfillable_gap_is_reported_and_survives_a_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """From which toot to which, when, and why."""
+    """From which toot to which, when, and why. Shows G3."""
     began = int(time.time() * 1000)
     positions = MemoryPositions()
     with Simulator(quiet(STREAMED)) as simulator:

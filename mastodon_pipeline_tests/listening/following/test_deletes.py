@@ -41,7 +41,10 @@ def landed(sent: TootRecord, offset: int) -> dict[str, Any]:
 def test_delete_after_a_restart_blanks_its_toot_of_hours_ago(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new listener knows only the id, which leads to the hour and to the toot in it."""
+    """The new listener knows only the id, which leads to the hour and to the toot in it.
+
+    Shows G15.
+    """
     positions = MemoryPositions()
     with Simulator(PAST) as simulator:
         with listening_to(simulator, monkeypatch, positions=positions) as before:

@@ -141,7 +141,7 @@ def test_every_event_of_a_hostile_stream_is_accounted_for(script: bytes) -> None
     """Each complete event exactly once and in order, and nothing else.
 
     Mutated JSON, NUL, lone surrogates, bad UTF-8, huge numbers, null lists, deep nesting, any
-    line end, any cut, oversized, unfinished.
+    line end, any cut, oversized, unfinished. Shows G6 and G9.
     """
     stream = hostile_stream(script)
     recorder = recorded(stream)

@@ -32,7 +32,10 @@ EVERYTHING: tuple[Feed, ...] = ("public",)
 
 
 def test_everything_published_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By streams and by polling, with edits and deletes; compared with the truth toot by toot."""
+    """By streams and by polling, with edits and deletes; compared with the truth toot by toot.
+
+    Shows G1.
+    """
     with Simulator(Options(toots=600, hours=3, speed=5000)) as simulator:
         with listening_to(simulator, monkeypatch, timings=DEFAULT_TIMINGS) as scene:
             simulator.wait_until_done(60)
@@ -48,7 +51,10 @@ def test_everything_published_is_recorded_once(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_cut_stream_is_reopened_and_its_gap_filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was published while no stream was open is read from the timeline, as source gap."""
+    """What was published while no stream was open is read from the timeline, as source gap.
+
+    Shows G1.
+    """
     with Simulator(quiet(STREAMED)) as simulator:
         with listening_to(simulator, monkeypatch) as scene:
             statistics = scene.statistics()
@@ -70,7 +76,10 @@ def test_cut_stream_is_reopened_and_its_gap_filled(monkeypatch: pytest.MonkeyPat
 def test_new_listener_resumes_where_the_last_one_stopped(
     policy: ServerPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Toots published while nobody listened are not lost, as long as the server lists them."""
+    """Toots published while nobody listened are not lost, as long as the server lists them.
+
+    Shows G1.
+    """
     positions = MemoryPositions()
     with Simulator(quiet(policy)) as simulator:
         with listening_to(simulator, monkeypatch, positions=positions) as before:
@@ -138,7 +147,10 @@ def test_reopened_stream_reads_the_overlap_and_records_no_toot_twice(
 def test_unacknowledged_toots_are_read_again_by_the_next_listener(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A listener that dies with toots in its queue loses none: the position waits for them."""
+    """A listener that dies with toots in its queue loses none: the position waits for them.
+
+    Shows G2.
+    """
     positions = MemoryPositions()
     with Simulator(quiet(STREAMED)) as simulator:
         with listening_to(simulator, monkeypatch, positions=positions) as before:
@@ -177,7 +189,7 @@ def test_bad_events_are_dead_letters_and_the_stream_stays_open(
 def test_locked_server_is_parked_and_the_others_are_followed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The reason names the variable for a token."""
+    """The reason names the variable for a token. Shows G6."""
     with (
         Simulator(quiet(LOCKED, STREAMED, CLOSED)) as simulator,
         listening_to(simulator, monkeypatch) as scene,

@@ -58,7 +58,7 @@ def poll(
 
 
 def test_pages_are_read_forward_without_a_pause_until_one_is_not_full() -> None:
-    """From the position on; the end of the timeline is read again every 0.05 s."""
+    """From the position on; the end of the timeline is read again every 0.05 s. Shows G1."""
 
     def answer(request: web.Request) -> web.Response:
         after = int(request.query["min_id"])
@@ -73,7 +73,7 @@ def test_pages_are_read_forward_without_a_pause_until_one_is_not_full() -> None:
 
 
 def test_polling_pauses_if_the_server_ignores_min_id() -> None:
-    """Its page is always full, and always the same."""
+    """Its page is always full, and always the same. Shows G7."""
 
     def answer(request: web.Request) -> web.Response:
         page = [status(number) for number in reversed(range(200, 200 + PAGE_LIMIT))]

@@ -27,7 +27,7 @@ def test_position_advances_once_a_toot_is_acknowledged() -> None:
 
 
 def test_open_gap_holds_the_position() -> None:
-    """What the stream brings meanwhile must not hide what is missing before it."""
+    """What the stream brings meanwhile must not hide what is missing before it. Shows G2."""
     position = FeedPosition("5")
     gap = position.open_gap()
     position.track_send()()
@@ -71,7 +71,7 @@ def test_feed_that_was_never_read_has_no_position_until_its_gap_is_read() -> Non
 def test_position_never_passes_an_unacknowledged_toot(
     order: list[int], advanced_after: set[int]
 ) -> None:
-    """In whatever order acknowledgements arrive, and whenever it advances."""
+    """In whatever order acknowledgements arrive, and whenever it advances. Shows G2."""
     position = FeedPosition("100")
     acknowledgements = []
     for number in range(8):

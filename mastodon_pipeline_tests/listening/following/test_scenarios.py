@@ -79,7 +79,10 @@ def undeleted(simulator: Simulator) -> list[str]:
 def test_every_toot_is_recorded_despite_faults_of_all_kinds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Streams cut, ended, silent and divided; restarts; 429s and 503s: on three servers."""
+    """Streams cut, ended, silent and divided; restarts; 429s and 503s: on three servers.
+
+    Shows G1.
+    """
     servers = (STREAMED, POLLED, WEBSOCKET)
     # 2 hours in 4 s.
     options = Options(servers=servers, toots=500, hours=2, speed=1800, start="control")
@@ -124,7 +127,7 @@ def test_every_toot_is_recorded_despite_faults_of_all_kinds(
 def test_successive_listeners_lose_and_repeat_nothing(
     policy: ServerPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each resumes from the position of the one before it, while toots are published."""
+    """Each resumes from the position of the one before it, while toots are published. Shows G1."""
     options = Options(servers=(policy,), toots=250, hours=2, speed=3600, start="control")
     positions = MemoryPositions()
     sinks: list[RecordingSink] = []

@@ -42,7 +42,7 @@ def test_lag_is_of_the_last_toot_that_fills_no_gap() -> None:
 
 
 def test_only_the_latest_unfilled_gaps_are_remembered() -> None:
-    """Bounded, while all of them are counted."""
+    """Bounded, while all of them are counted. Shows G3."""
     statistics = ServerStatistics(SERVER)
     now = int(time.time() * 1000)
     for number in range(MAX_UNFILLED_GAPS + 5):

@@ -37,7 +37,7 @@ def test_random_faults_lose_no_toot(seed: int, monkeypatch: pytest.MonkeyPatch) 
     """Everything the server lists in the end is recorded, and by each listener only once.
 
     A listener that is stopped while it fills a gap leaves its position before the gap: the next
-    one may record again what was streamed meanwhile.
+    one may record again what was streamed meanwhile. Shows G1.
     """
     choices = random.Random(seed)
     policy = KINDS[seed % len(KINDS)]

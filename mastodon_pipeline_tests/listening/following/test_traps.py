@@ -56,7 +56,7 @@ def test_cached_timeline_is_polled_no_more_often_than_it_changes(
 def test_refusing_server_is_parked_with_its_answer_and_tried_again_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Asking again at once would change nothing; much later it may."""
+    """Asking again at once would change nothing; much later it may. Shows G6."""
     timings = replace(FAST, parked_seconds=1.5)
     cases: list[tuple[int, Endpoint]] = [
         (status, at) for status in (401, 403, 404, 410, 422) for at in ("instance", "timeline")
@@ -142,7 +142,10 @@ def test_only_the_public_feed_is_requested(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_request_is_sent_before_a_429_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At every endpoint, with the reset as ISO 8601 or epoch seconds, or with Retry-After."""
+    """At every endpoint, with the reset as ISO 8601 or epoch seconds, or with Retry-After.
+
+    Shows G7.
+    """
     cases = [(form, at) for form in ("iso", "epoch", "retry_after") for at in ENDPOINTS]
     policies = [
         ServerPolicy(f"{form}-{at}.example".replace("_", "-"), token=at != "timeline")
@@ -194,7 +197,7 @@ def test_long_gap_is_read_within_the_rate_limit(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_two_feeds_of_a_host_share_its_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a 429 for one of them the other sends no request either."""
+    """After a 429 for one of them the other sends no request either. Shows G7."""
     policy = ServerPolicy("both.example", token=False)
     with Simulator(quiet(policy)) as simulator:
         simulator.fault(

@@ -88,7 +88,7 @@ def test_advertised_streaming_address_is_used(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_advertised_address_is_checked_like_a_configured_one(url: str) -> None:
-    """Otherwise a server could leak our token, or send us into a private network."""
+    """Otherwise a server could leak our token, or send us into a private network. Shows G8."""
 
     async def open_both() -> None:
         async with Connections(Settings()) as connections:
@@ -110,7 +110,10 @@ def test_advertised_address_is_checked_like_a_configured_one(url: str) -> None:
 def test_no_response_exhausts_memory(
     endpoint: Endpoint, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """64 MiB, compressed to 64 kB or not, cost us a fraction, and the server one response."""
+    """64 MiB, compressed to 64 kB or not, cost us a fraction, and the server one response.
+
+    Shows G6.
+    """
     with Simulator(quiet(POLLED if endpoint == "timeline" else STREAMED)) as simulator:
         simulator.fault(fault, endpoint=endpoint, megabytes=64, seconds=60)
         tracemalloc.start()
@@ -225,7 +228,7 @@ def test_odd_times_and_languages_are_recorded_and_future_times_clamped(
 def test_streamed_server_gets_one_stream_few_requests_and_our_contact(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One request for instance info, one stream and one or two pages."""
+    """One request for instance info, one stream and one or two pages. Shows G7."""
     with (
         Simulator(quiet(STREAMED)) as simulator,
         listening_to(simulator, monkeypatch) as scene,

@@ -49,7 +49,7 @@ def test_silent_stream_is_reopened(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_server_that_accepts_but_never_answers_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The request times out."""
+    """The request times out. Shows G6."""
     with Simulator(quiet(*map(policy_for, ENDPOINTS, ENDPOINTS))) as simulator:
         servers = inject_faults(simulator, [{"endpoint": at} for at in ENDPOINTS], "hang")
         with listening_to(simulator, monkeypatch) as scene:
@@ -62,7 +62,7 @@ def test_server_that_accepts_but_never_answers_is_tried_again(
 
 
 def test_response_that_trickles_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A byte now and then keeps every read alive: the whole response has a limit too."""
+    """A byte now and then keeps every read alive: the whole response has a limit too. Shows G6."""
     endpoints: tuple[Endpoint, ...] = ("instance", "timeline")
     with Simulator(quiet(*map(policy_for, endpoints, endpoints))) as simulator:
         servers = inject_faults(simulator, [{"endpoint": at} for at in endpoints], "trickle")
@@ -140,7 +140,7 @@ def test_reset_and_refused_connections_are_reported_and_retried(
 def test_server_with_an_untrusted_certificate_gets_no_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Least of all one with the token."""
+    """Least of all one with the token. Shows G8."""
     with Simulator(quiet(replace(STREAMED, tls=certified()[1]))) as simulator:
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             scene.wait_for("waiting", "certificate")

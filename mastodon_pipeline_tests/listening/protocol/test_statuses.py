@@ -64,7 +64,7 @@ def test_oddities_of_other_software_lose_only_themselves(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MALFORMED))
 def test_payload_that_is_not_a_status_is_rejected_with_a_reason(name: str) -> None:
-    """The reason goes into the dead letter."""
+    """The reason goes into the dead letter. Shows G9."""
     with pytest.raises(UndecodableStatus, match=r".+"):
         decode_status(MALFORMED[name])
 
@@ -133,7 +133,7 @@ def test_page_that_is_not_an_array_is_rejected() -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_decoded_or_rejected(payload: bytes) -> None:
-    """No payload crashes the decoder."""
+    """No payload crashes the decoder. Shows G9."""
     with suppress(UndecodableStatus):
         assert isinstance(decode_status(payload), Status)
 

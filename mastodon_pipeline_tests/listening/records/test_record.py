@@ -74,7 +74,7 @@ def test_language_is_kept_raw_with_its_primary_subtag(language: str | None, prim
 
 
 def test_author_with_noindex_leaves_no_text() -> None:
-    """The counts stay; `indexable` alone is recorded, and blanks nothing."""
+    """The counts stay; `indexable` alone is recorded, and blanks nothing. Shows G15."""
     silent = record(account={"noindex": True})
     assert (silent.mastodon_text, silent.words) == ("", 3)
     unindexed = record(account={"indexable": False})
@@ -109,7 +109,7 @@ def test_delete_of_a_seen_toot_has_its_uri_and_post_time() -> None:
     ids=["a snowflake", "a ULID", "a server whose clock is ahead"],
 )
 def test_delete_of_an_unseen_toot_is_dated_by_its_id(status_id: str, created_at: int) -> None:
-    """So it lands in its toot's hour, where observer and id lead to the toot."""
+    """So it lands in its toot's hour, where observer and id lead to the toot. Shows G15."""
     gone = delete_record(status_id, None, OBSERVER, NOW)
     assert (gone.uri, gone.created_at) == ("", created_at)
 

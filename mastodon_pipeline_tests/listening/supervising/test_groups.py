@@ -43,7 +43,7 @@ def test_every_server_has_exactly_one_group(hosts: list[str], count: int) -> Non
 def test_adding_or_removing_servers_moves_no_other(
     hosts: list[str], count: int, rng: random.Random
 ) -> None:
-    """Whichever are added or removed, and in whatever order they are written."""
+    """Whichever are added or removed, and in whatever order they are written. Shows G5."""
     some = [host for host in hosts if rng.random() < 0.5]
     rng.shuffle(some)
     whole, part = spread(servers(*hosts), count), spread(servers(*some), count)
@@ -153,7 +153,10 @@ class Run:
 
 @given(st.data())
 def test_no_two_runs_ever_follow_the_same_server(data: st.DataObject) -> None:
-    """Whatever is configured, in whatever order runs apply, acknowledge, die and start."""
+    """Whatever is configured, in whatever order runs apply, acknowledge, die and start.
+
+    Shows G5.
+    """
     hosts = ["a", "b", "c", "d", "e"]
     groups = group_names(3)
     runs: Mapping[str, Run] = {group: Run() for group in groups}

@@ -44,14 +44,14 @@ def test_first_listener_is_started() -> None:
 
 @pytest.mark.parametrize("state", ["waiting", "starting", "started", "stopping"])
 def test_no_second_run_is_started_beside_an_active_one(state: RunState) -> None:
-    """Also while it is only on its way to listening, or to its end."""
+    """Also while it is only on its way to listening, or to its end. Shows G4."""
     decision = decide([run(state, started=-15, heartbeat=-3)], NOW, None)
     assert not decision.start
     assert state in decision.explanation
 
 
 def test_run_without_heartbeat_is_marked_as_failed_and_replaced() -> None:
-    """After a power cut Dagster would show it as STARTED forever."""
+    """After a power cut Dagster would show it as STARTED forever. Shows G4."""
     decision = decide([run("started", heartbeat=-21)], NOW, None)
     assert decision.start
     assert decision.failed == (("run-one-of-many", "no heartbeat for 21 s"),)

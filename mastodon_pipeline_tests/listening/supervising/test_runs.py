@@ -31,7 +31,7 @@ from mastodon_pipeline_tests.listening.supervising.dagster_runs import configure
 def test_older_of_two_runs_yields_and_the_newer_waits_for_its_end(
     instance: dg.DagsterInstance,
 ) -> None:
-    """Whoever started the newer one, it does not listen before the older has ended."""
+    """Whoever started the newer one, it does not listen before the older has ended. Shows G4."""
     old = make_run(instance, dg.DagsterRunStatus.STARTED)
     new = make_run(instance, dg.DagsterRunStatus.STARTED)
     assert successor(instance, DEFAULT_GROUP, old.run_id) == new.run_id
@@ -51,7 +51,7 @@ def test_runs_of_another_group_are_no_predecessors(instance: dg.DagsterInstance)
 
 
 def test_run_that_was_marked_as_failed_is_not_current(instance: dg.DagsterInstance) -> None:
-    """A hung process that wakes up again sees that it has been replaced."""
+    """A hung process that wakes up again sees that it has been replaced. Shows G4."""
     run = make_run(instance, dg.DagsterRunStatus.STARTED)
     assert is_current(instance, run.run_id)
     instance.report_run_failed(run, "no heartbeat")

@@ -67,7 +67,7 @@ def test_each_toot_is_in_the_topic_once(
 def test_bad_event_is_in_the_dead_letter_topic_with_its_reason(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The raw payload, and in the headers why, from whom and what it was."""
+    """The raw payload, and in the headers why, from whom and what it was. Shows G9."""
     with Simulator(Options(servers=(STREAMING,), toots=0, start="control")) as simulator:
         simulated = simulator_settings(simulator, monkeypatch)
         with running_listener(simulated) as listener:
@@ -85,7 +85,10 @@ def test_bad_event_is_in_the_dead_letter_topic_with_its_reason(
 
 @pytest.mark.parametrize("policy", [STREAMING, POLLED], ids=["streamed", "polled"])
 def test_killed_listener_loses_nothing(policy: ServerPolicy, settings: Settings) -> None:
-    """kill -9 with toots in its queue and toots published while it is dead; then another one."""
+    """kill -9 with toots in its queue and toots published while it is dead; then another one.
+
+    Shows G1.
+    """
     with Simulator(Options(servers=(policy,), toots=0, start="control")) as simulator:
         environment = simulator.environment | {"MASTODON_POLL_INTERVAL_SECONDS": "0.2"}
         base_url = simulator.servers[0].base_url

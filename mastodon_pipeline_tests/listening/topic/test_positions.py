@@ -9,6 +9,7 @@ from mastodon_pipeline.settings import Settings
 
 
 def test_latest_position_of_each_feed_is_read_back(settings: Settings) -> None:
+    """Shows G2 and G3."""
     _, positions = open_kafka(settings)
     assert positions.read() == {}
     for last_id in ("7", "8", "9"):

@@ -56,7 +56,7 @@ def toot_producer(queue: TinyQueue) -> TootProducer:
 
 
 def test_full_queue_makes_the_caller_wait() -> None:
-    """Nothing is dropped or raised, and every record is acknowledged once."""
+    """Nothing is dropped or raised, and every record is acknowledged once. Shows G2."""
     queue = TinyQueue()
     sink = toot_producer(queue)
     acknowledged: list[int] = []
@@ -87,7 +87,7 @@ def test_each_feed_gets_the_acknowledgements_of_its_own_records() -> None:
 
 
 def test_delivery_that_failed_for_good_is_raised_by_poll_and_not_acknowledged() -> None:
-    """Not in a callback, where it would reach whichever caller happens to be there."""
+    """Not in a callback, where it would reach whichever caller happens to be there. Shows G2."""
     queue = TinyQueue(KafkaError(KafkaError._MSG_TIMED_OUT))
     sink = toot_producer(queue)
     acknowledged: list[bool] = []

@@ -36,7 +36,10 @@ def write(settings: Settings, *records: TootRecord) -> None:
 
 
 def test_new_listener_recalls_the_toots_of_a_former_one(settings: Settings) -> None:
-    """A delete of theirs names the uri and the post time, so that their text goes in any hour."""
+    """A delete of theirs names the uri and the post time, so that their text goes in any hour.
+
+    Shows G15.
+    """
     write(settings, *(toot(number) for number in range(200)))
     seen = recall(settings).of_deleted(OBSERVER.base_url, "57")
     assert seen == SeenToot("https://home.example/57", "home.example", POSTED)

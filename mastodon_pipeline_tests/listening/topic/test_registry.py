@@ -40,14 +40,14 @@ def test_schema_is_registered_once_and_guarded(settings: Settings) -> None:
     ids=["a field's type changed", "a new field without default"],
 )
 def test_breaking_schema_change_is_refused(settings: Settings, schema: str) -> None:
-    """A reader with it could not read what the topic already holds."""
+    """A reader with it could not read what the topic already holds. Shows G19."""
     register(settings)
     with pytest.raises(SchemaIncompatible, match="give new fields a default"):
         register(settings, schema)
 
 
 def test_compatible_schema_change_is_registered(settings: Settings) -> None:
-    """A new field with a default: old records are read with it."""
+    """A new field with a default: old records are read with it. Shows G19."""
     first = register(settings)
     assert register(settings, changed_schema("mood", type="string", default="")) != first
 

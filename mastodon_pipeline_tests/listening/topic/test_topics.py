@@ -24,7 +24,7 @@ def test_topics_are_created_once(settings: Settings) -> None:
 
 
 def test_topic_keeps_old_toots_with_their_post_time(settings: Settings) -> None:
-    """Retention by time would delete a toot of 2017 as soon as it came."""
+    """Retention by time would delete a toot of 2017 as soon as it came. Shows G10."""
     sink, _ = open_kafka(settings)
     record = TootRecord(uri="https://a.example/1", created_at=1_490_000_000_000)
     acknowledged: list[bool] = []

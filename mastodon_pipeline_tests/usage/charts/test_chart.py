@@ -51,7 +51,7 @@ def test_chart_that_shows_its_table_passes(drawn: Lake) -> None:
 
 
 def test_chart_with_other_figures_than_its_table_is_a_fault(drawn: Lake) -> None:
-    """It claims the table as it is, and was drawn from other rows."""
+    """It claims the table as it is, and was drawn from other rows. Shows G13."""
     path = Path(drawn.layout.chart("app", DAY))
     drawn_from = png_texts(path.read_bytes())["drawn_from"]
     rows = chart_rows(drawn, CHART, TABLE, DAY)

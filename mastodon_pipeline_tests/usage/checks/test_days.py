@@ -32,7 +32,7 @@ def test_all_checks_pass_on_tables_without_faults(built: Lake) -> None:
 
 
 def test_day_that_is_not_the_sum_of_its_hours_is_a_fault(built: Lake) -> None:
-    """The fault names both figures."""
+    """The fault names both figures. Shows G13."""
     plant(built, built.layout.daily("daily_usage", DAY), "UPDATE planted SET toots = 7")
     assert "7 toots on 2 servers, but its hours have 3 on 2" in (
         day_equals_its_hours(built, "daily_usage", [DAY]).summary
@@ -58,7 +58,7 @@ def test_check_skips_a_day_behind_its_hours(built: Lake) -> None:
 def test_table_that_does_not_add_up_to_its_day_is_a_fault(
     built: Lake, table: str, changed: str, fault: str
 ) -> None:
-    """Too many, too few, or another day's."""
+    """Too many, too few, or another day's. Shows G13."""
     plant(built, built.layout.daily(table, DAY), changed)
     finding = toots_sum_to_the_day(built, table, [DAY])
     assert not finding.passed

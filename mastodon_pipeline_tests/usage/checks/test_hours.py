@@ -23,7 +23,7 @@ def test_toot_twice_in_its_hour_is_a_fault(built: Lake) -> None:
 
 
 def test_toot_in_two_neighbouring_hours_is_a_fault(built: Lake) -> None:
-    """Its clock was wrong around the full hour."""
+    """Its clock was wrong around the full hour. Shows G12."""
     land(built, record(uri="c", status_id="3", created_at=NEXT))
     build_toots(built, NEXT)
     assert not no_duplicate_toots(built, [HOUR]).passed
@@ -45,7 +45,7 @@ def test_toot_in_two_neighbouring_hours_is_a_fault(built: Lake) -> None:
     ],
 )
 def test_wrong_count_of_an_hour_is_a_fault(built: Lake, changed: str) -> None:
-    """Any of them, and a server too many or too few."""
+    """Any of them, and a server too many or too few. Shows G13."""
     plant(built, built.layout.toots_per_server(HOUR), changed)
     finding = hours_equal_recount(built, [HOUR])
     assert not finding.passed
@@ -53,7 +53,7 @@ def test_wrong_count_of_an_hour_is_a_fault(built: Lake, changed: str) -> None:
 
 
 def test_toot_missing_in_the_toots_table_is_a_fault(built: Lake) -> None:
-    """The recount does not read `toots`."""
+    """The recount does not read `toots`. Shows G13."""
     plant(built, built.layout.toots(HOUR), "DELETE FROM planted WHERE uri = 'c'")
     build_toots_per_server(built, HOUR)
     assert "toots 1, recounted 2" in hours_equal_recount(built, [HOUR]).summary

@@ -76,7 +76,7 @@ def test_landed_file_newer_than_its_hours_table_is_a_fault(current: Lake) -> Non
 
 
 def test_file_that_landed_while_the_table_was_built_is_a_fault(current: Lake) -> None:
-    """It is older than the table, and not in it."""
+    """It is older than the table, and not in it. Shows G14."""
     land_at(current, HOUR + timedelta(minutes=9), "b")
     assert not hours_are_current(current, NOW).passed
 

@@ -50,7 +50,7 @@ def remove(lake: Lake, *, all_but: int = 0) -> None:
 def test_late_toot_is_merged_with_the_toots_of_an_hour_whose_files_were_removed(
     lake: Lake,
 ) -> None:
-    """Only the late toot is in the folder then, and the hour counts all."""
+    """Only the late toot is in the folder then, and the hour counts all. Shows G17."""
     land(lake, record(uri="a"), record(uri="b", server="two.example"))
     build(lake)
     remove(lake)
@@ -103,7 +103,7 @@ def test_late_delete_empties_a_toot_whose_file_was_removed(lake: Lake) -> None:
 
 
 def test_late_copy_does_not_restore_deleted_or_withheld_text(lake: Lake) -> None:
-    """Neither after a delete, nor if one of the servers withheld it (noindex)."""
+    """Neither after a delete, nor if one of the servers withheld it (noindex). Shows G15."""
     land(lake, *in_order(record(uri="a"), delete(uri="a"), record(uri="b", mastodon_text="")))
     build(lake)
     remove(lake)
@@ -205,7 +205,7 @@ def test_toots_are_the_same_whether_or_not_files_were_removed(
 ) -> None:
     """Wherever the removal falls in an hour's history, and however much of it was done.
 
-    Except for a delete that came before any server had reported its toot.
+    Except for a delete that came before any server had reported its toot. Shows G17.
     """
     reported = {event["uri"] for event in history[:cut] if event["event"] != "delete"}
     early = {event["uri"] for event in history[:cut] if event["event"] == "delete"} - reported

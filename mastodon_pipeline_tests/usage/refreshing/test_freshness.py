@@ -57,7 +57,7 @@ def test_day_is_stale_until_each_of_its_tables_is_built(lake: Lake, table: Table
 
 
 def test_new_file_makes_only_its_hour_stale(lake: Lake) -> None:
-    """Also a late one, in an hour of the day before."""
+    """Also a late one, in an hour of the day before. Shows G14."""
     land(lake, record(), record(uri="b", created_at=LATE))
     build_hours(lake, HOUR, LATE)
     cursor = scan(lake, Cursor(), NOW, FIRST_DAY).cursor
@@ -66,7 +66,7 @@ def test_new_file_makes_only_its_hour_stale(lake: Lake) -> None:
 
 
 def test_hour_stays_stale_until_it_is_built(lake: Lake) -> None:
-    """A run that was requested and failed changes nothing, after any number of scans."""
+    """A run that was requested and failed changes nothing, after any number of scans. Shows G14."""
     land(lake, record(), record(uri="b", created_at=LATE))
     age(lake, LATE, timedelta(days=1))
     build_hours(lake, HOUR)

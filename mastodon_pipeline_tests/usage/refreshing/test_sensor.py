@@ -207,7 +207,7 @@ def test_run_left_started_by_a_power_cut_is_not_waited_for(instance: dg.DagsterI
 
 
 def test_failed_hour_is_requested_again_with_growing_pauses(instance: dg.DagsterInstance) -> None:
-    """10 s, 20 s, ... so that a lasting fault does not fill the run list."""
+    """10 s, 20 s, ... so that a lasting fault does not fill the run list. Shows G14."""
     for failures, pause in ((1, 10), (2, 20), (3, 40)):
         run(instance, HOURLY, dg.DagsterRunStatus.FAILURE)
         ended = datetime.now(UTC)
@@ -257,7 +257,7 @@ def test_current_day_is_built_every_five_minutes_while_toots_keep_coming(
 
 
 def test_requested_runs_make_every_table_current(instance: dg.DagsterInstance, lake: Lake) -> None:
-    """Hours, then their day, then nothing: for a late and a new toot."""
+    """Hours, then their day, then nothing: for a late and a new toot. Shows G14."""
     this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     late = this_hour - timedelta(hours=26)
     land(lake, record(created_at=this_hour), record(uri="b", status_id="2", created_at=late))

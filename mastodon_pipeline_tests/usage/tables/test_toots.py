@@ -33,14 +33,17 @@ def build(lake: Lake) -> list[Record]:
 
 
 def test_record_that_landed_twice_is_one_toot(lake: Lake) -> None:
-    """The sink delivers at least once: the same partition and offset may be in two files."""
+    """The sink delivers at least once: the same partition and offset may be in two files.
+
+    Shows G12.
+    """
     land(lake, record(), name="first")
     land(lake, record(), name="again")
     assert [toot["uri"] for toot in build(lake)] == ["https://one.example/1"]
 
 
 def test_toot_seen_by_two_servers_is_one_toot(lake: Lake) -> None:
-    """The uri is the identity; each server has its own id for it."""
+    """The uri is the identity; each server has its own id for it. Shows G12."""
     copy = {"base_url": "https://two.example", "status_id": "77", "acct": "ada@one.example"}
     land(lake, *in_order(record(app="Tusky"), record(**copy)))
     (toot,) = build(lake)
@@ -58,7 +61,7 @@ EDITED_AGAIN = record(
 
 @pytest.mark.parametrize("order", list(itertools.permutations([record(), EDITED, EDITED_AGAIN])))
 def test_newest_edit_wins_in_any_order(lake: Lake, order: tuple[Record, ...]) -> None:
-    """A server that federates late may report the first version last."""
+    """A server that federates late may report the first version last. Shows G12."""
     land(lake, *in_order(*order))
     (toot,) = build(lake)
     assert toot["mastodon_text"] == "good-bye"
@@ -78,7 +81,7 @@ TAGGED = record(tags=1, tag_names=["cats"])
 def test_deleted_toot_keeps_its_row_without_text_in_any_order(
     lake: Lake, order: tuple[Record, ...]
 ) -> None:
-    """The toot was published, and counts; its words are gone."""
+    """The toot was published, and counts; its words are gone. Shows G15."""
     land(lake, *in_order(*order))
     (toot,) = build(lake)
     assert (toot["deleted"], toot["mastodon_text"], toot["tag_names"]) == (True, "", [])
@@ -110,7 +113,10 @@ def test_server_that_reported_only_the_delete_has_not_seen_the_toot(lake: Lake) 
 def test_text_withheld_by_the_home_server_is_not_restored_by_a_copy(
     lake: Lake, order: tuple[int, ...]
 ) -> None:
-    """Servers report noindex of their own accounts only, so other copies still have the text."""
+    """Servers report noindex of their own accounts only, so other copies still have the text.
+
+    Shows G15.
+    """
     copies = [
         record(mastodon_text=""),
         record(base_url="https://two.example", status_id="77"),
@@ -144,7 +150,10 @@ SECOND = read_with_clock_ahead(
 
 
 def test_toot_whose_clock_is_ahead_counts_in_the_first_hour_only(lake: Lake) -> None:
-    """Two servers report it, before and after the full hour; other toots are unaffected."""
+    """Two servers report it, before and after the full hour; other toots are unaffected.
+
+    Shows G12.
+    """
     land(lake, FIRST, SECOND, record(uri="b", created_at=NEXT))
     assert [toot["uri"] for toot in build(lake)] == [FIRST["uri"]]
     assert [toot["uri"] for toot in rows(lake, build_toots(lake, NEXT).path)] == ["b"]
@@ -170,7 +179,7 @@ def test_toot_claimed_at_two_times_is_counted_twice_and_reported_by_the_check(
 
 
 def test_files_from_before_a_schema_change_are_read_beside_newer_ones(lake: Lake) -> None:
-    """A field that an old file lacks has its default."""
+    """A field that an old file lacks has its default. Shows G19."""
     missing = ["language_primary", "indexable", "tag_names", "media", "sensitive"]
     land(lake, record(), name="old", without=missing)
     land(lake, record(uri="https://one.example/2", media=3), name="new")
@@ -186,6 +195,7 @@ def test_hour_of_old_files_only_has_every_column(lake: Lake) -> None:
 
 
 def test_field_that_this_version_does_not_know_is_left_out(lake: Lake) -> None:
+    """Shows G19."""
     path = f"{lake.layout.landed_hour(HOUR)}newer.parquet"
     land(lake, record(), name="plain")
     plain = f"{lake.layout.landed_hour(HOUR)}plain.parquet"
@@ -207,6 +217,7 @@ def test_rows_are_sorted_by_server_time_and_uri(lake: Lake) -> None:
 
 
 def test_building_again_writes_the_same_bytes(lake: Lake) -> None:
+    """Shows G18."""
     land(lake, *(record(uri=f"https://one.example/{n}", status_id=str(n)) for n in range(300)))
     path = Path(build_toots(lake, HOUR).path)
     first = path.read_bytes()

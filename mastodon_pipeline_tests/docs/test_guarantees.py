@@ -1,0 +1,66 @@
+"""Guarantees and tests name each other."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from mastodon_pipeline_tests.docs.pages import DOCS, REPOSITORY, headings, inline_code, section
+
+GUARANTEES = DOCS / "guarantees.md"
+TESTS = REPOSITORY / "mastodon_pipeline_tests"
+_NUMBER = re.compile(r"\bG\d+\b")
+_HEADINGS = {
+    match[0]: heading
+    for heading in headings(GUARANTEES, 3)
+    if (match := _NUMBER.match(heading)) is not None
+}
+
+
+def _docstrings(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+@cache
+def _citing_files() -> dict[str, set[str]]:
+    """Return the test files by the guarantees that their docstrings cite."""
+    files: defaultdict[str, set[str]] = defaultdict(set)
+    for path in sorted(TESTS.rglob("test_*.py")):
+        if path.parent != Path(__file__).parent:
+            for docstring in _docstrings(path):
+                for number in _NUMBER.findall(docstring):
+                    files[number].add(path.relative_to(TESTS).as_posix())
+    return files
+
+
+def test_guarantees_are_numbered_in_order() -> None:
+    assert list(_HEADINGS) == [f"G{number}" for number in range(1, len(_HEADINGS) + 1)]
+
+
+def test_every_cited_number_is_a_guarantee() -> None:
+    unknown = {
+        number: files for number, files in _citing_files().items() if number not in _HEADINGS
+    }
+    assert not unknown
+
+
+@pytest.mark.parametrize("number", _HEADINGS)
+def test_a_guarantee_lists_exactly_the_test_files_that_cite_it(number: str) -> None:
+    """Add the number to the docstring of a test that shows it, and its file to `Shown by`."""
+    shown_by = section(GUARANTEES, _HEADINGS[number]).partition("**Shown by**")[2]
+    listed = {path for path in inline_code(shown_by) if path.endswith(".py")}
+    assert listed, f"no test shows {number}"
+    assert listed == _citing_files().get(number, set())
+
+
+@pytest.mark.parametrize("number", _HEADINGS)
+def test_a_guarantee_says_what_protects_it_and_what_it_leaves_out(number: str) -> None:
+    text = section(GUARANTEES, _HEADINGS[number])
+    assert "**Protected by**" in text
+    assert "**Not promised:**" in text
