@@ -17,7 +17,7 @@ from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.charts.drawing import encode_png, png_texts
-from mastodon_pipeline.usage.checks.check import Finding
+from mastodon_pipeline.usage.checks.check import Finding, compare_each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,33 +92,32 @@ def chart_shows_its_table(
 
     A chart whose table was built again is skipped for 20 minutes, in which it is due to be drawn.
     """
-    compared, skipped = 0, 0
-    faults: list[str] = []
-    for day in days:
-        path = lake.layout.chart(chart.name, day)
-        stored = [file for file in lake.list_files(path) if file.path == path]
-        if not stored:
-            continue
+    paths = {day: lake.layout.chart(chart.name, day) for day in days}
+    pictures = {
+        day: file
+        for day, path in paths.items()
+        for file in lake.list_files(path)
+        if file.path == path
+    }
+
+    def find_faults(day: date) -> list[str] | None:
+        path, drawn_at = pictures[day].path, pictures[day].modified
         ((png,),) = lake.connection.execute(
             query("usage/charts/picture"), {"path": path}
         ).fetchall()
         texts = png_texts(png)
         files = _table_files(lake, table, day)
         if texts.get("drawn_from") == fingerprint(files):
-            compared += 1
-            if texts.get("drawn") != _digest(chart_rows(lake, chart, table, day)):
-                faults.append(f"{day}: {path} shows other figures than its table has")
-            continue
-        since = min(
-            (file.modified for file in files if file.modified > stored[0].modified),
-            default=stored[0].modified,
-        )
+            if texts.get("drawn") == _digest(chart_rows(lake, chart, table, day)):
+                return []
+            return [f"{day}: {path} shows other figures than its table has"]
+        newer = (file.modified for file in files if file.modified > drawn_at)
+        since = min(newer, default=drawn_at)
         if now - since <= PATIENCE:
-            skipped += 1
-            continue
-        compared += 1
-        faults.append(f"{day}: {path} does not show the table as it is since {since:%F %H:%M} UTC")
-    return Finding(compared, tuple(faults), skipped)
+            return None
+        return [f"{day}: {path} does not show the table as it is since {since:%F %H:%M} UTC"]
+
+    return compare_each(pictures, find_faults)
 
 
 def _table_files(lake: Lake, table: str, day: date) -> list[StoredFile]:

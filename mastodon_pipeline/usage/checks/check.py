@@ -1,12 +1,13 @@
 """What a check is, and what it finds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Generic, TypeVar
 
 from mastodon_pipeline.lake.lake import Lake
 
+T = TypeVar("T")
 Partition = TypeVar("Partition", datetime, date)
 LISTED_FAULTS = 5
 """Faults that a summary lists one by one."""
@@ -36,6 +37,16 @@ class Finding:
         skipped = f", {self.skipped} skipped ({self.skip_reason})" if self.skipped else ""
         lines = [f"{len(self.faults)} faults in {self.compared} {self.unit}{skipped}"]
         return "\n".join([*lines, *self.faults[:LISTED_FAULTS]])
+
+
+def compare_each(
+    partitions: Iterable[T], find_faults: Callable[[T], Sequence[str] | None]
+) -> Finding:
+    """Compare partitions one by one; `find_faults` returns None for one that is to be skipped."""
+    results = [find_faults(partition) for partition in partitions]
+    compared = [faults for faults in results if faults is not None]
+    faults = tuple(fault for faults in compared for fault in faults)
+    return Finding(len(compared), faults, skipped=len(results) - len(compared))
 
 
 @dataclass(frozen=True, slots=True)

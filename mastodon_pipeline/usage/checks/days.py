@@ -6,7 +6,7 @@ from datetime import date
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.usage.checks.check import Check, Finding
+from mastodon_pipeline.usage.checks.check import Check, Finding, compare_each
 
 
 def day_equals_its_hours(lake: Lake, table: str, days: Iterable[date]) -> Finding:
@@ -14,9 +14,8 @@ def day_equals_its_hours(lake: Lake, table: str, days: Iterable[date]) -> Findin
 
     A day is skipped while one of the two is behind `toots`, from which both are made.
     """
-    compared, skipped = 0, 0
-    faults: list[str] = []
-    for day in days:
+
+    def find_faults(day: date) -> list[str] | None:
         toots = lake.parquet_files(lake.layout.toots_day(day))
         hours = lake.parquet_files(lake.layout.toots_per_server_day(day))
         if not (
@@ -24,23 +23,20 @@ def day_equals_its_hours(lake: Lake, table: str, days: Iterable[date]) -> Findin
             and len(toots) == len(hours) > 0
             and _inputs(lake, toots) == _inputs(lake, hours)
         ):
-            skipped += 1
-            continue
-        compared += 1
+            return None
         values = {
             "daily_file": lake.layout.daily(table, day),
             "usage_files": [file.path for file in hours],
             "day": day,
         }
-        differences = lake.connection.execute(
-            query("usage/checks/day_against_hours"), values
-        ).fetchall()
-        faults += [
+        rows = lake.connection.execute(query("usage/checks/day_against_hours"), values).fetchall()
+        return [
             f"{day}: {toot_count} toots on {servers} servers, but its hours have"
             f" {toots_in_hours} on {servers_in_hours}"
-            for _, toot_count, toots_in_hours, servers, servers_in_hours in differences
+            for _, toot_count, toots_in_hours, servers, servers_in_hours in rows
         ]
-    return Finding(compared, tuple(faults), skipped)
+
+    return compare_each(days, find_faults)
 
 
 def toots_sum_to_the_day(lake: Lake, table: str, days: Iterable[date]) -> Finding:
@@ -71,22 +67,20 @@ def _against_toots(
     lake: Lake, query_name: str, table: str, days: Iterable[date], describe: Callable[..., str]
 ) -> Finding:
     """Skip a day whose table is behind `toots`: it is due to be built again."""
-    compared, skipped = 0, 0
-    faults: list[str] = []
-    for day in days:
+
+    def find_faults(day: date) -> list[str] | None:
         toots = lake.parquet_files(lake.layout.toots_day(day))
         if not _is_current(lake, table, day, toots):
-            skipped += 1
-            continue
-        compared += 1
+            return None
         values = {
             "daily_file": lake.layout.daily(table, day),
             "toots_files": [lake.empty_record, *(file.path for file in toots)],
             "day": day,
         }
         rows = lake.connection.execute(query(query_name), values).fetchall()
-        faults += [f"{day}: {describe(*row)}" for row in rows]
-    return Finding(compared, tuple(faults), skipped)
+        return [f"{day}: {describe(*row)}" for row in rows]
+
+    return compare_each(days, find_faults)
 
 
 def _is_current(lake: Lake, table: str, day: date, toots: list[StoredFile]) -> bool:

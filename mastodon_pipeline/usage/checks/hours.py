@@ -7,7 +7,7 @@ from typing import Any
 from mastodon_pipeline.lake.files import fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.usage.checks.check import Check, Finding
+from mastodon_pipeline.usage.checks.check import Check, Finding, compare_each
 from mastodon_pipeline.usage.inputs.clock_skew import counted_in_previous_hour
 from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_records
 
@@ -45,24 +45,21 @@ def hours_equal_recount(lake: Lake, hours: Iterable[datetime]) -> Finding:
     files are no longer those that its table was made from is skipped: it is due to be built again,
     and a difference would prove nothing.
     """
-    compared, skipped = 0, 0
-    faults: list[str] = []
-    for hour in hours:
+
+    def find_faults(hour: datetime) -> list[str] | None:
         with hour_records(lake, hour) as records:
             if not _is_current(lake, hour, records):
-                skipped += 1
-                continue
+                return None
             differences = _recount(lake, hour, records)
             landed = lake.parquet_files(lake.layout.landed_hour(hour))
-            if fingerprint(landed) != fingerprint(records.landed):
-                skipped += 1
-                continue
-            compared += 1
-            faults += [
-                f"{hour:%Y-%m-%d %H:%M} {server or '(no server)'}: {_describe(counts)}"
-                for server, *counts in differences
-            ]
-    return Finding(compared, tuple(faults), skipped)
+        if fingerprint(landed) != fingerprint(records.landed):
+            return None
+        return [
+            f"{hour:%Y-%m-%d %H:%M} {server or '(no server)'}: {_describe(counts)}"
+            for server, *counts in differences
+        ]
+
+    return compare_each(hours, find_faults)
 
 
 def _is_current(lake: Lake, hour: datetime, records: HourRecords) -> bool:

@@ -7,11 +7,12 @@ that have a table.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import product
 
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.usage.checks.check import Finding
+from mastodon_pipeline.usage.checks.check import Finding, compare_each
 
 HOUR = timedelta(hours=1)
 CHECKED_HOURS = 48
@@ -31,21 +32,19 @@ def hours_are_current(lake: Lake, now: datetime) -> Finding:
     has been behind for less than ten minutes is skipped.
     """
     this_hour = now.replace(minute=0, second=0, microsecond=0)
-    compared, skipped = 0, 0
-    faults: list[str] = []
-    for hours_ago in reversed(range(CHECKED_HOURS)):
-        hour = this_hour - hours_ago * HOUR
-        landed = lake.parquet_files(lake.layout.landed_hour(hour))
-        if not landed:
-            continue
-        since = _behind_since(lake, lake.layout.toots_per_server(hour), landed)
-        if since is not None and now - since <= HOURLY_PATIENCE:
-            skipped += 1
-            continue
-        compared += 1
-        if since is not None:
-            faults.append(f"{hour:%Y-%m-%d %H:%M} is behind what landed at {since:%F %T} UTC")
-    return Finding(compared, tuple(faults), skipped)
+    hours = (this_hour - hours_ago * HOUR for hours_ago in reversed(range(CHECKED_HOURS)))
+    folders = {hour: lake.parquet_files(lake.layout.landed_hour(hour)) for hour in hours}
+    landed = {hour: files for hour, files in folders.items() if files}
+
+    def find_faults(hour: datetime) -> list[str] | None:
+        since = _behind_since(lake, lake.layout.toots_per_server(hour), landed[hour])
+        if since is None:
+            return []
+        if now - since <= HOURLY_PATIENCE:
+            return None
+        return [f"{hour:%Y-%m-%d %H:%M} is behind what landed at {since:%F %T} UTC"]
+
+    return compare_each(landed, find_faults)
 
 
 def days_are_current(lake: Lake, tables: Iterable[str], now: datetime) -> Finding:
@@ -54,20 +53,20 @@ def days_are_current(lake: Lake, tables: Iterable[str], now: datetime) -> Findin
     `tables`: names of daily tables; `now`: UTC. A table that has been behind for less than 30
     minutes is skipped.
     """
-    compared, skipped = 0, 0
-    faults: list[str] = []
-    tables = tuple(tables)
-    for day in (now.date() - timedelta(days=1), now.date()):
-        toots = lake.parquet_files(lake.layout.toots_day(day))
-        for table in tables if toots else ():
-            since = _behind_since(lake, lake.layout.daily(table, day), toots)
-            if since is not None and now - since <= DAILY_PATIENCE:
-                skipped += 1
-                continue
-            compared += 1
-            if since is not None:
-                faults.append(f"{table} of {day} is behind its toots of {since:%F %T} UTC")
-    return Finding(compared, tuple(faults), skipped)
+    days = (now.date() - timedelta(days=1), now.date())
+    folders = {day: lake.parquet_files(lake.layout.toots_day(day)) for day in days}
+    toots = {day: files for day, files in folders.items() if files}
+
+    def find_faults(partition: tuple[date, str]) -> list[str] | None:
+        day, table = partition
+        since = _behind_since(lake, lake.layout.daily(table, day), toots[day])
+        if since is None:
+            return []
+        if now - since <= DAILY_PATIENCE:
+            return None
+        return [f"{table} of {day} is behind its toots of {since:%F %T} UTC"]
+
+    return compare_each(product(toots, tables), find_faults)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,7 @@ from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.checks.coverage import COVERAGE_IS_PLAUSIBLE
 from mastodon_pipeline.usage.tables.building import count_rows, write_partition
-from mastodon_pipeline.usage.tables.server_activity import (
-    WEEK,
-    ServerReport,
-    fetch_server_reports,
-)
+from mastodon_pipeline.usage.tables.server_activity import WEEK, ServerReport, fetch_server_reports
 from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
 
 

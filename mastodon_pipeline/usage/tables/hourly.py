@@ -81,9 +81,7 @@ _IN_QUERY = {"event", "uri", "source", "created_at", "edited_at", "ingested_at"}
 """Fields that the query of `toots` reads by name; all others it carries along."""
 
 
-def carried_fields(
-    fields: Sequence[RecordField] = record_fields(),
-) -> Mapping[str, list[str]]:
+def carried_fields(fields: Sequence[RecordField] = record_fields()) -> Mapping[str, list[str]]:
     """Group the fields that `toots` carries along by what stands for a value that is missing.
 
     A file from before a field was added lacks its column.
