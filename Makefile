@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs clean test test-unit chaos bench lint docs format lock
+.PHONY: help install demo up down status clean test test-unit chaos bench lint docs format lock
 
 help: ## Show this list
 	@echo "mastodon_pipeline measures what is posted on the Fediverse. Start with: make demo"

@@ -8,21 +8,3 @@ as a context manager:
         simulator.wait_until_done()
         assert counted == simulator.toots_per_server_per_hour()
 """
-
-from infra.simulator.fediverse import Options, default_servers
-from infra.simulator.instance import ServerPolicy, gotosocial
-from infra.simulator.limits import Limits, Rate
-from infra.simulator.simulator import Simulator
-from infra.simulator.truth import ServerHour, TrueToot
-
-__all__ = [
-    "Limits",
-    "Options",
-    "Rate",
-    "ServerHour",
-    "ServerPolicy",
-    "Simulator",
-    "TrueToot",
-    "default_servers",
-    "gotosocial",
-]

@@ -1,6 +1,7 @@
 """Progress output: a line that is rewritten on a terminal, else a line now and then."""
 
 import io
+import sys
 
 import pytest
 
@@ -29,7 +30,8 @@ def test_terminal_line_is_rewritten_and_results_stay(lines: list[str]) -> None:
 def test_without_terminal_only_some_states_are_printed(
     lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tasks = Progress(lines.append)  # pytest's stderr is not a terminal
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    tasks = Progress(lines.append)
     tasks.begin("kafka", lambda: "12 MB")
 
     tasks.show()
