@@ -12,7 +12,7 @@ import pytest
 from mastodon_pipeline.paths import REPOSITORY
 
 BANNED = {"told", "said", "found", "kept", "heard", "one", "those"}
-PACKAGES = ("mastodon_pipeline", "infra", "mastodon_pipeline_tests")
+PACKAGES = ("mastodon_pipeline", "infra", "benchmarks", "mastodon_pipeline_tests")
 
 
 def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
