@@ -77,6 +77,8 @@ class Status(Struct, gc=False):
     tags: list[Tag] = []
     mentions: list[Counted] = []
     media_attachments: list[Counted] = []
+    poll: Counted | None = None
+    """Set if the toot asks its readers to vote."""
     reblog: Counted | None = None
     """Set if this is a boost: it repeats another toot and is not one itself."""
 
@@ -194,6 +196,7 @@ def _decode_tolerantly(payload: bytes) -> Status:
         ],
         mentions=[Counted() for _ in _list(entity.get("mentions"))],
         media_attachments=[Counted() for _ in _list(entity.get("media_attachments"))],
+        poll=Counted() if isinstance(entity.get("poll"), Mapping) else None,
         reblog=Counted() if isinstance(entity.get("reblog"), Mapping) else None,
     )
 

@@ -64,6 +64,7 @@ class TootRecord(Struct, frozen=True, gc=False):
     sensitive: bool = False
     reply: bool = False
     indexable: bool | None = None
+    has_poll: bool = False
 
     @property
     def key(self) -> str:
@@ -129,6 +130,7 @@ def toot_record(
         sensitive=status.sensitive is True,
         reply=status.in_reply_to_id is not None,
         indexable=author.indexable,
+        has_poll=status.poll is not None,
     )
 
 

@@ -82,6 +82,18 @@ def test_author_with_noindex_leaves_no_text() -> None:
     assert record().indexable is None
 
 
+@pytest.mark.parametrize("poll", [{"id": "1", "options": []}, {}])
+def test_toot_with_a_poll_is_marked(poll: dict[str, Any]) -> None:
+    assert record(poll=poll).has_poll
+    assert not record(poll=None).has_poll
+    assert not record().has_poll
+
+
+def test_poll_is_marked_if_the_status_needs_the_tolerant_decoder() -> None:
+    assert record(poll={"id": "1"}, sensitive="no boolean").has_poll
+    assert not record(poll="no poll", sensitive="no boolean").has_poll
+
+
 def test_numbers_beyond_avros_int_are_clamped() -> None:
     """A server may claim any number of favourites."""
     assert record(favourites_count=2**80).favourites == 2**31 - 1
