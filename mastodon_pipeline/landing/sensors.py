@@ -8,6 +8,7 @@ import dagster as dg
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.landing.health import connector_health
 from mastodon_pipeline.landing.jobs import kafka_connect_config
+from mastodon_pipeline.landing.sink_report import save_sink_report
 from mastodon_pipeline.landing.supervision import SupervisorMemory, decide
 from mastodon_pipeline.settings import load_settings
 
@@ -40,6 +41,7 @@ def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult
         health = connector_health(settings, memory.watermark, time.time())
     except SettingsError as error:
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
+    save_sink_report(context.instance, health, time.time())
     decision = decide(health, memory, _repair_in_progress(context.instance), time.time())
     wanted = f"wanted: {settings.sink} sink {settings.connector_name} running as reviewed"
     explanation = f"{wanted}; {decision.explanation}"

@@ -67,10 +67,16 @@ def judge(
 def evaluate(instance: dg.DagsterInstance) -> dg.AssetCheckResult:
     """Return the check's result at this moment. Raises SettingsError if the settings are wrong."""
     now = time.time()
+    return check_result(judge_configured(instance, load_settings().servers(), now), now)
+
+
+def judge_configured(
+    instance: dg.DagsterInstance, servers: Sequence[Server], now: float
+) -> list[Verdict]:
+    """Return a verdict for each of these servers, from what is in Dagster's storage."""
     assignments = load_assignments(instance, ALL_GROUPS).values()
     changed_at = max((a.changed_at for a in assignments if a is not None), default=0.0)
-    servers = load_settings().servers()
-    return check_result(judge(servers, load_reports(instance, ALL_GROUPS), changed_at, now), now)
+    return judge(servers, load_reports(instance, ALL_GROUPS), changed_at, now)
 
 
 def check_result(verdicts: Sequence[Verdict], now: float) -> dg.AssetCheckResult:
