@@ -9,6 +9,7 @@ Both files are beside the checkout's README.md; for an installed package they ar
 directory.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from importlib.metadata import version
@@ -118,6 +119,10 @@ class Settings(BaseSettings):
     aws_secret_access_key: SecretStr | None = None
     """The object store's secret key."""
 
+    alert_urls: SecretStr | None = None
+    """Comma-separated Apprise URLs that get a message when a problem begins and when it is over;
+    secret, because they contain tokens. None by default."""
+
     first_day: date = date(2026, 1, 1)
     """The first day (UTC) of the usage tables; older toots land, but are not counted."""
     terms: Annotated[tuple[str, ...], NoDecode] = ("mastodon", "fediverse", "kafka", "duckdb")
@@ -170,6 +175,15 @@ class Settings(BaseSettings):
         if self.mastodon_servers_file is not None:
             servers += read_servers_file(self.mastodon_servers_file)
         return tuple({server.base_url: server for server in servers}.values())
+
+    def alert_targets(self) -> tuple[str, ...]:
+        """Return the Apprise URLs, each once. They are secrets: never print them.
+
+        A comma separates two URLs only where a scheme follows; others belong to a URL.
+        """
+        urls = self.alert_urls.get_secret_value() if self.alert_urls else ""
+        parts = re.split(r"[,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)", urls)
+        return tuple(dict.fromkeys(url for part in parts if (url := part.strip(" ,\t\n"))))
 
     def kafka_client_config(self) -> dict[str, str]:
         """Return librdkafka's properties for reaching the broker, security included."""

@@ -62,6 +62,8 @@ def test_code_keeps_its_import_contracts() -> None:
         ("mastodon_pipeline/listening/protocol/text.py", "dagster"),
         ("mastodon_pipeline/usage/checks/days.py", "mastodon_pipeline.usage.tables.daily"),
         ("mastodon_pipeline/usage/tables/daily.py", "dagster"),
+        ("mastodon_pipeline/maintenance/lock.py", "mastodon_pipeline.alerting.rules"),
+        ("mastodon_pipeline/alerting/rules.py", "dagster"),
         ("mastodon_pipeline/errors.py", "infra.native_stack"),
         ("infra/demo.py", "mastodon_pipeline_tests.support.waiting"),
         ("infra/simulator/truth.py", "mastodon_pipeline.settings"),

@@ -100,3 +100,18 @@ def test_every_setting_is_documented_where_it_is_declared() -> None:
 def test_setting_is_in_the_operations_manual(name: str) -> None:
     """In one of its tables of variables."""
     assert f"| `{name.upper()}` |" in (REPOSITORY / "docs" / "operations.md").read_text()
+
+
+def test_alert_urls_are_secret_and_may_contain_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comma separates two URLs only where a scheme follows."""
+    monkeypatch.setenv(
+        "ALERT_URLS", "json://me:a-secret@a.example, mailto://b.example?to=c@d.example,e@f.example,"
+    )
+    settings = load_settings()
+    assert settings.alert_targets() == (
+        "json://me:a-secret@a.example",
+        "mailto://b.example?to=c@d.example,e@f.example",
+    )
+    assert "a-secret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+    monkeypatch.delenv("ALERT_URLS")
+    assert load_settings().alert_targets() == ()

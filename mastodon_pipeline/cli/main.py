@@ -23,6 +23,10 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "alerts": Command(
+        "mastodon_pipeline.cli.alerts:alerts",
+        "Send a test message to each URL of ALERT_URLS.",
+    ),
     "consume": Command(
         "mastodon_pipeline.cli.consume:consume",
         "Print the records of the topic as JSON, one a line.",

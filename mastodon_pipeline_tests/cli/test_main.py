@@ -12,7 +12,16 @@ from mastodon_pipeline.cli.main import COMMANDS, cli
 from mastodon_pipeline.errors import Interrupted, KafkaUnavailable, SettingsError
 
 SLOW_TO_IMPORT = {
-    *("aiohttp", "boto3", "confluent_kafka", "dagster", "duckdb", "fastavro", "mastodon"),
+    *(
+        "aiohttp",
+        "apprise",
+        "boto3",
+        "confluent_kafka",
+        "dagster",
+        "duckdb",
+        "fastavro",
+        "mastodon",
+    ),
     *("matplotlib", "numpy", "pandas", "pyarrow", "pydantic", "pyiceberg", "requests"),
 }
 
