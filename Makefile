@@ -15,7 +15,7 @@ help: ## Show this list
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "Every port and path can be set; see 'Settings' in README.md."
+	@echo "Every port and path can be set; see docs/operations.md."
 
 install: .venv/.installed ## Install the Python packages into .venv, from requirements.lock
 
