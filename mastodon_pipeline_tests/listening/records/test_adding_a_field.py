@@ -17,13 +17,22 @@ from mastodon_pipeline.schemas import RecordField, record_fields, schema_text
 from mastodon_pipeline_tests.support.local_lake import record, write_parquet
 
 ADDED = [
-    {"name": "is_quote", "type": "boolean", "default": False, "doc": "Asks a question"},
-    {"name": "score", "type": ["null", "long"], "default": None, "doc": "A number"},
-    {"name": "moods", "type": {"type": "array", "items": "string"}, "default": [], "doc": "Words"},
+    {"name": "added_flag", "type": "boolean", "default": False, "doc": "A flag"},
+    {"name": "added_score", "type": ["null", "long"], "default": None, "doc": "A number"},
+    {
+        "name": "added_words",
+        "type": {"type": "array", "items": "string"},
+        "default": [],
+        "doc": "Words",
+    },
 ]
 Extended = defstruct(
     "Extended",
-    [("is_quote", bool, False), ("score", int | None, None), ("moods", list[str], [])],
+    [
+        ("added_flag", bool, False),
+        ("added_score", int | None, None),
+        ("added_words", list[str], []),
+    ],
     bases=(TootRecord,),
 )
 
@@ -43,12 +52,16 @@ def fields(schema: str) -> tuple[RecordField, ...]:
 
 
 def test_added_field_is_encoded(schema: str, fields: tuple[RecordField, ...]) -> None:
-    toot = Extended(uri="https://a.example/1", is_quote=True, score=7, moods=["glad"])
+    toot = Extended(uri="https://a.example/1", added_flag=True, added_score=7, added_words=["glad"])
     encoded = compile_encoder(Extended, fields)(toot)
     decoded = schemaless_reader(io.BytesIO(encoded), parse_schema(json.loads(schema)), None)
     assert isinstance(decoded, dict)
     assert decoded["uri"] == "https://a.example/1"
-    assert (decoded["is_quote"], decoded["score"], decoded["moods"]) == (True, 7, ["glad"])
+    assert (decoded["added_flag"], decoded["added_score"], decoded["added_words"]) == (
+        True,
+        7,
+        ["glad"],
+    )
 
 
 def test_added_field_is_a_column_of_the_empty_record(fields: tuple[RecordField, ...]) -> None:
@@ -58,7 +71,7 @@ def test_added_field_is_a_column_of_the_empty_record(fields: tuple[RecordField, 
         columns = dict(zip(empty.columns, map(str, empty.types), strict=True))
         assert len(empty) == 0
     assert list(columns) == [*(field.name for field in fields), "_partition", "_offset", "_ts"]
-    assert (columns["is_quote"], columns["score"], columns["moods"]) == (
+    assert (columns["added_flag"], columns["added_score"], columns["added_words"]) == (
         "BOOLEAN",
         "BIGINT",
         "VARCHAR[]",
@@ -70,13 +83,13 @@ def test_added_field_is_replayed(tmp_path: Path, fields: tuple[RecordField, ...]
     with duckdb.connect(":memory:") as connection:
         write_parquet(connection, f"{tmp_path}/old.parquet", [record()])
         old = connection.read_parquet(f"{tmp_path}/old.parquet")
-        old.project("*, true AS is_quote, 'ours' AS later_table").write_parquet(
+        old.project("*, true AS added_flag, 'ours' AS later_table").write_parquet(
             f"{tmp_path}/new.parquet"
         )
     with ParquetToots([f"{tmp_path}/new.parquet"], fields=fields) as toots:
         [row] = toots.rows()
-    assert row["is_quote"] is True
+    assert row["added_flag"] is True
     assert "later_table" not in row
     with ParquetToots([f"{tmp_path}/old.parquet"], fields=fields) as toots:
         [row] = toots.rows()
-    assert "is_quote" not in row
+    assert "added_flag" not in row

@@ -255,7 +255,7 @@ def test_fields_that_are_carried_along_default_to_nothing() -> None:
 
 
 ADDED_FIELDS: list[dict[str, Any]] = [
-    {"name": "is_quote", "type": "boolean", "default": False, "doc": ""},
+    {"name": "added_flag", "type": "boolean", "default": False, "doc": ""},
     {"name": "score", "type": ["null", "long"], "default": None, "doc": ""},
     {"name": "moods", "type": {"type": "array", "items": "string"}, "default": [], "doc": ""},
     {"name": "posted_from", "type": "string", "default": "", "doc": ""},
@@ -273,7 +273,7 @@ def test_field_added_to_the_record_is_carried_into_toots(
     land(lake, record(), name="old")
     land(lake, record(uri="b", status_id="2"), name="new")
     new = lake.connection.read_parquet(f"{folder}new.parquet")
-    new.project("*, true AS is_quote, 7::BIGINT AS score, ['glad'] AS moods").create("newer")
+    new.project("*, true AS added_flag, 7::BIGINT AS score, ['glad'] AS moods").create("newer")
     lake.connection.table("newer").write_parquet(f"{folder}new.parquet")
     with empty_record_file(lake.connection, fields) as empty_record:
         extended = replace(lake, empty_record=empty_record)
