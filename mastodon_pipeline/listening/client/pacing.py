@@ -28,8 +28,8 @@ class Timings:
     info_max_age_seconds: float = 3600.0
     """How long instance info is trusted, at most."""
     overlap_reread_seconds: float = 300.0
-    """Between two reads of the overlap on a polled feed with remote toots: half its length, so
-    that a toot fetched late, and listed below what was read, is read at least once."""
+    """Between two reads of the overlap on a polled feed, at most: half of it where there are
+    remote toots, so that one fetched late, listed below what was read, is read at least once."""
 
 
 DEFAULT_TIMINGS = Timings()

@@ -21,8 +21,8 @@ from mastodon_pipeline.listening.following.mode import PARKING_REFUSALS
 from mastodon_pipeline.listening.following.position import Gap
 from mastodon_pipeline.listening.following.recorder import TootRecorder
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
-from mastodon_pipeline.listening.following.timeline import BEFORE_EVERYTHING, TimelineReader, later
-from mastodon_pipeline.listening.protocol.ids import listed_at
+from mastodon_pipeline.listening.following.timeline import BEFORE_EVERYTHING, TimelineReader
+from mastodon_pipeline.listening.protocol.ids import later, listed_at
 
 _log = logging.getLogger(__name__)
 

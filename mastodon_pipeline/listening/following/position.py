@@ -10,22 +10,26 @@ from collections import deque
 from dataclasses import dataclass
 from threading import Lock
 
-from mastodon_pipeline.listening.following.timeline import later
-from mastodon_pipeline.listening.protocol.ids import moved_back
+from mastodon_pipeline.listening.protocol.ids import later, moved_back
 from mastodon_pipeline.listening.records.sink import Acknowledged
 from mastodon_pipeline.servers import Feed
 
 OVERLAP_MS = 10 * 60 * 1000
 """How far before its position a feed with remote toots is read again."""
+LOCAL_OVERLAP_MS = 60 * 1000
+"""The same of a feed with the server's own toots alone."""
 
 
 def overlap_ms(feed: Feed) -> int:
-    """Return how far before its position a feed is read again after a gap.
+    """Return how far before its position a feed is read again after a gap, milliseconds.
 
     A server that fetches a remote toot derives its id from the toot's post time, so it appears
-    below ids that were read before. A server's own toots never do.
+    minutes below ids that were read before. A server's own toots appear seconds below: Mastodon
+    sends its events out of the order of their ids, and some after the toot is listed; GoToSocial
+    gives a toot its id up to 10 s before it lists it. Measured beside a busy Mastodon 4.5: without
+    an overlap 108 of 4,798 toots were lost by one restart, with 60 s none of 8,182.
     """
-    return 0 if feed == "local" else OVERLAP_MS
+    return LOCAL_OVERLAP_MS if feed == "local" else OVERLAP_MS
 
 
 @dataclass(slots=True)
@@ -81,8 +85,8 @@ class FeedPosition:
     reading was then is safe once everything sent in it and before it has been acknowledged.
 
     **What can be lost here:** a remote toot that the server fetched while nobody listened, and
-    that was written more than `overlap_ms` before the newest toot read; if ids are not snowflakes,
-    any toot that the server lists below what was read.
+    that was written more than `overlap_ms` before the newest toot read; if ids contain no time, any
+    toot that the server lists below what was read.
     """
 
     __slots__ = ("_closed", "_epoch", "_gaps", "_lock", "_newest", "_overlap_ms", "_safe")
@@ -104,9 +108,9 @@ class FeedPosition:
         return moved_back(self._newest, self._overlap_ms, time.time_ns() // 1_000_000)
 
     @property
-    def overlaps(self) -> bool:
-        """Whether toots may appear below the newest id."""
-        return self._overlap_ms > 0
+    def overlap_seconds(self) -> float:
+        """How far below the newest id toots may still appear, in time."""
+        return self._overlap_ms / 1000
 
     @property
     def open_gaps(self) -> int:

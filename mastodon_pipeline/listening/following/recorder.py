@@ -10,7 +10,7 @@ import time
 from mastodon_pipeline.errors import DeliveryFailed
 from mastodon_pipeline.listening.following.position import FeedPosition, Gap
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
-from mastodon_pipeline.listening.following.timeline import later
+from mastodon_pipeline.listening.protocol.ids import later
 from mastodon_pipeline.listening.protocol.statuses import (
     Status,
     decode_deleted_id,
@@ -53,7 +53,7 @@ class TootRecorder:
         self._seen = seen
 
     def take(self, payload: bytes, event: str, source: Source) -> tuple[str, bool]:
-        """TootRecord one event: a new, edited or deleted toot; ignore every other kind of event.
+        """Record one event: a new, edited or deleted toot; ignore every other kind of event.
 
         Returns the toot's id, '' if there is none, and whether anything was recorded. A payload
         that cannot be recorded becomes a dead letter. Raises DeliveryFailed if nothing more can
@@ -76,7 +76,7 @@ class TootRecorder:
         return "", False
 
     def take_page(self, page: list[bytes], source: Source) -> tuple[str, bool]:
-        """TootRecord what is new of a timeline page.
+        """Record what is new of a timeline page.
 
         Returns the page's latest id and whether anything was recorded. Raises DeliveryFailed.
         """
@@ -96,7 +96,7 @@ class TootRecorder:
         self.statistics.dead_letters += 1
 
     def _record(self, status: Status, status_id: str, event: TootEvent, source: Source) -> bool:
-        """TootRecord one status and return whether it was new.
+        """Record one status and return whether it was new.
 
         A toot that the stream or a page has brought already is not recorded again, a boost never.
         Raises ValueError if it cannot be recorded.

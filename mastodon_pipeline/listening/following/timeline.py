@@ -1,8 +1,7 @@
 """Reading a server's public timeline forward, page by page.
 
 `min_id` pages forward from an id to the newest without leaving a hole (`since_id` returns the
-newest page only). Ids are opaque; of two ids of one server the longer is the later, then the
-greater.
+newest page only).
 See: https://docs.joinmastodon.org/methods/timelines/#public
 """
 
@@ -26,13 +25,6 @@ _FIRST_PAGES = 50
 """How many further pages are read, at most, if the first read of a feed is late."""
 _MAX_CACHE_SECONDS = 300.0
 _MAX_AGE = re.compile(r"\b(?:s-)?max-?age\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
-
-
-def later(left: str, right: str) -> str:
-    """Return the later of two ids of one server; '' is before all."""
-    if len(left) != len(right):
-        return left if len(left) > len(right) else right
-    return left if left > right else right
 
 
 class TimelineReader:

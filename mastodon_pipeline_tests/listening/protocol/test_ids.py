@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mastodon_pipeline.listening.protocol.ids import listed_at, moved_back
+from mastodon_pipeline.listening.protocol.ids import later, listed_at, moved_back
 
 NOW = 1_780_000_000_000
 DAY = 24 * 60 * 60 * 1000
@@ -56,7 +56,47 @@ def test_snowflake_is_moved_back_in_time() -> None:
     assert moved_back(status_id, 0, NOW) == status_id
 
 
-@pytest.mark.parametrize("status_id", ["0", "4711", "01ARYZ6S41TSV4RRFFQ69G5FAV"])
-def test_id_that_is_not_a_snowflake_is_not_moved(status_id: str) -> None:
+@pytest.mark.parametrize("status_id", ["0", "4711", "9hUzS0tSEgqMDZ2zYe"])
+def test_id_without_a_time_is_not_moved(status_id: str) -> None:
     """Which ids come before it is unknown."""
     assert moved_back(status_id, 600_000, NOW) == status_id
+
+
+@pytest.mark.parametrize("milliseconds", [1, 60_000, 600_000])
+def test_ulid_is_moved_back_in_time(milliseconds: int) -> None:
+    """The result sorts before every ULID of its millisecond."""
+    moved = moved_back("01ARYZ6S41TSV4RRFFQ69G5FAV", milliseconds, NOW)
+    assert listed_at(moved, NOW) == 1_469_918_176_385 - milliseconds
+    assert moved.endswith("0" * 16)
+    assert moved < "01ARYZ6S41TSV4RRFFQ69G5FAV"
+
+
+SNOWFLAKE = str(1_700_000_000_000 << 16)
+LATER_SNOWFLAKE = str(1_700_000_001_000 << 16)
+EARLIER_ULID = "01ARYZ6S41TSV4RRFFQ69G5FAV"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "last"),
+    [
+        ("", "0"),
+        ("9", "10"),
+        (SNOWFLAKE, LATER_SNOWFLAKE),
+        (EARLIER_ULID, SNOWFLAKE),
+        ("x" * 300, SNOWFLAKE),
+        ("9" * 40, SNOWFLAKE),
+        ("0", EARLIER_ULID),
+        ("9hUzS0tSEgqMDZ2zYe", "9hUzS0tSEgqMDZ2zYf"),
+    ],
+)
+def test_later_of_two_ids_never_hides_what_comes_after(earlier: str, last: str) -> None:
+    """A server that changes its software, and one odd id that is longer than all others."""
+    assert later(earlier, last) == later(last, earlier) == last
+
+
+@given(st.lists(st.text(max_size=30) | st.integers(0, 2**63).map(str), min_size=1))
+def test_later_is_one_of_the_two_in_any_order(ids: list[str]) -> None:
+    for left in ids:
+        for right in ids:
+            assert later(left, right) == later(right, left)
+            assert later(left, right) in (left, right)
