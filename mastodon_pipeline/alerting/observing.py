@@ -41,11 +41,11 @@ from mastodon_pipeline.paths import data_directory
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.partitions import PARTITION, RANGE_END, RANGE_START
 
-OLDEST_FAILURE_SECONDS = 7 * 86_400.0
-"""A failed check that is older is no news, and its partition may be gone."""
 MAX_RUNS = 500
-MAX_FAILED_RESULTS = 20
-MAX_RESULTS = 500
+MAX_FAILURES = 20
+MAX_SUCCESSES = 200
+"""Of a check, the newest."""
+ERROR = dg.AssetCheckSeverity.ERROR
 STALE_REPORT_SECONDS = 300.0
 """`connector_supervisor` reports every 20 s; it may be switched off."""
 _COMPLETE_CHECK = dg.AssetCheckKey(LANDED_ASSET, "landed_toots_complete")
@@ -72,7 +72,7 @@ def observe(
         ("sink/", lambda: _sink(instance, settings, now)),
         ("listener/", lambda: (_listeners(instance, now), {})),
         ("server/", lambda: _servers(instance, settings, now)),
-        ("check/", lambda: (failed_checks(_red_checks(instance, checks, now)), {})),
+        ("check/", lambda: (failed_checks(_red_checks(instance, checks)), {})),
         ("run/", lambda: (_runs(instance, now), {})),
     )
     problems: _Problems = []
@@ -169,16 +169,16 @@ def _runs(instance: dg.DagsterInstance, now: float) -> _Problems:
 
 
 def _red_checks(
-    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], now: float
+    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]
 ) -> list[FailedCheck]:
-    """Return the checks that failed within a week, without a later success for those partitions.
+    """Return the checks of which a failure (ERROR) stands.
 
-    Not only the latest results: the check of an hour that is wrong is followed by the next hour's.
+    Not only those whose latest result is one: a wrong hour's is followed by the next hour's.
     """
     red = []
     for check in checks:
         # Its servers are observed one by one.
-        if check.name == SERVERS_CHECK or (failure := _open_failure(instance, check, now)) is None:
+        if check.name == SERVERS_CHECK or (failure := _standing_failure(instance, check)) is None:
             continue
         evaluation, (first, last) = failure
         partitions = f" ({first} to {last})" if first != last else f" ({first})" if first else ""
@@ -187,37 +187,62 @@ def _red_checks(
     return red
 
 
-def _open_failure(
-    instance: dg.DagsterInstance, check: dg.AssetCheckKey, now: float
+def _standing_failure(
+    instance: dg.DagsterInstance, check: dg.AssetCheckKey
 ) -> tuple[dg.AssetCheckEvaluation, tuple[str, str]] | None:
-    """Return the newest failure (ERROR) of the check that stands, with its partitions."""
+    """Return the newest failure (ERROR) of the check that stands, with its partitions.
+
+    It stands until the check passes for the same partitions, or until they are built again (then
+    the check has a newer result for them). A check without partitions only has to pass.
+    """
     latest = instance.get_latest_asset_check_evaluation_record(check)
     if latest is None:
         return None
     results = instance.event_log_storage.get_asset_check_execution_history
     status = type(latest.status)
-    failures = [
-        (record, evaluation)
-        for record in results(check, MAX_FAILED_RESULTS, status={status("FAILED")})
-        if record.create_timestamp > now - OLDEST_FAILURE_SECONDS
-        and (evaluation := record.evaluation) is not None
-        and evaluation.severity == dg.AssetCheckSeverity.ERROR
-    ]
+    failures = results(check, MAX_FAILURES, status={status("FAILED")})
     if not failures:
         return None
-    successes = results(check, MAX_RESULTS, status={status("SUCCEEDED")})
-    run_ids = {record.run_id for record in (*successes, *(record for record, _ in failures))}
-    partitions = _partitions(instance, run_ids)
-    for record, evaluation in failures:
+    successes = results(check, MAX_SUCCESSES, status={status("SUCCEEDED")})
+    partitions = _partitions(instance, {record.run_id for record in (*failures, *successes)})
+    for record in failures:
+        evaluation, event = record.evaluation, record.event
+        if evaluation is None or event is None or evaluation.severity != ERROR:
+            continue
         first, last = partitions.get(record.run_id, ("", ""))
-        covered = any(
+        passed = any(
             success.id > record.id and (not first or (a <= first and last <= b))
             for success in successes
             for a, b in [partitions.get(success.run_id, ("", ""))]
         )
-        if not covered:
+        if not passed and not (
+            first and _built_since(instance, check.asset_key, (first, last), event)
+        ):
             return evaluation, (first, last)
     return None
+
+
+def _built_since(
+    instance: dg.DagsterInstance,
+    asset: dg.AssetKey,
+    partitions: tuple[str, str],
+    failure: dg.EventLogEntry,
+) -> bool:
+    """Return whether each of these partitions was built again after the failure, by another run."""
+    first, last = partitions
+    newest = instance.get_latest_storage_id_by_partition(
+        asset, dg.DagsterEventType.ASSET_MATERIALIZATION
+    )
+    ids = [storage_id for key, storage_id in newest.items() if first <= key <= last]
+    if not ids:
+        return False
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset, storage_ids=ids), limit=len(ids)
+    ).records
+    return all(
+        record.timestamp > failure.timestamp and record.run_id != failure.run_id
+        for record in records
+    )
 
 
 def _dead_letters(instance: dg.DagsterInstance) -> Problem | None:

@@ -83,5 +83,5 @@ def _joined(messages: Sequence[Message], left_out: int) -> Message:
         body = "\n".join(f"- {message.title}" for message in messages)
     if left_out:
         body = f"{left_out} older messages are left out.\n\n{body}"
-    title = f"{len(messages)} messages: {began} problems began, {len(messages) - began} are over"
+    title = f"{len(messages)} messages: {began} began, {len(messages) - began} over"
     return Message("began" if began else "over", title, body)

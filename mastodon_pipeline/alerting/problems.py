@@ -224,6 +224,7 @@ def _last_of(runs: Sequence[EndedRun]) -> str:
 def _partitions(first: str, last: str) -> str:
     if not first:
         return ""
+    first, last = plain_text(first, 30), plain_text(last, 30)
     return f" ({first})" if first == last else f" ({first} to {last})"
 
 

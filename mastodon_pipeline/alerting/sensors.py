@@ -150,7 +150,7 @@ def _described_deliveries(
         if delivery is not None and delivery.error:
             parts.append(plain_text(delivery.error))
         if target.pending:
-            parts.append(f"{len(target.pending)} messages wait and are sent again")
+            parts.append(f"{len(target.pending)} waiting, sent again")
         if parts:
             service = f" ({delivery.service})" if delivery is not None and delivery.service else ""
             lines.append(f"target {number}{service}: {', '.join(parts)}")

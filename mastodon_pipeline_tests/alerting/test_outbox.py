@@ -49,7 +49,7 @@ def test_many_waiting_messages_are_one_notification_with_all_of_them() -> None:
     target = Target("a")
     target.add([*messages(1, 2, 3), Message("over", "over: problem 0", "It lasted.")])
     [joined] = target.due(NOW)
-    assert joined.title == "4 messages: 3 problems began, 1 are over"
+    assert joined.title == "4 messages: 3 began, 1 over"
     for title in ("problem 1", "problem 2", "problem 3", "over: problem 0"):
         assert title in joined.body
     send(target, NOW, accepted=0)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections import namedtuple
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from mastodon_pipeline.alerting import observing
 from mastodon_pipeline.alerting.delivery import Batch, Delivery
 from mastodon_pipeline.alerting.sensors import alert, alert_sensor, load_memory
 from mastodon_pipeline.asset_keys import LANDED_ASSET
@@ -19,6 +22,7 @@ from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.landing.sink_report import save_sink_report
 from mastodon_pipeline.listening.supervising.groups import ALL_GROUPS
 from mastodon_pipeline.listening.supervising.reports import save_report
+from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.partitions import PARTITION
 from mastodon_pipeline.usage.refreshing.jobs import refresh_hourly_usage
@@ -85,18 +89,39 @@ def evaluate(
     )
 
 
-def run_check(instance: dg.DagsterInstance, partition: str, passed: bool) -> None:
-    """Run the check `hour_equals_recount` for an hour, with this result."""
+@dg.asset(key=RECOUNT.asset_key, partitions_def=dg.HourlyPartitionsDefinition("2026-11-24-00:00"))
+def hourly_table() -> None:
+    """The table of an hour."""
 
-    @dg.asset_check(asset=RECOUNT.asset_key, name=RECOUNT.name)
-    def check() -> dg.AssetCheckResult:
-        return dg.AssetCheckResult(passed=passed)
 
-    job = dg.Definitions(
-        asset_checks=[check],
-        jobs=[dg.define_asset_job("recount", selection=dg.AssetSelection.checks(check))],
-    ).resolve_job_def("recount")
-    assert job.execute_in_process(instance=instance, tags={PARTITION: partition}).success
+@dg.asset_check(asset=RECOUNT.asset_key, name=RECOUNT.name)
+def recount(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Passes if its run's tag says so."""
+    return dg.AssetCheckResult(passed=context.run.tags["passes"] == "yes")
+
+
+RECOUNTED = dg.Definitions(
+    assets=[hourly_table],
+    asset_checks=[recount],
+    jobs=[
+        dg.define_asset_job("build_hour", selection=[hourly_table]),
+        dg.define_asset_job("check_hour", selection=dg.AssetSelection.checks(recount)),
+    ],
+)
+
+
+def run_check(instance: dg.DagsterInstance, hour: str, passed: bool) -> None:
+    """Run the check `hour_equals_recount` for an hour, without building it."""
+    tags = {PARTITION: hour, "passes": "yes" if passed else "no"}
+    job = RECOUNTED.resolve_job_def("check_hour")
+    assert job.execute_in_process(instance=instance, tags=tags).success
+
+
+def build(instance: dg.DagsterInstance, hour: str, passed: bool) -> None:
+    """Build an hour, with its check."""
+    tags = {"passes": "yes" if passed else "no"}
+    job = RECOUNTED.resolve_job_def("build_hour")
+    assert job.execute_in_process(instance=instance, tags=tags, partition_key=hour).success
 
 
 def fail(instance: dg.DagsterInstance, job: dg.JobDefinition, partition: str = "") -> None:
@@ -139,6 +164,33 @@ def test_red_check_and_failing_job_are_a_message_each(
     assert "a-secret" not in f"{reason} {stored}"
 
 
+def test_sensor_works_in_dagsters_own_processes_and_leaves_no_secret(
+    receiver: Webhook, tmp_path: Path
+) -> None:
+    """G20, G23. A code server evaluates it, with this instance and all checks of the repository."""
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        evaluate(instance, passed=False)
+    preview = subprocess.run(
+        [
+            *(Path(sys.executable).parent / "dagster", "sensor", "preview", "alert_sensor"),
+            *("-w", "workspace.yaml"),
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, "DAGSTER_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "target 1 (JSON): accepted 1" in preview.stdout + preview.stderr
+    assert receiver.titles == [RED]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert b"a-secret" not in b"".join(path.read_bytes() for path in files)
+    assert "a-secret" not in preview.stdout + preview.stderr
+
+
 def test_restarted_daemon_repeats_no_message(
     instance: dg.DagsterInstance, receiver: Webhook
 ) -> None:
@@ -155,7 +207,7 @@ def test_message_is_sent_again_until_the_target_accepts_it(
     """G23. A target that is away fails no tick and loses no message, also of what is over."""
     receiver.status = 503
     evaluate(instance, passed=False)
-    assert "it answered with HTTP 503, 1 messages wait and are sent again" in step(instance)
+    assert "it answered with HTTP 503, 1 waiting, sent again" in step(instance)
     evaluate(instance, passed=True)
     step(instance, 1)
     step(instance, 7)
@@ -206,6 +258,22 @@ def test_wrong_hour_is_over_only_once_that_hour_is_right(
     run_check(instance, "2026-11-24-15:00", passed=True)
     step(instance, 11)
     step(instance, 20)
+    assert receiver.titles == [title, f"over: {title}"]
+
+
+def test_hour_that_was_built_again_stays_right_however_many_results_follow(
+    instance: dg.DagsterInstance, receiver: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a check's newest results are read; those of a busy day push an hour's out."""
+    monkeypatch.setattr(observing, "MAX_SUCCESSES", 2)
+    build(instance, "2026-11-24-15:00", passed=False)
+    step(instance)
+    [title] = receiver.titles
+    build(instance, "2026-11-24-15:00", passed=True)
+    for hour in range(16, 20):
+        build(instance, f"2026-11-24-{hour}:00", passed=True)
+    step(instance, 1)
+    step(instance, 10)
     assert receiver.titles == [title, f"over: {title}"]
 
 
