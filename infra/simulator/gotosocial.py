@@ -37,6 +37,9 @@ def ulid_number(text: str) -> int:
 def gotosocial_status(payload: bytes) -> bytes:
     """Convert Mastodon's JSON of a status to GoToSocial's."""
     status: dict[str, Any] = msgspec.json.decode(payload)
+    if status["quote"]:
+        # Written here, a toot would link to what it quotes in words of its author's.
+        status["content"] = status["content"].partition("</p>")[2]
     for name in _MASTODON_ONLY:
         status.pop(name, None)
     for entity in (status, status["account"], *status["media_attachments"], *status["mentions"]):

@@ -54,7 +54,7 @@ def _status(toot: Toot, observer: str, status_id: int) -> dict[str, Any]:
         "favourites_count": 0,
         "quotes_count": 0,
         "edited_at": iso(toot.edited_at) if toot.edited_at is not None else None,
-        "content": toot.body.html,
+        "content": (quote_link(toot.quotes) if toot.quotes else "") + toot.body.html,
         "reblog": _status(toot.boost_of, observer, status_id - 1) if toot.boost_of else None,
     }
     if local and author.app is not None:  # remote toots never carry their application
@@ -180,6 +180,12 @@ def _mention(person: Author, observer: str) -> dict[str, str]:
         "url": person.page,
         "acct": person.acct(observer),
     }
+
+
+def quote_link(quoted: Toot) -> str:
+    """Return the paragraph that software without quotes shows; see FEP-044f."""
+    address = f"{quoted.author.page}/{quoted.uri.rpartition('/')[2]}"
+    return f'<p class="quote-inline">RE: {link_html(address)}</p>'
 
 
 def _quote(quoted: Toot, observer: str, status_id: int) -> dict[str, Any]:

@@ -79,6 +79,8 @@ class Status(Struct, gc=False):
     media_attachments: list[Counted] = []
     poll: Counted | None = None
     """Set if the toot asks its readers to vote."""
+    quote: Counted | None = None
+    """Set if the toot quotes another."""
     reblog: Counted | None = None
     """Set if this is a boost: it repeats another toot and is not one itself."""
 
@@ -197,6 +199,7 @@ def _decode_tolerantly(payload: bytes) -> Status:
         mentions=[Counted() for _ in _list(entity.get("mentions"))],
         media_attachments=[Counted() for _ in _list(entity.get("media_attachments"))],
         poll=Counted() if isinstance(entity.get("poll"), Mapping) else None,
+        quote=Counted() if isinstance(entity.get("quote"), Mapping) else None,
         reblog=Counted() if isinstance(entity.get("reblog"), Mapping) else None,
     )
 

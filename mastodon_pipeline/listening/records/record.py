@@ -94,7 +94,7 @@ def toot_record(
     status: Status, event: TootEvent, observer: ObservingServer, source: Source, ingested_at: int
 ) -> TootRecord:
     """Return the record of a new or edited toot. `ingested_at`: UTC milliseconds, our clock."""
-    text = plain_text(status.content) if status.content else ""
+    text = plain_text(status.content, status.quote is not None) if status.content else ""
     author, application, language = status.account, status.application, status.language or ""
     tag_names = [tag.name for tag in status.tags]
     created_at, latest = milliseconds(status.created_at), ingested_at + FUTURE_TOLERANCE_MS
