@@ -155,8 +155,27 @@ SLOW_PARTS = [
     *("<div>", "<p>", " ", "&", "<", "<b>", '<a x="', "<br ", "</p> ", "<table>x", "&#1;"),
     *("<pre<pre", "<pre ", "<pre x", "<pre>", '<pre x="', "<p<p", "<br<br", "<br\n", "</p", "</"),
     *("<!--", "<![CDATA[", "<script>", "<svg>", "<a><b>", "<b><p>", "<font color=1><p>", "\r"),
-    *("<select><option>", "<template>", "<i><div>", '<a href="', "<a title='", 'class="', "< ", ">"),
-    *("&#", "&#x", "&#9", "9", "f", "&amp", "&abcdefghijklmnopqrstuvwxyzabcdefghij", "\0", "\ud800"),
+    *(
+        "<select><option>",
+        "<template>",
+        "<i><div>",
+        '<a href="',
+        "<a title='",
+        'class="',
+        "< ",
+        ">",
+    ),
+    *(
+        "&#",
+        "&#x",
+        "&#9",
+        "9",
+        "f",
+        "&amp",
+        "&abcdefghijklmnopqrstuvwxyzabcdefghij",
+        "\0",
+        "\ud800",
+    ),
     *('<p class="quote-inline">', '<span class="quote-inline">', "</span>", "<span ", "\xa0", "日"),
 ]
 """Pieces of HTML that, repeated, would make a parser nest or a careless pattern backtrack."""
@@ -183,9 +202,7 @@ def test_hostile_html_takes_little_time(part: str, size: int) -> None:
     st.lists(st.sampled_from(SLOW_PARTS), min_size=1, max_size=4),
     st.sampled_from([MAX_PARSED - 64, MAX_HTML, 4 * 2**20]),
 )
-def test_mixed_hostile_html_takes_little_time(
-    begin: list[str], end: list[str], size: int
-) -> None:
+def test_mixed_hostile_html_takes_little_time(begin: list[str], end: list[str], size: int) -> None:
     """One mix of pieces repeated, then another. Shows G6."""
     halves = ["".join(parts) for parts in (begin, end)]
     assert_fast("".join(half * (size // 2 // len(half)) for half in halves), quotes=True)
