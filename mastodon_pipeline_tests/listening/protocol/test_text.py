@@ -180,7 +180,7 @@ SLOW_PARTS = [
 ]
 """Pieces of HTML that, repeated, would make a parser nest or a careless pattern backtrack."""
 PLAIN_TEXT_SECONDS = 0.25
-"""CPU time that any HTML may take: 4 MiB of plain text take about 5 ms, with room for a slow CPU."""
+"""CPU time that any HTML may take: 4 MiB of plain text take 5 ms, with room for a slow CPU."""
 
 
 def assert_fast(html: str, quotes: bool) -> None:
