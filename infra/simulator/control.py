@@ -26,6 +26,7 @@ POST /fault?kind=KIND[&server=DOMAIN]   at one server or at all, where KIND is
        cut                              reset every stream
        end                              close every stream properly
        silence, speak                   streams stay open but send nothing; send again
+       unsubscribe, subscribe           streams send heartbeats alone; send events again
        pieces&bytes=N                   split what is streamed into pieces of N bytes; 0: as usual
        crlf                             end the lines of streams with CRLF
        event&name=NAME                  send a malformed or odd event to every stream
@@ -141,6 +142,8 @@ def inject_fault(
             server.streams.end()
         case "silence" | "speak":
             server.streams.wire.silent = kind == "silence"
+        case "unsubscribe" | "subscribe":
+            server.streams.subscribed = kind == "subscribe"
         case "pieces":
             server.streams.wire.piece_bytes = piece_bytes
         case "crlf":
@@ -155,6 +158,7 @@ def inject_fault(
         case "clear":
             server.faults.clear()
             server.streams.wire = Wire()
+            server.streams.subscribed = True
         case _ if kind in REQUEST_FAULTS:
             headers = reset_headers(cast(ResetForm, reset), time.time() + reset_seconds)
             until = time.monotonic() + seconds

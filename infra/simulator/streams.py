@@ -14,6 +14,8 @@ class Streams:
     def __init__(self) -> None:
         self._open: set[ClientStream] = set()
         self.wire = Wire()
+        self.subscribed = True
+        """False: events are lost, heartbeats go on, as when Redis drops a subscription."""
         self.most_at_once = 0
         """The highest number of streams that were open at the same time."""
 
@@ -38,6 +40,8 @@ class Streams:
         Nothing is stored for streams that are silent or closed: a listener has to recover that
         loss from the timeline.
         """
+        if not self.subscribed:
+            return 0
         side = "public:local" if local else "public:remote"
         channels = {"public", side} | ({"public:media", f"{side}:media"} if media else set())
         return self._send(frame, [stream for stream in self._open if stream.channel in channels])

@@ -27,6 +27,12 @@ class Timings:
     """A refusal this soon after instance info was fetched does not mean that it is outdated."""
     info_max_age_seconds: float = 3600.0
     """How long instance info is trusted, at most."""
+    compare_seconds: float = 600.0
+    """Between two comparisons of a stream with its timeline: one to five requests each."""
+    silence_check_seconds: float = 120.0
+    """A stream without a toot for this long is compared; then after twice as long, and so on."""
+    late_event_seconds: float = 30.0
+    """How long after a toot is listed its event may still come by the stream."""
     overlap_reread_seconds: float = 300.0
     """Between two reads of the overlap on a polled feed, at most: half of it where there are
     remote toots, so that one fetched late, listed below what was read, is read at least once."""

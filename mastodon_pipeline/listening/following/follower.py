@@ -25,6 +25,7 @@ from mastodon_pipeline.errors import (
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.pacing import Backoff, Timings
 from mastodon_pipeline.listening.client.rate_budget import RateBudgets
+from mastodon_pipeline.listening.following.comparison import StreamComparison
 from mastodon_pipeline.listening.following.gaps import GapFiller
 from mastodon_pipeline.listening.following.instance import InstanceAnswer, InstanceProbe
 from mastodon_pipeline.listening.following.mode import PARKING_REFUSALS, Mode, refusal_reason
@@ -230,6 +231,7 @@ class ServerFollower:
         assert answer.token is not None
         token, recorder, connections = answer.token, self._recorder, resources.connections
         on_open = partial(self._on_open, mode, reader)
+        comparison = asyncio.create_task(self._compare(reader))
         try:
             async with asyncio.timeout(None) as self._stream_timeout:
                 if mode.kind == "stream":
@@ -238,10 +240,28 @@ class ServerFollower:
                 else:
                     await follow_websocket(mode, token, recorder, connections, on_open)
         except TimeoutError:
-            return None  # From `recheck_mode`: those of the network are Unreachable.
+            # From `recheck_mode` or `_compare`: those of the network are Unreachable.
+            return None
         finally:
+            comparison.cancel()
             self._stream_timeout = self._mode = None
         return "the stream ended"
+
+    async def _compare(self, reader: TimelineReader) -> None:
+        """Compare the stream with the timeline; open it again if it has lost toots."""
+        comparison = StreamComparison(reader, self._recorder, self._gaps, self._resources.timings)
+        try:
+            lost = await comparison.until_toots_are_missing()
+        except DeliveryFailed as error:
+            self._resources.on_failure(error)
+            return
+        except Exception:
+            _log.exception("%s: comparing failed", self.server.name)
+            return
+        self.statistics.lost_by_streams += lost
+        _log.warning("%s: the stream lost %d toots; opening it again", self.server.name, lost)
+        if self._stream_timeout is not None:
+            self._stream_timeout.reschedule(asyncio.get_running_loop().time())
 
     def _use(self, answer: InstanceAnswer) -> None:
         self._recorder.observer = ObservingServer(self.server.base_url, answer.info.domain)

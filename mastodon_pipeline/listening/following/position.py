@@ -101,6 +101,11 @@ class FeedPosition:
         self._gaps: list[Gap] = []
 
     @property
+    def newest(self) -> str | None:
+        """The latest id that was read; None before there is one."""
+        return self._newest
+
+    @property
     def resumes_from(self) -> str | None:
         """The id to resume from after a gap: the newest less the overlap; None at the start."""
         if self._newest is None:

@@ -52,6 +52,11 @@ class TootRecorder:
         self._sink = sink
         self._seen = seen
 
+    @property
+    def remembers_since(self) -> int:
+        """UTC milliseconds: every toot recorded since then is known."""
+        return self._seen.remembers_since
+
     def take(self, payload: bytes, event: str, source: Source) -> tuple[str, bool]:
         """Record one event: a new, edited or deleted toot; ignore every other kind of event.
 

@@ -52,6 +52,7 @@ class ServerSnapshot(msgspec.Struct, frozen=True):
     newest_post_at_ms: int | None
     dead_letters: int
     reconnects: int
+    lost_by_streams: int
     open_gaps: int
     gaps_filled: int
     gaps_lost: int
@@ -91,6 +92,8 @@ class ServerStatistics:
     deletes: int = 0
     dead_letters: int = 0
     connects: int = 0
+    lost_by_streams: int = 0
+    """Toots that an open stream did not bring, read from the timeline instead."""
     open_gaps: int = 0
     """Gaps that are being filled."""
     gaps_filled: int = 0
@@ -175,6 +178,7 @@ class ServerStatistics:
             newest_post_at_ms=self.last_toot_created_at or None,
             dead_letters=self.dead_letters,
             reconnects=self.reconnects,
+            lost_by_streams=self.lost_by_streams,
             open_gaps=self.open_gaps,
             gaps_filled=self.gaps_filled,
             gaps_lost=self.gaps_lost,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from mastodon_pipeline.errors import Refused, UndecodableStatus, Unreachable
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.rate_budget import RateBudget
-from mastodon_pipeline.listening.protocol.ids import listed_at
+from mastodon_pipeline.listening.protocol.ids import later, listed_at
 from mastodon_pipeline.listening.protocol.statuses import decode_page, status_id_of
 from mastodon_pipeline.servers import Feed
 
@@ -77,6 +77,20 @@ class TimelineReader:
             last = await self._page({"max_id": oldest})
             statuses = last + statuses
         return statuses
+
+    async def newest(self, after: str, pages: int) -> list[bytes]:
+        """Return the newest statuses, oldest first, that are later than the id `after`.
+
+        Reads that many pages at most. Raises the same errors as `page`.
+        """
+        statuses = last = await self._page({})
+        for _ in range(pages - 1):
+            oldest = status_id_of(last[0]) if len(last) >= PAGE_LIMIT else ""
+            if not oldest or later(oldest, after) == after:
+                break
+            last = await self._page({"max_id": oldest})
+            statuses = last + statuses
+        return [status for status in statuses if later(status_id_of(status), after) != after]
 
     async def _page(self, bound: Mapping[str, str]) -> list[bytes]:
         params = {**self._params, **bound}

@@ -1,6 +1,7 @@
 """The toots seen lately, by the ids that deletes name them by."""
 
 import sys
+import time
 
 from mastodon_pipeline.listening.records.record import SeenToot, TootRecord
 
@@ -18,6 +19,8 @@ class SeenToots:
 
     def __init__(self, limit: int = 200_000) -> None:
         self._half = max(1, limit // 2)
+        self.remembers_since = self._filling_since = time.time_ns() // 1_000_000
+        """UTC milliseconds; what was seen since then is not forgotten."""
         self._toots: dict[tuple[str, str], SeenToot] = {}
         self._earlier: dict[tuple[str, str], SeenToot] = {}
         self._recalled: dict[tuple[str, str], SeenToot] = {}
@@ -28,6 +31,8 @@ class SeenToots:
         if len(toots) >= self._half:
             # All at once: dropping the oldest of a full dictionary one by one costs ever more.
             self._earlier, self._toots = toots, (toots := {})
+            self.remembers_since = self._filling_since
+            self._filling_since = time.time_ns() // 1_000_000
         key = (record.base_url, record.status_id)
         toots[key] = SeenToot(record.uri, record.server, record.created_at)
 

@@ -46,6 +46,7 @@ def sample_report(
         lag_seconds=0.4,
         newest_post_at_ms=None,
         dead_letters=0,
+        lost_by_streams=0,
         reconnects=0,
         open_gaps=0,
         gaps_filled=0,

@@ -77,6 +77,7 @@ def test_server_is_a_row_with_its_figures() -> None:
         "last_toot": "2027-01-15 07:59:55",
         "toots": 10,
         "reconnects": 0,
+        "lost_by_streams": 0,
         "open_gaps": 0,
         "gaps_filled": 0,
         "unfilled_gaps": 1,
