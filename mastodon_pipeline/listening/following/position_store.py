@@ -15,6 +15,7 @@ class SavedPosition(msgspec.Struct, frozen=True):
     """Everything up to this id is in Kafka; None if nothing has been read yet."""
     unfilled_gaps: tuple[UnfilledGap, ...] = ()
     instance: InstanceInfo | None = msgspec.field(default=None, name="discovered")
+    """The server's instance info; `discovered` in the saved JSON, since the first version."""
 
 
 class PositionStore(Protocol):

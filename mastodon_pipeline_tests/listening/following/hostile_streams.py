@@ -1,8 +1,8 @@
-"""Event streams made to do harm, together with what a reader should make of them.
+"""Hostile event streams, together with what a reader should make of them.
 
-A stream is built from a script of bytes, so that whoever draws the bytes (hypothesis) draws the
-stream, cheaply, and finds a small one that fails. What the events are is known from building
-them; no parser is asked.
+A stream is built from a script of bytes, so that hypothesis, which draws the bytes, draws the
+stream, cheaply, and can shrink one that fails. The expected events are known from building the
+stream, not from a parser.
 """
 
 import json
@@ -21,7 +21,7 @@ _OTHERS = ("filters_changed", "notification", "announcement", "\N{BUG}", "")
 _COMMENTS = (b":", b":thump", b"id: 7", b"retry: 0", b"\xff\xfe", b"data2: x", b"\0")
 """Lines that change no event, not even in its middle."""
 _NOISE = (*_COMMENTS, b"", b"event", b"event: update")
-"""Lines that are no event, where no data follows."""
+"""Lines that are no event if no data follows."""
 _TEXTS = (
     "<p>plain</p>",
     "<p>\N{SNOWMAN} \U0001f98b caf\N{LATIN SMALL LETTER E WITH ACUTE}</p>",
@@ -32,7 +32,7 @@ _TEXTS = (
 
 
 class Script:
-    """A source of small numbers: the next byte, and 0 for ever after the last."""
+    """A source of small numbers: the next byte, and 0 after the last."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -42,7 +42,7 @@ class Script:
         return self._place < len(self._data)
 
     def below(self, bound: int) -> int:
-        """A number from 0 to `bound` - 1, which is at most 255."""
+        """Return a number from 0 to `bound` - 1, which is at most 255."""
         self._place += 1
         return self._data[self._place - 1] % bound if self._place <= len(self._data) else 0
 
@@ -53,10 +53,10 @@ class KnownEvent:
 
     name: str
     data: bytes
-    """What a reader should have joined from its data lines."""
+    """What a reader should join from its data lines."""
     fate: Fate
     uri: str = ""
-    """Of a toot."""
+    """The uri of a toot."""
     oversized: bool = False
 
 
@@ -75,7 +75,7 @@ class _Building:
     events: list[KnownEvent] = field(default_factory=list)
 
     def event(self, name: str, data: bytes, fate: Fate, uri: str = "") -> None:
-        """Writes a whole event; how its lines end and are divided is up to the script."""
+        """Write a complete event; the script decides how its lines end and are divided."""
         style = self.script.below(12)
         end = LINE_ENDS[style % 3]
         values = data.split(b"\n")
@@ -93,7 +93,7 @@ class _Building:
 
 
 def hostile_stream(data: bytes) -> HostileStream:
-    """The stream that these bytes are the script of."""
+    """Return the stream whose script these bytes are."""
     script = Script(data)
     cutting, opening = script.below(256), script.below(4)
     building = _Building(script)
@@ -226,7 +226,7 @@ def _status(number: int, html: str) -> tuple[str, bytes]:
 
 
 def _cut(wire: bytes, cutting: int) -> list[bytes]:
-    """The wire in blocks: whole, byte by byte, or in steps that walk over every boundary."""
+    """Return the wire in blocks: whole, byte by byte, or in steps across every boundary."""
     if cutting < 64 or len(wire) > 64 * 1024:
         return [wire] if len(wire) < 64 * 1024 else _stepped(wire, 65_536)
     return _stepped(wire, 1 if cutting < 80 else cutting - 76)
