@@ -158,7 +158,8 @@ def _message(event: Literal["began", "over"], tracked: Tracked) -> Message:
     if event == "over":
         gone = format_time(tracked.gone_since or tracked.since)
         return Message(event, f"over: {tracked.title}", f"It lasted from {since} to {gone}.")
-    again = f", number {tracked.times} within a day of each other" if tracked.times > 1 else ""
+    begun = f"; it has begun {tracked.times} times, each within a day of the last"
+    again = begun if tracked.times > 1 else ""
     return Message(
         event,
         tracked.title,

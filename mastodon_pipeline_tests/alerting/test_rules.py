@@ -83,7 +83,7 @@ def test_problem_that_comes_and_goes_every_ten_minutes_does_not_flood() -> None:
     ticks = Ticks()
     messages = [m for _ in range(72) for m in (*ticks.run(10, problem()), *ticks.run(10))]
     assert [m.event for m in messages] == ["began", "over", "began"]
-    assert "number 2 within a day of each other" in messages[-1].body
+    assert "it has begun 2 times" in messages[-1].body
     [over] = ticks.run(10)
     assert over.event == "over"
 
@@ -101,7 +101,7 @@ def test_returns_are_not_counted_after_a_quiet_day() -> None:
     ticks.run(int(DAY / MINUTE) + 2)
     assert ticks.tracked == []
     [again] = ticks.tick(problem())
-    assert "number" not in again.body
+    assert "it has begun" not in again.body
 
 
 def test_two_groups_are_two_problems() -> None:
