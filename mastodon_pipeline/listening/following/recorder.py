@@ -93,7 +93,14 @@ class TootRecorder:
         return latest, anything_new
 
     def dead_letter(self, payload: bytes, event: str, error: Exception) -> None:
-        """Send what could not be recorded to the dead letters, with its reason."""
+        """Send what could not be recorded to the dead letters, with its reason.
+
+        The same toot once, and no more than `DeadLetterLimits` allows; what it does not is counted.
+        """
+        admission = self._seen.dead_letters.admit(self.observer.base_url, event, payload)
+        if admission != "keep":
+            self.statistics.dead_letters_dropped += admission == "too many"
+            return
         letter = DeadLetter(
             payload, str(error), self.observer.base_url, event, type(error).__name__
         )

@@ -58,6 +58,8 @@ class ServerSnapshot(msgspec.Struct, frozen=True):
     gaps_lost: int
     unfilled_gaps: tuple[UnfilledGap, ...]
     """The latest of them, at most five, including those of earlier listeners."""
+    dead_letters_dropped: int = 0
+    """What could not be recorded and was not kept either, since it was too much."""
 
     @property
     def listening(self) -> bool:
@@ -68,10 +70,11 @@ class ServerSnapshot(msgspec.Struct, frozen=True):
         """Return one line for a log or a terminal."""
         newest = format_utc(self.newest_post_at_ms, "none yet")
         reason = f" ({self.reason})" if self.reason else ""
+        dropped = f" and {self.dead_letters_dropped} too many" if self.dead_letters_dropped else ""
         return (
             f"{self.server.name} {self.server.feed}: {self.state}{reason}; {self.toots} toots "
             f"({self.toots_per_minute:.1f}/min), newest post (UTC) {newest}; "
-            f"{self.deletes} deletes, {self.dead_letters} dead letters, "
+            f"{self.deletes} deletes, {self.dead_letters} dead letters{dropped}, "
             f"{self.reconnects} reconnects, {self.gaps_filled} gaps filled, {self.gaps_lost} lost"
         )
 
@@ -91,6 +94,7 @@ class ServerStatistics:
     """New and edited toots recorded."""
     deletes: int = 0
     dead_letters: int = 0
+    dead_letters_dropped: int = 0
     connects: int = 0
     lost_by_streams: int = 0
     """Toots that an open stream did not bring, read from the timeline instead."""
@@ -183,6 +187,7 @@ class ServerStatistics:
             gaps_filled=self.gaps_filled,
             gaps_lost=self.gaps_lost,
             unfilled_gaps=self.unfilled_gaps[-SNAPSHOT_GAPS:],
+            dead_letters_dropped=self.dead_letters_dropped,
         )
 
 

@@ -1,5 +1,10 @@
 """The record of one event of a toot, as one server reported it.
 
+**Strangers' short fields are short.** A server may send an app or a language of half a megabyte,
+which would go into every table, chart and page that lists apps or languages. So what is longer
+than any real one is cut where the record is made (`MAX_CHARACTERS`); a link that is too long is
+left out, since a part of it leads elsewhere.
+
 **Authors who opt out of indexing.** Mastodon's account has two marks. `noindex` is the author's
 wish that search engines stay away: their text is not kept, `mastodon_text` is '' (the counts stay,
 they quote nobody). `indexable` is narrower, whether others may find their posts by full-text
@@ -9,10 +14,11 @@ wish is known if their home server is listened to.
 See: https://docs.joinmastodon.org/entities/Account/#noindex and #indexable
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -25,6 +31,23 @@ Source = Literal["stream", "poll", "gap", "replay"]
 
 FUTURE_TOLERANCE_MS = 5 * 60 * 1000
 """How far a claimed post time may lie beyond our clock before it is clamped."""
+MAX_CHARACTERS = {
+    "app": 200,
+    "language": 64,
+    "language_primary": 64,
+    "username": 256,
+    "acct": 512,
+    "server": 256,
+    "url": 2048,
+    "visibility": 32,
+}
+"""Of each short field. Mastodon's own: app 60, username 30 (remote 2,048 allowed), tag 100."""
+MAX_TAG_CHARACTERS = 256
+MAX_TAG_NAMES = 500
+"""Names that are kept of a toot's hashtags; `tags` counts all."""
+_APP, _LANGUAGE, _USERNAME = (MAX_CHARACTERS[name] for name in ("app", "language", "username"))
+_ACCT, _SERVER, _URL = (MAX_CHARACTERS[name] for name in ("acct", "server", "url"))
+_VISIBILITY = MAX_CHARACTERS["visibility"]
 _INT_MAX = 2**31 - 1
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -95,8 +118,10 @@ def toot_record(
 ) -> TootRecord:
     """Return the record of a new or edited toot. `ingested_at`: UTC milliseconds, our clock."""
     text = plain_text(status.content, status.quote is not None) if status.content else ""
-    author, application, language = status.account, status.application, status.language or ""
-    tag_names = [tag.name for tag in status.tags]
+    author, application = status.account, status.application
+    language = (status.language or "")[:_LANGUAGE]
+    tag_names = [tag.name[:MAX_TAG_CHARACTERS] for tag in status.tags[:MAX_TAG_NAMES]]
+    url = status.url or ""
     created_at, latest = milliseconds(status.created_at), ingested_at + FUTURE_TOLERANCE_MS
     favourites = status.favourites_count or 0
     return TootRecord(
@@ -104,29 +129,27 @@ def toot_record(
         uri=status.uri,
         status_id=str(status.id),
         base_url=observer.base_url,
-        server=home_server(author.acct, observer),
+        server=home_server(author.acct, observer)[:_SERVER],
         created_at=created_at if created_at < latest else latest,
         edited_at=milliseconds(status.edited_at) if status.edited_at else None,
         ingested_at=ingested_at,
         source=source,
-        username=author.username,
-        acct=author.acct,
+        username=author.username[:_USERNAME],
+        acct=author.acct[:_ACCT],
         bot=author.bot is True,
-        app=(application and application.name) or "",
-        url=status.url or "",
+        app=((application and application.name) or "")[:_APP],
+        url=url if len(url) <= _URL else "",
         language=language,
-        language_primary=(_usual_primary_subtag if len(language) < 64 else _primary_subtag)(
-            language
-        ),
+        language_primary=_primary_subtag(language),
         favourites=favourites if 0 <= favourites <= _INT_MAX else _INT_MAX * (favourites > 0),
-        tags=len(tag_names),
+        tags=len(status.tags),
         tag_names=tag_names,
         characters=len(text),
         words=len(text.split()),
         mentions=len(status.mentions),
         media=len(status.media_attachments),
         mastodon_text="" if author.noindex else text,
-        visibility=status.visibility or "",
+        visibility=(status.visibility or "")[:_VISIBILITY],
         sensitive=status.sensitive is True,
         reply=status.in_reply_to_id is not None,
         indexable=author.indexable,
@@ -134,11 +157,24 @@ def toot_record(
     )
 
 
+@lru_cache(1024)
 def _primary_subtag(language: str) -> str:
     return language.replace("_", "-").partition("-")[0].strip().lower()
 
 
-_usual_primary_subtag = lru_cache(1024)(_primary_subtag)
+def cut_short_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record's fields with the short ones as short as `toot_record` makes them."""
+    cut = dict(fields)
+    for name, limit in MAX_CHARACTERS.items():
+        value = cut.get(name)
+        if isinstance(value, str) and len(value) > limit:
+            cut[name] = "" if name == "url" else value[:limit]
+    if isinstance(names := cut.get("tag_names"), list):
+        cut["tag_names"] = [
+            name[:MAX_TAG_CHARACTERS] if isinstance(name, str) else name
+            for name in names[:MAX_TAG_NAMES]
+        ]
+    return cut
 
 
 def delete_record(

@@ -3,6 +3,7 @@
 import sys
 import time
 
+from mastodon_pipeline.listening.records.dead_letter_limits import DeadLetterLimits
 from mastodon_pipeline.listening.records.record import SeenToot, TootRecord
 
 
@@ -24,6 +25,8 @@ class SeenToots:
         self._toots: dict[tuple[str, str], SeenToot] = {}
         self._earlier: dict[tuple[str, str], SeenToot] = {}
         self._recalled: dict[tuple[str, str], SeenToot] = {}
+        self.dead_letters = DeadLetterLimits()
+        """What was seen lately and could not be recorded."""
 
     def remember(self, record: TootRecord) -> None:
         """Remember the record's uri and post time under its observing server and id."""

@@ -33,7 +33,7 @@ _SERVERS = dg.TableSchema(
         dg.TableColumn("gaps_filled", "int"),
         dg.TableColumn("unfilled_gaps", "int"),
         dg.TableColumn("last_unfilled_gap", "string", description="From, to (UTC), and reason"),
-        dg.TableColumn("dead_letters", "int"),
+        dg.TableColumn("dead_letters", "int", description="Also those too many to keep"),
     ]
 )
 _GAPS = dg.TableSchema(
@@ -113,7 +113,7 @@ def _server_row(server: ServerReport, now: float) -> dg.TableRecord:
             "gaps_filled": snapshot.gaps_filled,
             "unfilled_gaps": snapshot.gaps_lost,
             "last_unfilled_gap": _described(snapshot.unfilled_gaps),
-            "dead_letters": snapshot.dead_letters,
+            "dead_letters": snapshot.dead_letters + snapshot.dead_letters_dropped,
         }
     )
 

@@ -11,6 +11,7 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from mastodon_pipeline.errors import DeliveryFailed, UnrecordableToot
+from mastodon_pipeline.listening.records.dead_letter_limits import MAX_DEAD_LETTER_BYTES
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
 from mastodon_pipeline.listening.topic.encoding import encode
@@ -19,8 +20,6 @@ from mastodon_pipeline.settings import Settings
 _RECORDS_PER_POLL = 100
 """Polling for delivery reports after each record would add half to the cost of producing. If
 fewer records come, the listener's own `poll` serves the reports."""
-MAX_DEAD_LETTER_BYTES = 512 * 1024
-"""A dead letter's payload beyond this is cut; the header `payload_bytes` has its true size."""
 _MAX_REASON_CHARACTERS = 1000
 
 

@@ -13,7 +13,11 @@ import duckdb
 
 from mastodon_pipeline.errors import DeliveryFailed, ReplayError
 from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.listening.records.record import FUTURE_TOLERANCE_MS, TootRecord
+from mastodon_pipeline.listening.records.record import (
+    FUTURE_TOLERANCE_MS,
+    TootRecord,
+    cut_short_fields,
+)
 from mastodon_pipeline.listening.records.sink import DeadLetter, TootSink
 from mastodon_pipeline.schemas import RecordField, record_fields
 
@@ -26,6 +30,8 @@ ARTICLE_COLUMNS = frozenset(
     }
 )
 """The article's columns, all fourteen."""
+_DELETED = "deleted"
+"""The column of `toots` that marks a deleted toot."""
 _ROWS_PER_FETCH = 2000
 _ROWS_PER_TICK = 1000
 
@@ -79,7 +85,8 @@ class ParquetToots:
             raise
         if self._query == "replay_topic":
             self._parameters["times"] = [field.name for field in fields if field.is_time]
-            self._parameters["others"] = [field.name for field in fields if not field.is_time]
+            others = [field.name for field in fields if not field.is_time]
+            self._parameters["others"] = [*others, _DELETED]
 
     def __enter__(self) -> Self:
         return self
@@ -119,8 +126,9 @@ def replay(
 ) -> None:
     """Send the rows as records, and call `tick` with the number of rows since its last call.
 
-    A row that is no toot goes to the dead letters with its reason. **What can be lost here:**
-    what the sink has not acknowledged when this is interrupted; replaying again brings it.
+    The row of a deleted toot is sent with a delete behind it, so that the toot counts and stays
+    deleted. A row that is no toot goes to the dead letters with its reason. **What can be lost
+    here:** what the sink has not acknowledged when this is interrupted; replaying again brings it.
     Raises DeliveryFailed, and what `rows` raises.
     """
 
@@ -129,7 +137,10 @@ def replay(
 
     for number, row in enumerate(rows, 1):
         try:
-            sink.send(_record(row), acknowledged)
+            record = _record({name: row[name] for name in row.keys() - {_DELETED}})
+            sink.send(record, _ignore if row.get(_DELETED) else acknowledged)
+            if row.get(_DELETED):
+                sink.send(_delete_of(record), acknowledged)
             counts.sent += 1
         except DeliveryFailed:
             raise
@@ -156,7 +167,25 @@ def _record(row: Row) -> TootRecord:
         raise ValueError("neither a uri nor an id on a server says which toot this is")
     # Kafka refuses a record of the future, and every one after it would fail with it.
     latest = time.time_ns() // 1_000_000 + FUTURE_TOLERANCE_MS
-    return TootRecord(**{**row, "created_at": min(row["created_at"], latest)})
+    fields = cut_short_fields(row)
+    return TootRecord(**{**fields, "created_at": min(row["created_at"], latest)})
+
+
+def _delete_of(record: TootRecord) -> TootRecord:
+    return TootRecord(
+        event="delete",
+        uri=record.uri,
+        status_id=record.status_id,
+        base_url=record.base_url,
+        server=record.server,
+        created_at=record.created_at,
+        ingested_at=record.ingested_at,
+        source="replay",
+    )
+
+
+def _ignore() -> None:
+    pass
 
 
 def _query_for(columns: set[str]) -> str:

@@ -103,6 +103,10 @@ class AccountingRecorder(TootRecorder):
             self.outcomes.append(Outcome("ignored", event, payload))
         return result
 
+    def dead_letter(self, payload: bytes, event: str, error: Exception) -> None:
+        self._seen = SeenToots()
+        super().dead_letter(payload, event, error)
+
 
 def recorded(stream: HostileStream) -> AccountingRecorder:
     recorder, parser = AccountingRecorder(), EventParser()

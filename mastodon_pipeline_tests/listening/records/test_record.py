@@ -8,8 +8,10 @@ from msgspec.structs import asdict
 
 from mastodon_pipeline.listening.protocol.statuses import decode_status
 from mastodon_pipeline.listening.records.record import (
+    MAX_CHARACTERS,
     ObservingServer,
     TootRecord,
+    cut_short_fields,
     delete_record,
     toot_record,
 )
@@ -71,6 +73,44 @@ def test_language_is_kept_raw_with_its_primary_subtag(language: str | None, prim
     """Free text or null, as servers send it."""
     toot = record(language=language)
     assert (toot.language, toot.language_primary) == (language or "", primary)
+
+
+def test_strangers_short_fields_are_cut() -> None:
+    """A server that sends half a megabyte as an app's name does not fill tables with it.
+
+    Hashtags are all counted; a link that is too long is none. Shows G6.
+    """
+    huge = "x" * 450_000
+    toot = record(
+        account={"acct": f"a@{'y' * 3000}", "username": huge},
+        application={"name": huge},
+        language=huge,
+        url=f"https://a.example/{huge}",
+        visibility=huge,
+        tags=[{"name": huge}] * 1000,
+    )
+    for name, limit in MAX_CHARACTERS.items():
+        assert len(getattr(toot, name)) <= limit
+    assert (toot.app, toot.url) == ("x" * 200, "")
+    assert toot.server == "y" * 256
+    assert (toot.tags, len(toot.tag_names), len(toot.tag_names[0])) == (1000, 500, 256)
+    fields = asdict(toot) | {"app": huge, "url": huge, "tag_names": [huge] * 1000}
+    assert TootRecord(**cut_short_fields(fields)) == toot
+
+
+def test_short_fields_of_real_toots_stay() -> None:
+    toot = record(
+        application={"name": "Tusky for Android"},
+        language="zh-Hant-TW",
+        url="https://a.example/@ann/7",
+        tags=[{"name": "cats"}],
+    )
+    assert (toot.app, toot.language, toot.url, toot.tag_names) == (
+        "Tusky for Android",
+        "zh-Hant-TW",
+        "https://a.example/@ann/7",
+        ["cats"],
+    )
 
 
 def test_author_with_noindex_leaves_no_text() -> None:

@@ -9,9 +9,10 @@ from confluent_kafka import KafkaError, Producer
 from msgspec.structs import replace
 
 from mastodon_pipeline.errors import DeliveryFailed, UnrecordableToot
+from mastodon_pipeline.listening.records.dead_letter_limits import MAX_DEAD_LETTER_BYTES
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import DeadLetter
-from mastodon_pipeline.listening.topic.producer import MAX_DEAD_LETTER_BYTES, TootProducer
+from mastodon_pipeline.listening.topic.producer import TootProducer
 from mastodon_pipeline.settings import Settings
 
 RECORD = TootRecord(uri="https://a.example/1", created_at=1_780_000_000_000)

@@ -79,6 +79,36 @@ def test_deletes_are_replayed_too(connection: duckdb.DuckDBPyConnection, tmp_pat
     ]
 
 
+def test_deleted_toots_of_the_table_stay_deleted(tmp_path: Path) -> None:
+    """They count again in a lake without them, and have neither text nor hashtags. Shows G18."""
+    published = record(uri="https://one.example/2", status_id="2", mastodon_text="stays")
+    with local_lake(tmp_path / "first") as lake:
+        land(lake, *in_order(record(mastodon_text="gone", tag_names=["gone"]), delete()), published)
+        path = build_toots(lake, HOUR).path
+        expected = rows(lake, path)
+    sink, counts = RecordingSink(), ReplayCounts()
+    with ParquetToots([path]) as toots:
+        replay(toots.rows(), sink, counts, lambda rows: None)
+        assert (counts.sent, counts.acknowledged) == (toots.row_count, toots.row_count)
+    times = ("created_at", "ingested_at")
+    again = [
+        record(**{**asdict(sent), **{name: from_ms(getattr(sent, name)) for name in times}})
+        for sent in sink.records
+    ]
+    with local_lake(tmp_path / "second") as lake:
+        land(lake, *in_order(*again))
+        replayed_toots = rows(lake, build_toots(lake, HOUR).path)
+    assert [(t["uri"], t["deleted"], t["mastodon_text"], t["tag_names"]) for t in expected] == [
+        (t["uri"], t["deleted"], t["mastodon_text"], t["tag_names"]) for t in replayed_toots
+    ]
+    assert [toot["deleted"] for toot in replayed_toots] == [True, False]
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """Return a time in UTC milliseconds as a datetime."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
 def test_missing_columns_of_an_older_file_take_the_schemas_defaults(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
