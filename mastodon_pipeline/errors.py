@@ -38,11 +38,36 @@ An outage is not a wrong setting: commands exit with 2 for a `SettingsError`, wi
 not for a person.
 """
 
+import re
 from collections.abc import Mapping
 
+_CREDENTIALS = re.compile(
+    r"(?<=://)[^\s/?#'\"<>@]*(?:@[^\s/?#'\"<>@]*)*@"  # user:password@ of a URL
+    r"|(?<![\w/.@-])[\w.%+-]+:[^\s/:@]+@(?=[\w.-]+:\d)"  # of an address without a scheme
+    r"|(?<=[?&;]password=)[^\s&;'\"]+",  # of a JDBC address
+    re.IGNORECASE,
+)
 
-class PipelineError(Exception):
-    """Something that a person can act on; the message is one line that says how."""
+
+def without_credentials(text: str) -> str:
+    """Return the text with `***` in place of the user and password of each address in it."""
+    return _CREDENTIALS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)
+
+
+class _ScrubbedError(Exception):
+    """An error whose message holds no credentials: of a proxy, or of a service's address."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(
+            *(without_credentials(each) if isinstance(each, str) else each for each in arguments)
+        )
+
+
+class PipelineError(_ScrubbedError):
+    """Something that a person can act on; the message is one line that says how.
+
+    Credentials in an address are left out of it.
+    """
 
     exit_code = 1
     """The exit code of a command that ends with it."""
@@ -141,8 +166,11 @@ class Interrupted(PipelineError):
     exit_code = 130
 
 
-class ServerError(Exception):
-    """A server that is listened to misbehaves. It costs that server alone."""
+class ServerError(_ScrubbedError):
+    """A server that is listened to misbehaves. It costs that server alone.
+
+    Credentials in an address are left out of the message.
+    """
 
 
 class Refused(ServerError):
@@ -151,7 +179,7 @@ class Refused(ServerError):
     def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{status} {reason}".strip())
         self.status = status
-        self.reason = reason
+        self.reason = without_credentials(reason)
         self.headers: Mapping[str, str] = headers or {}
 
 

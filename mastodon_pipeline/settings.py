@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.paths import OWN_FILE, data_directory, stack_file
+from mastodon_pipeline.proxies import check_proxies
 from mastodon_pipeline.servers import Server, parse_server, read_servers_file
 
 
@@ -204,6 +205,7 @@ def load_settings(**overrides: Any) -> Settings:
 
     Raises SettingsError, which names each wrong variable.
     """
+    check_proxies()
     try:
         return Settings(**overrides)
     except ValidationError as error:

@@ -7,16 +7,21 @@ import threading
 import warnings
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from xml.sax.saxutils import escape
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 from cryptography.utils import CryptographyDeprecationWarning
 from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.maven import MavenContext
+from requests.utils import get_environ_proxies, select_proxy
 
+from infra.native_stack.addresses import write_private
 from infra.native_stack.cache import is_complete, store, versioned_name
 from infra.native_stack.errors import StackError
 from infra.native_stack.subprocesses import run_tool
+from mastodon_pipeline.errors import without_credentials
 
 MAVEN_VERSION = "3.9.9"
 MAVEN_SHA256 = "4ec3f26fb1a692473aea0235c300bd20f0f9fe741947c82c1234cefd76ac3a3c"
@@ -27,6 +32,7 @@ _SETTINGS = """\
   <mirrors>
     <mirror><id>central</id><mirrorOf>*</mirrorOf><url>{url}</url></mirror>
   </mirrors>
+  <proxies>{proxies}</proxies>
 </settings>
 """
 
@@ -56,7 +62,8 @@ def fetch_jars(cache: Path, pom: Path, stop: threading.Event) -> Path:
         return directory
     maven = _maven(cache)
     settings = cache / "maven-settings.xml"
-    settings.write_text(_SETTINGS.format(url=MAVEN_CENTRAL_URL))
+    # Private, because a proxy's password may be in it.
+    write_private(settings, maven_settings(MAVEN_CENTRAL_URL))
     environment = {**os.environ, "JAVA_HOME": str(java_home())}
     if trusted := _trust_store(cache / "trusted.p12"):
         options = f"-Djavax.net.ssl.trustStore={trusted} -Djavax.net.ssl.trustStoreType=PKCS12"
@@ -85,6 +92,31 @@ def fetch_jars(cache: Path, pom: Path, stop: threading.Event) -> Path:
     return directory
 
 
+def maven_settings(repository: str) -> str:
+    """Return Maven's settings: one repository, reached through the environment's proxy, if any.
+
+    Java reads no HTTPS_PROXY; Maven reads its own settings.
+    """
+    proxy = select_proxy(repository, get_environ_proxies(repository, no_proxy=None))
+    lines = ""
+    if proxy is not None:
+        parts = urlsplit(proxy)
+        default_port = 443 if parts.scheme == "https" else 80
+        values = {
+            "id": "environment",
+            "active": "true",
+            # That of the connection to the proxy; Maven uses it for https repositories, too.
+            "protocol": parts.scheme,
+            "host": parts.hostname or "",
+            "port": str(parts.port or default_port),
+            "username": unquote(parts.username or ""),
+            "password": unquote(parts.password or ""),
+        }
+        tags = (f"<{name}>{escape(text)}</{name}>" for name, text in values.items() if text)
+        lines = f"<proxy>{''.join(tags)}</proxy>"
+    return _SETTINGS.format(url=escape(repository), proxies=lines)
+
+
 def _maven(cache: Path) -> Path:
     directory = cache / f"maven-{MAVEN_VERSION}"
     launcher = directory / f"apache-maven-{MAVEN_VERSION}" / "bin" / "mvn"
@@ -97,7 +129,7 @@ def _maven(cache: Path) -> Path:
     except (OSError, RuntimeError) as error:
         raise StackError(
             f"Maven {MAVEN_VERSION} could not be fetched: check the network, and run it again to "
-            f"continue ({error})"
+            f"continue ({without_credentials(str(error))})"
         ) from None
     if hashlib.sha256(archive.read_bytes()).hexdigest() != MAVEN_SHA256:
         archive.unlink()

@@ -43,6 +43,7 @@ from infra.native_stack.supervision import (
     Supervisor,
 )
 from mastodon_pipeline.paths import data_directory
+from mastodon_pipeline.proxies import check_proxies
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Stack:
 
     def fetch(self) -> None:
         """Fetch everything that the stack consists of; see `fetch.fetch`."""
+        check_proxies()
         with deferred_interrupts() as check:
             fetch(self.cache, self._say, check)
 
@@ -116,6 +118,7 @@ class Stack:
             StackError: a program cannot be fetched or started.
             KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP.
         """
+        check_proxies()
         with deferred_interrupts() as check:
             self._up(with_dagster, extra, restart, check)
 

@@ -14,7 +14,7 @@ from typing import Literal
 from botocore.exceptions import ClientError
 from duckdb import HTTPException, IOException
 
-from mastodon_pipeline.errors import PipelineError, SettingsError
+from mastodon_pipeline.errors import PipelineError, SettingsError, without_credentials
 from mastodon_pipeline.kafka import admin_client, kafka_errors
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
@@ -61,11 +61,11 @@ def check_health() -> Iterator[PartHealth]:
         return
     for part, check in _CHECKS:
         try:
-            yield PartHealth(part, "healthy", check(settings))
+            yield PartHealth(part, "healthy", without_credentials(check(settings)))
         except _Waiting as waiting:
-            yield PartHealth(part, "waiting", str(waiting))
+            yield PartHealth(part, "waiting", without_credentials(str(waiting)))
         except (_Unhealthy, PipelineError) as error:
-            yield PartHealth(part, "unhealthy", str(error))
+            yield PartHealth(part, "unhealthy", without_credentials(str(error)))
 
 
 def _servers(settings: Settings) -> str:

@@ -21,6 +21,8 @@ from mastodon_pipeline.errors import UnsafeAddress
 T = TypeVar("T")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: IPv4 addresses for IPv6-only networks."""
+_FAKE_IP = ipaddress.IPv4Network("198.18.0.0/15")
+"""RFC 2544, for benchmarks; the "fake-IP DNS" of a VPN or proxy program gives every name one."""
 
 
 def check_scheme_and_literal(url: str) -> None:
@@ -38,10 +40,11 @@ def check_scheme_and_literal(url: str) -> None:
     check_ip(parts.hostname or "", parts.hostname or "")
 
 
-def check_address(url: str) -> None:
+def check_address(url: str, through_proxy: bool = False) -> None:
     """Check that the URL is https and that every address of its host is public.
 
-    A name that cannot be resolved passes: the request reports it with a better message.
+    A name that cannot be resolved passes: the request reports it with a better message. Through a
+    proxy, which resolves the name itself, a fake address of our own name server passes as well.
     Raises UnsafeAddress.
     """
     check_scheme_and_literal(url)
@@ -51,6 +54,8 @@ def check_address(url: str) -> None:
     except OSError:
         return
     for *_, address in infos:
+        if through_proxy and _is_fake(str(address[0])):
+            continue
         check_ip(parts.hostname or "", str(address[0]))
 
 
@@ -58,8 +63,18 @@ def check_ip(host: str, address: str) -> None:
     """Check that an IP address of `host` is public. Raises UnsafeAddress."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     target = _embedded(ip) if isinstance(ip, ipaddress.IPv6Address) else ip
+    if _is_fake(address):
+        raise UnsafeAddress(
+            f"{host} has the address {ip}, as the fake-IP DNS of a VPN or proxy program gives it to"
+            " every name: switch its fake-IP mode off, or set HTTPS_PROXY to its http proxy"
+        )
     if not (ip.is_global and target.is_global) or target.is_multicast:
         raise UnsafeAddress(f"{host} has the address {ip}, which is not public")
+
+
+def _is_fake(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return (ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip) in _FAKE_IP
 
 
 def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -183,7 +183,7 @@ class Connections:
         if not self._allow_private:
             check_scheme_and_literal(url)
             if proxy is not None:  # The proxy resolves the name, not our resolver.
-                await in_daemon_thread(lambda: check_address(http_url))
+                await in_daemon_thread(lambda: check_address(http_url, through_proxy=True))
         return proxy
 
     async def _open(

@@ -15,6 +15,8 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from mastodon_pipeline.errors import without_credentials
+
 _MAX_CHARACTERS = 200
 
 
@@ -37,7 +39,7 @@ def network_reason(error: BaseException) -> str:
             return "connection reset"
         if isinstance(cause, ClientPayloadError):
             return "connection lost in the middle of a response"
-    return " ".join(str(error).split())[:_MAX_CHARACTERS]
+    return without_credentials(" ".join(str(error).split()))[:_MAX_CHARACTERS]
 
 
 def _causes(error: BaseException) -> list[BaseException]:

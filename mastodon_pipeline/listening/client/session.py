@@ -19,6 +19,7 @@ import certifi
 import requests
 from mastodon import Mastodon, MastodonAPIError, MastodonError, MastodonRatelimitError
 from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -59,7 +60,8 @@ class ServerSession(requests.Session):
             requests.RequestException: anything else that fails.
         """
         if not self._allow_private:
-            check_address(request.url or "")
+            proxy = select_proxy(request.url or "", kwargs.get("proxies"))
+            check_address(request.url or "", through_proxy=proxy is not None)
         response = super().send(request, **kwargs)
         self.response_headers = response.headers.copy()
         # Mastodon.py takes a reset that it cannot parse for an exceeded limit.

@@ -37,16 +37,27 @@ SAVE_POSITIONS_SECONDS = 2.0
 _RECHECK_SECONDS = 5.0
 _STOP_SECONDS = 3.0
 _FLUSH_SECONDS = 10.0
+_OPEN_FILES = (1_048_576, 65_536, 10_240)
+"""Limits to ask for if the hard one is not granted; the last is macOS's OPEN_MAX."""
 _log = logging.getLogger(__name__)
 
 
 def allow_many_connections() -> None:
     """Raise this process's limit of open files as far as it may: each stream is one.
 
-    The usual limit, 1024, is too low for a thousand servers.
+    The usual limit, 1024, is too low for a thousand servers. macOS calls the hard limit unlimited
+    and refuses to grant that, so smaller ones are tried; whatever is granted has to do.
     """
-    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft_limit == resource.RLIM_INFINITY:
+        return
+    for limit in (hard_limit, *_OPEN_FILES):
+        if limit == resource.RLIM_INFINITY or limit > soft_limit:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard_limit))
+            except (ValueError, OSError):
+                continue
+            return
 
 
 class Listener:

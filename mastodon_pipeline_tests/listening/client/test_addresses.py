@@ -54,6 +54,26 @@ def test_literal_address_is_checked_without_being_resolved() -> None:
             check_scheme_and_literal(url)
 
 
+@pytest.mark.parametrize("address", ["198.18.0.7", "198.19.255.1", "::ffff:198.18.0.7"])
+def test_fake_address_is_refused_with_the_setting_unless_a_proxy_resolves_the_name(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A VPN program's DNS gives every name an address of its own; only that program knows more."""
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
+    with pytest.raises(UnsafeAddress, match=r"fake-IP .* set HTTPS_PROXY"):
+        check_address("https://a.example")
+    with pytest.raises(UnsafeAddress, match=r"fake-IP .* set HTTPS_PROXY"):
+        asyncio.run(PublicResolver().resolve("a.example", 443, socket.AF_INET))
+    check_address("https://a.example", through_proxy=True)
+
+
+def test_private_address_is_refused_through_a_proxy_as_well() -> None:
+    for url in ("https://localhost", "https://10.1.2.3", "https://198.18.0.7", "http://a.example"):
+        with pytest.raises(UnsafeAddress):
+            check_address(url, through_proxy=True)
+
+
 def test_name_is_resolved_to_the_addresses_that_were_checked() -> None:
     """The connection goes to these: no second lookup can change them. Shows G8."""
     with pytest.raises(UnsafeAddress, match="localhost has the address"):
