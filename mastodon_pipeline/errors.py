@@ -54,6 +54,15 @@ def without_credentials(text: str) -> str:
     return _CREDENTIALS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)
 
 
+def one_line(error: OSError | UnicodeError) -> str:
+    """Return what the operating system refused, or which text cannot be read, in one line."""
+    if isinstance(error, OSError):
+        names = " -> ".join(str(name) for name in (error.filename, error.filename2) if name)
+        reason = error.strerror or str(error) or type(error).__name__
+        return without_credentials(f"{names}: {reason}" if names else reason)
+    return f"a text is not UTF-8 ({error})"
+
+
 class _ScrubbedError(Exception):
     """An error whose message holds no credentials: of a proxy, or of a service's address."""
 

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin import NewTopic as NewTopic  # type: ignore[attr-defined]  # no __all__
 
-from mastodon_pipeline.errors import KafkaUnavailable
+from mastodon_pipeline.errors import KafkaUnavailable, SettingsError
 from mastodon_pipeline.settings import Settings
 
 _READERS_GROUP = "mastodon-pipeline-readers"
@@ -42,9 +42,25 @@ def kafka_errors(settings: Settings) -> Iterator[None]:
         ) from None
 
 
+@contextmanager
+def _client_config_errors() -> Iterator[None]:
+    """Turn librdkafka's refusal of a client's properties into a SettingsError."""
+    try:
+        yield
+    except KafkaException as error:
+        reason = " ".join(error.args[0].str().split())
+        raise SettingsError(
+            f"KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_... and KAFKA_SSL_CA_LOCATION: {reason}"
+        ) from None
+
+
 def admin_client(settings: Settings) -> AdminClient:
-    """Return an admin client that keeps librdkafka's connection messages off the terminal."""
-    return AdminClient({**settings.kafka_client_config(), "log_level": 0})
+    """Return an admin client that keeps librdkafka's connection messages off the terminal.
+
+    Raises SettingsError if librdkafka refuses the settings together.
+    """
+    with _client_config_errors():
+        return AdminClient({**settings.kafka_client_config(), "log_level": 0})
 
 
 def ensure_topics(
@@ -82,17 +98,18 @@ def open_consumer(
     `group` matters only to ask for the group's committed offsets; it is never joined. `config` has
     further settings of librdkafka's. A KafkaException in the body becomes KafkaUnavailable.
     """
-    consumer = Consumer(
-        {
-            **settings.kafka_client_config(),
-            "group.id": group,
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "log_level": 0,
-            **(config or {}),
-        }
-    )
+    with _client_config_errors():
+        consumer = Consumer(
+            {
+                **settings.kafka_client_config(),
+                "group.id": group,
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "log_level": 0,
+                **(config or {}),
+            }
+        )
     with closing(consumer), kafka_errors(settings):
         yield consumer
 

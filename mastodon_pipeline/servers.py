@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
-
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.paths import OWN_FILE
+from mastodon_pipeline.setting_files import read_settings_text, read_variables
 
 Feed = Literal["local", "public", "remote"]
 """Toots by the server's own users, all that it knows, or only those by users of other servers."""
@@ -62,7 +61,9 @@ def parse_server(url: str, feed: str = "local", token_env: str = "") -> Server:
         raise refusal from None
     # Credentials are dropped: logs show the base URL.
     host = parts.netloc.rpartition("@")[2].lower()
-    plain = host and not re.search(r"[\s\x00-\x1f\\]", host) and parts.hostname
+    plain = host and not re.search(r"[\s\x00-\x1f\\\ud800-\udfff]", host) and parts.hostname
+    if text.startswith("@"):  # a person's handle, which credentials would look like
+        raise refusal
     extra = parts.path or parts.query or parts.fragment
     if parts.scheme not in ("http", "https") or not plain or extra:
         raise refusal
@@ -77,17 +78,41 @@ def read_servers_file(path: Path) -> list[Server]:
 
     Raises SettingsError if the file does not exist or is not such a list.
     """
+    setting = f"MASTODON_SERVERS_FILE {path}"
     try:
-        tables = tomllib.loads(path.read_text())["servers"]
-        return [
-            parse_server(t["url"], t.get("feed", "local"), t.get("token_env", "")) for t in tables
-        ]
+        content = tomllib.loads(read_settings_text(path))
     except FileNotFoundError:
         raise SettingsError(f"MASTODON_SERVERS_FILE names {path}, which does not exist") from None
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{setting} is not TOML: {error}") from None
+    except SettingsError as error:
+        raise SettingsError(f"MASTODON_SERVERS_FILE: {error}") from None
+    tables = content.get("servers")
+    if not isinstance(tables, list):
         raise SettingsError(
-            f"{path} is not a list of servers ({error}); write [[servers]] tables with a url each"
-        ) from None
+            f"{setting} is not a list of servers: write [[servers]] tables with a url each"
+        )
+    servers = []
+    for number, table in enumerate(tables, start=1):
+        try:
+            servers.append(_parse_table(table))
+        except SettingsError as error:
+            raise SettingsError(f"{setting}, server {number}: {error}") from None
+    return servers
+
+
+def _parse_table(table: object) -> Server:
+    if not isinstance(table, dict):
+        raise SettingsError("it is not a table: write [[servers]] with a url")
+    if "url" not in table:
+        raise SettingsError("it has no url")
+    for name in ("url", "feed", "token_env"):
+        if not isinstance(table.get(name, ""), str):
+            raise SettingsError(f"its {name} is not text: write it in quotes")
+    token_env = table.get("token_env", "")
+    if token_env and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", token_env):
+        raise SettingsError("its token_env is not the name of an environment variable")
+    return parse_server(table["url"], table.get("feed", "local"), token_env)
 
 
 def _own_file() -> Mapping[str, str | None]:
@@ -101,4 +126,4 @@ def _own_file() -> Mapping[str, str | None]:
 @lru_cache(maxsize=1)
 def _read_own_file(*_version: int) -> Mapping[str, str | None]:
     # Cached until the file changes: a thousand servers ask for their tokens within a second.
-    return dotenv_values(OWN_FILE)
+    return read_variables(OWN_FILE)

@@ -16,9 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -28,6 +29,30 @@ from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.paths import OWN_FILE, data_directory, stack_file
 from mastodon_pipeline.proxies import check_proxies
 from mastodon_pipeline.servers import Server, parse_server, read_servers_file
+from mastodon_pipeline.setting_files import read_variables
+from mastodon_pipeline.setting_values import (
+    AccessKey,
+    Brokers,
+    Contact,
+    HttpAddress,
+    HttpOrigin,
+    JdbcAddress,
+    SqlAlchemyAddress,
+    UpperCase,
+    check_text,
+)
+
+
+class _FilesSource(DotEnvSettingsSource):
+    """Reads settings files in the encodings that editors write; a later file wins."""
+
+    def _read_env_files(self) -> Mapping[str, str | None]:
+        variables: dict[str, str | None] = {}
+        for path in (stack_file(), OWN_FILE):
+            for name, value in read_variables(path).items():
+                if value:
+                    variables[name.lower()] = value
+        return variables
 
 
 class Settings(BaseSettings):
@@ -45,89 +70,101 @@ class Settings(BaseSettings):
     """A TOML file with more servers: `[[servers]]` tables with url, feed, token_env."""
     mastodon_allow_private_addresses: bool = False
     """Follow http:// and loopback or private addresses: only for the simulator and tests."""
-    mastodon_contact: str = ""
+    mastodon_contact: Contact = ""
     """Who runs this listener (a page or an address), for the User-Agent that server admins see."""
-    mastodon_poll_interval_seconds: float = Field(15.0, ge=0.2)
+    mastodon_poll_interval_seconds: float = Field(15.0, ge=0.2, le=86_400)
     """Between two requests to a polled timeline; Mastodon caches anonymous answers for 15 s."""
     listener_groups: int = Field(1, ge=1, le=16)
     """Number of runs that the servers are spread over: 1, because one run can follow a thousand
     servers; 16 at most, because Dagster's `tag_concurrency_limits` allow no more at once."""
 
-    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    kafka_bootstrap_servers: Brokers = "127.0.0.1:9092"
     """The brokers, comma-separated `host:port`; by default the native stack's."""
-    kafka_topic: str = "mastodon-topic"
+    kafka_topic: str = Field("mastodon-topic", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$")
     """The topic of the records, named as in the article."""
-    kafka_topic_partitions: int = Field(4, ge=1)
+    kafka_topic_partitions: int = Field(4, ge=1, le=1000)
     """Partitions of the topic when it is created: room for a sink of several tasks, because adding
     partitions later would move keys to other partitions."""
-    kafka_topic_retention_bytes: int = Field(2 * 1024**3, ge=-1)
+    kafka_topic_retention_bytes: int = Field(2 * 1024**3, ge=-1, lt=2**63)
     """Bytes per partition when the topic is created; -1 keeps everything. By size and not by age,
     because the records' Kafka timestamps are post times, which a replay has of any age."""
-    kafka_security_protocol: str | None = None
+    kafka_security_protocol: (
+        Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], UpperCase] | None
+    ) = None
     """librdkafka's `security.protocol`, such as SASL_SSL; unset, it is PLAINTEXT."""
-    kafka_sasl_mechanism: str | None = None
+    kafka_sasl_mechanism: (
+        Annotated[
+            Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"], UpperCase
+        ]
+        | None
+    ) = None
     """librdkafka's `sasl.mechanism`, such as SCRAM-SHA-512."""
     kafka_sasl_username: str | None = None
     """librdkafka's `sasl.username`."""
     kafka_sasl_password: SecretStr | None = None
     """librdkafka's `sasl.password`."""
-    kafka_ssl_ca_location: Path | None = None
+    kafka_ssl_ca_location: FilePath | None = None
     """librdkafka's `ssl.ca.location`: a PEM file; unset, the system's certificates are used."""
-    schema_registry_url: str = "http://127.0.0.1:8081/apis/ccompat/v7"
+    schema_registry_url: HttpAddress = "http://127.0.0.1:8081/apis/ccompat/v7"
     """The registry's Confluent API; by default the native stack's Apicurio."""
-    connect_registry_url: str = "http://127.0.0.1:8081/apis/registry/v2"
+    connect_registry_url: HttpAddress = "http://127.0.0.1:8081/apis/registry/v2"
     """The registry as Kafka Connect's Avro converter reaches it (Apicurio's own API)."""
 
-    kafka_connect_url: str = "http://127.0.0.1:8083"
+    kafka_connect_url: HttpAddress = "http://127.0.0.1:8083"
     """Kafka Connect's REST API; by default the native stack's."""
     sink: Literal["iceberg", "s3"] = "iceberg"
     """Which connector writes the Parquet: Iceberg's, which Maven Central serves, or a plain S3 sink
     that your Connect has already."""
     connector_name: str = Field("mastodon-sink", pattern=r"^[A-Za-z0-9._-]+$")
     """The sink connector's name in Kafka Connect; its consumer group is `connect-<name>`."""
-    sink_tasks: int = Field(1, ge=1)
+    sink_tasks: int = Field(1, ge=1, le=1000)
     """The sink connector's tasks: 1, because each writes separate files and the cost of a query
     grows with the files; more only if one task cannot keep up."""
     iceberg_table: str = Field("mastodon.toots_raw", pattern=r"^\w+\.\w+$")
     """The Iceberg sink's table, `namespace.name`."""
-    iceberg_catalog_uri: str = Field(
+    iceberg_catalog_uri: JdbcAddress = Field(
         default_factory=lambda: (
             f"jdbc:sqlite:file:{data_directory()}/lake/catalog.db"
             "?journal_mode=WAL&busy_timeout=15000"
         )
     )
     """The Iceberg catalog as Kafka Connect reaches it, as a JDBC URL; SQLite needs no server."""
-    lake_catalog_uri: SecretStr | None = None
+    lake_catalog_uri: SqlAlchemyAddress | None = None
     """The same catalog as a SQLAlchemy URL, if the pipeline cannot reach it as Kafka Connect does;
     secret, because it may contain a password."""
-    raw_retention_days: int = Field(30, ge=0)
+    raw_retention_days: int = Field(30, ge=0, le=36_500)
     """Days after which an hour's landed files are removed once its `toots` are verified: a month in
     which it can still be rebuilt. 0 keeps them."""
-    run_history_days: int = Field(1, ge=0)
+    run_history_days: int = Field(1, ge=0, le=36_500)
     """Days after which Dagster's records of superseded runs are deleted: 1, because there are
     two runs a minute, of 140 kB each, while toots come. 0 keeps them."""
 
-    s3_endpoint: str = "http://127.0.0.1:9000"
+    s3_endpoint: HttpOrigin = "http://127.0.0.1:9000"
     """The object store; by default the native stack's MinIO."""
-    connect_s3_endpoint: str | None = None
+    connect_s3_endpoint: HttpOrigin | None = None
     """The object store as Kafka Connect reaches it, if that differs from `s3_endpoint`."""
-    s3_bucket: str = "mastodon"
+    s3_bucket: str = Field("mastodon", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$")
     """The bucket of the landed files, tables and charts."""
-    aws_region: str = "us-east-1"
+    aws_region: str = Field("us-east-1", pattern=r"^[A-Za-z0-9-]+$")
     """The bucket's region; MinIO's default is AWS's."""
-    aws_access_key_id: SecretStr | None = None
+    aws_access_key_id: AccessKey | None = None
     """The object store's key; unset, AWS's own chain applies (profile, role)."""
-    aws_secret_access_key: SecretStr | None = None
+    aws_secret_access_key: AccessKey | None = None
     """The object store's secret key."""
 
     alert_urls: SecretStr | None = None
     """Comma-separated Apprise URLs that get a message when a problem begins and when it is over;
     secret, because they contain tokens. None by default."""
 
-    first_day: date = date(2026, 1, 1)
+    first_day: date = Field(date(2026, 1, 1), ge=date(2016, 1, 1))
     """The first day (UTC) of the usage tables; older toots land, but are not counted."""
     terms: Annotated[tuple[str, ...], NoDecode] = ("mastodon", "fediverse", "kafka", "duckdb")
     """Comma-separated words or phrases whose mentions `term_mentions` counts, ignoring case."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_text(cls, value: object) -> object:
+        return check_text(value)
 
     @field_validator("mastodon_servers", "terms", mode="before")
     @classmethod
@@ -145,11 +182,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        from pydantic_settings import DotEnvSettingsSource
-
         # The later file wins, so a person's own .env has precedence over what the stack wrote.
-        files = (stack_file(), OWN_FILE)
-        return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=files)
+        return init_settings, env_settings, _FilesSource(settings_cls)
 
     @property
     def dead_letter_topic(self) -> str:
@@ -172,7 +206,10 @@ class Settings(BaseSettings):
 
         Raises SettingsError if an address, a feed or the servers' file is wrong.
         """
-        servers = [parse_server(url) for url in self.mastodon_servers]
+        try:
+            servers = [parse_server(url) for url in self.mastodon_servers]
+        except SettingsError as error:
+            raise SettingsError(f"MASTODON_SERVERS: {error}") from None
         if self.mastodon_servers_file is not None:
             servers += read_servers_file(self.mastodon_servers_file)
         return tuple({server.base_url: server for server in servers}.values())
@@ -209,6 +246,11 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        lines = [_line(each["loc"], each["msg"]) for each in error.errors()]
         sources = ["the environment", *(str(f) for f in (OWN_FILE, stack_file()) if f.exists())]
         raise SettingsError(f"wrong in {' or '.join(sources)}: {'; '.join(lines)}") from None
+
+
+def _line(location: tuple[int | str, ...], message: str) -> str:
+    reason = message.removeprefix("Value error, ")
+    return f"{str(location[0]).upper()}: {reason}" if location else reason

@@ -9,7 +9,7 @@ import click
 
 from infra.native_stack import ProgramStatus, Stack, StackError
 from infra.native_stack.simulated import is_simulated
-from mastodon_pipeline.errors import PipelineError
+from mastodon_pipeline.errors import PipelineError, one_line
 from mastodon_pipeline.settings import load_settings
 
 
@@ -129,6 +129,9 @@ def run_command(command: click.Command) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except (OSError, UnicodeError) as error:
+        click.echo(f"native stack: {one_line(error)}", err=True)
+        sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; run it again to continue", err=True)
         sys.exit(130)

@@ -63,7 +63,10 @@ def fetch_jars(cache: Path, pom: Path, stop: threading.Event) -> Path:
     maven = _maven(cache)
     settings = cache / "maven-settings.xml"
     # Private, because a proxy's password may be in it.
-    write_private(settings, maven_settings(MAVEN_CENTRAL_URL))
+    text = maven_settings(MAVEN_CENTRAL_URL)
+    write_private(settings, text)
+    # Maven's newer transport gives parallel downloads no credentials for a proxy: 407.
+    transport = ["-Dmaven.resolver.transport=wagon"] if "<proxy>" in text else []
     environment = {**os.environ, "JAVA_HOME": str(java_home())}
     if trusted := _trust_store(cache / "trusted.p12"):
         options = f"-Djavax.net.ssl.trustStore={trusted} -Djavax.net.ssl.trustStoreType=PKCS12"
@@ -80,6 +83,7 @@ def fetch_jars(cache: Path, pom: Path, stop: threading.Event) -> Path:
                 f"--settings={settings}",
                 f"-Dmaven.repo.local={cache / 'maven-repository'}",
                 f"-Ddestination={partial / 'jars'}",
+                *transport,
                 f"--file={pom}",
                 "generate-resources",
             ],

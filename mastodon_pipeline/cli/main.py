@@ -5,12 +5,13 @@ inside its function: Dagster alone takes a second of CPU, which nobody waits for
 text. `benchmarks/commands.py` measures it.
 """
 
+import errno
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
 
-from mastodon_pipeline.errors import PipelineError
+from mastodon_pipeline.errors import PipelineError, one_line
 
 
 class Command(NamedTuple):
@@ -69,6 +70,12 @@ class LazyGroup(click.Group):
     reader that went away (`| head`) ends it without a word.
     """
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for argument in args:
+            if any("\ud800" <= character <= "\udfff" for character in argument):
+                raise click.UsageError(f"the argument {argument!r} is not text in UTF-8")
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
 
@@ -92,6 +99,11 @@ class LazyGroup(click.Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(130)  # 128 + SIGINT, as a shell has it
+        except (OSError, UnicodeError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise
+            click.echo(f"mastodon-pipeline: {one_line(error)}", err=True)
+            ctx.exit(1)
 
 
 @click.group(

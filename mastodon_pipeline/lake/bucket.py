@@ -49,9 +49,16 @@ def s3_credentials(settings: Settings) -> S3Credentials:
             settings.aws_secret_access_key.get_secret_value(),
             None,
         )
+    if settings.aws_access_key_id or settings.aws_secret_access_key:
+        raise SettingsError("one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set alone")
     import boto3  # takes a quarter of a second, and is needed only without keys in the settings
 
-    credentials = boto3.Session().get_credentials()
+    try:
+        credentials = boto3.Session().get_credentials()
+    except BotoCoreError as error:  # a profile that does not exist, half a pair of keys
+        raise SettingsError(
+            f"no credentials for the object store from AWS's chain: {error}"
+        ) from None
     if credentials is None:
         raise SettingsError(
             "no credentials for the object store: `make up` generates MinIO's, or set"

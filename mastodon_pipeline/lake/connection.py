@@ -60,11 +60,12 @@ def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
         )
     keys = s3_credentials(settings)
     # LOAD takes no parameters; the path is our own environment's.
-    connection.execute(f"LOAD '{_httpfs_extension()}'")
+    connection.execute(f"LOAD {_quoted(str(_httpfs_extension()))}")
     connection.execute(query("lake/forget_keys"))
     connection.execute("SET TimeZone = 'UTC'")
     # One for each connection: two that share one overwrite each other's files and crash.
-    connection.execute(f"SET temp_directory = '{_process_directory()}/{token_hex(8)}'")
+    spill = f"{_process_directory()}/{token_hex(8)}"
+    connection.execute(f"SET temp_directory = {_quoted(spill)}")
     # In a process that another one spawned, as a run is, DuckDB expects a person at a prompt. In a
     # notebook it has no bar, and without ipywidgets refuses even to disable it.
     if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone() != (False,):
@@ -85,6 +86,10 @@ def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
             "region": settings.aws_region,
         },
     )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 @cache

@@ -44,7 +44,13 @@ def catalog_address(settings: Settings) -> URL:
     if settings.lake_catalog_uri is not None:
         from sqlalchemy import make_url
 
-        return make_url(settings.lake_catalog_uri.get_secret_value())
+        try:
+            return make_url(settings.lake_catalog_uri.get_secret_value())
+        except (SQLAlchemyError, ValueError):  # a port that is no number
+            raise SettingsError(
+                "LAKE_CATALOG_URI is not an address as SQLAlchemy writes it, such as"
+                " postgresql://user:password@host/database"
+            ) from None
     scheme, _, rest = settings.iceberg_catalog_uri.removeprefix("jdbc:").partition(":")
     if scheme == "sqlite":
         path = rest.removeprefix("file:").partition("?")[0]
