@@ -350,7 +350,12 @@ def test_ctrl_c_ends_each_command_with_130_and_no_traceback(
 
     monkeypatch.setattr(mastodon_pipeline.settings, "load_settings", interrupt)
     monkeypatch.setattr("mastodon_pipeline.cli.health_checks.load_settings", interrupt)
-    arguments = {"listen": ["--base-url", "a.example"], "login": ["a.example"], "replay": ["x"]}
+    arguments = {
+        "alerts": ["test"],
+        "listen": ["--base-url", "a.example"],
+        "login": ["a.example"],
+        "replay": ["x"],
+    }
     result = CliRunner().invoke(cli, [name, *arguments.get(name, [])])
     assert (result.exit_code, "Traceback" in result.output) == (130, False)
 
