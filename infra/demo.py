@@ -6,7 +6,6 @@ Dagster's UI stay up when the demo has ended.
 """
 
 import os
-import shutil
 import sys
 import webbrowser
 from collections import Counter
@@ -132,7 +131,7 @@ def prepare_data(stack: Stack) -> None:
     if is_simulated(stack.data):
         click.echo("stopping an earlier demo and deleting its data")
         stack.down()
-        shutil.rmtree(stack.data)
+        stack.remove_data()
     elif stack.data.exists() and any(stack.data.iterdir()):
         raise StackError(
             f"{stack.data} holds real toots, which the demo would mix with simulated ones: delete "

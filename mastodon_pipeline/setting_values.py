@@ -7,6 +7,12 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 _BROKER = re.compile(r"(?:[A-Za-z_]+://)?(?:\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]@]+)(?::(\d{1,5}))?")
+_JDBC_PASSWORD = re.compile(
+    r"(?:[?&;](?:password|passwd|pass|pwd|sslpassword)=([^&;]*))|//[^/?#:@]*:([^/?#@]+)@",
+    re.IGNORECASE,
+)
+_CONFIG_PROVIDER = re.compile(r"\$\{\w+:[^}]+\}")
+"""Kafka Connect's reference to a secret that its worker reads when it starts a connector."""
 _SQLALCHEMY_URL = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\+[A-Za-z0-9_]+)?:/\S*")
 
 
@@ -80,6 +86,12 @@ def _contact(value: str) -> str:
 def _jdbc_address(value: str) -> str:
     if not re.fullmatch(r"jdbc:[a-z0-9]+:.+", value, re.IGNORECASE):
         raise ValueError("it is not a JDBC address: write it like jdbc:postgresql://host/database")
+    secrets = [match[1] or match[2] for match in _JDBC_PASSWORD.finditer(value)]
+    if any(not _CONFIG_PROVIDER.fullmatch(secret) for secret in secrets):
+        raise ValueError(
+            "it holds a password, which Kafka Connect's REST API would show to everyone: write"
+            " password=${env:NAME}, and set NAME in the environment of Connect's worker and here"
+        )
     return value
 
 

@@ -26,6 +26,8 @@ LOG4J = INFRA / "kafka" / "log4j2.properties"
 
 # A serial collector and the C1 compiler only: start-up time and memory matter more here than the
 # last tenth of throughput.
+# So that Java reads the names of directories as UTF-8, whatever the caller's locale is.
+_JAVA_ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 _JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
 # They describe the terminal, not the program: a change of theirs is no reason for a restart.
 _TERMINAL_VARIABLES = frozenset(
@@ -154,6 +156,7 @@ def _kafka(stack: Installation) -> Program:
         initialize=(directory / "log" / "meta.properties", format_storage),
         ready=probes(ports)["kafka"],
         directory=directory,
+        environment=_JAVA_ENVIRONMENT,
         config_files=(properties, LOG4J),
         address=stack.addresses.kafka_bootstrap_servers,
         ports=(ports.kafka_port, ports.kafka_controller_port),
@@ -199,6 +202,7 @@ def _registry(stack: Installation) -> Program:
         ready=probes(ports)["registry"],
         directory=directory,
         environment={
+            **_JAVA_ENVIRONMENT,
             **read_variables(INFRA / "registry" / "registry.env"),
             # H2 delays writes by half a second by default; a registry killed in that time would
             # lose a schema that listeners already write with.
@@ -236,6 +240,7 @@ def _connect(stack: Installation) -> Program:
         directory=directory,
         # The sink reads these from the environment, so no connector config holds a secret.
         environment={
+            **_JAVA_ENVIRONMENT,
             "AWS_ACCESS_KEY_ID": stack.access_key,
             "AWS_SECRET_ACCESS_KEY": stack.secret_key,
             "AWS_REGION": stack.addresses.aws_region,
@@ -252,9 +257,16 @@ def _connect(stack: Installation) -> Program:
 def write_properties(shared: Path, target: Path, overrides: Mapping[str, str]) -> Path:
     """Write a Java properties file: the shared file, then the overrides (the last value wins)."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(f"{name}={value}\n" for name, value in overrides.items())
+    lines = "".join(f"{name}={_escaped(value)}\n" for name, value in overrides.items())
     target.write_text(f"{shared.read_text()}\n# This machine:\n{lines}")
     return target
+
+
+def _escaped(value: str) -> str:
+    # Java reads properties files as Latin-1, with UTF-16 code units as \\uXXXX.
+    text = value.replace("\\", "\\\\").encode("utf-16-be")
+    units = (int.from_bytes(text[at : at + 2]) for at in range(0, len(text), 2))
+    return "".join(chr(unit) if unit < 128 else f"\\u{unit:04x}" for unit in units)
 
 
 def read_variables(file: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ from infra.native_stack.cache import cache_directory, locked
 from infra.native_stack.errors import StackError
 from infra.native_stack.fetch import fetch
 from infra.native_stack.interruption import Check, deferred_interrupts
+from infra.native_stack.legal_paths import check_path
 from infra.native_stack.ports import Ports, in_use, port_owner
 from infra.native_stack.processes import (
     end_processes,
@@ -37,6 +38,7 @@ from infra.native_stack.programs import (
     probes,
     stack_programs,
 )
+from infra.native_stack.simulated import SIMULATED_MARK
 from infra.native_stack.starting import start_in_order
 from infra.native_stack.supervision import (
     Process,
@@ -44,6 +46,12 @@ from infra.native_stack.supervision import (
 )
 from mastodon_pipeline.paths import data_directory
 from mastodon_pipeline.proxies import check_proxies
+
+OWN_NAMES = (
+    *("kafka", "minio", "registry", "connect", "dagster", "lake", "logs", "supervisor"),
+    *("fediverse", "up.lock", SIMULATED_MARK, ".stack.env.partial", "stack.env"),
+)
+"""What a stack makes in its data directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class Stack:
 
     def fetch(self) -> None:
         """Fetch everything that the stack consists of; see `fetch.fetch`."""
-        check_proxies()
+        self._check_environment()
         with deferred_interrupts() as check:
             fetch(self.cache, self._say, check)
 
@@ -118,7 +126,7 @@ class Stack:
             StackError: a program cannot be fetched or started.
             KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP.
         """
-        check_proxies()
+        self._check_environment()
         with deferred_interrupts() as check:
             self._up(with_dagster, extra, restart, check)
 
@@ -188,8 +196,31 @@ class Stack:
                 "remove it yourself if you want to"
             )
         self.down()
-        shutil.rmtree(self.data)
+        others = self.remove_data()
         self._say(f"deleted {self.data}: toots, tables, schemas, Dagster's history, credentials")
+        if others:
+            self._say(f"what the stack did not make there stays: {', '.join(others)}")
+
+    def remove_data(self) -> list[str]:
+        """Delete what the stack made in its data directory; return the names of what else is there.
+
+        `stack.env` goes last, so that an interrupted `clean` can be repeated.
+        """
+        for name in OWN_NAMES:
+            path = self.data / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        others = sorted(path.name for path in self.data.iterdir())
+        if not others:
+            self.data.rmdir()
+        return others
+
+    def _check_environment(self) -> None:
+        check_proxies()
+        check_path(self.cache, "MASTODON_PIPELINE_CACHE")
+        check_path(self.data, "MASTODON_PIPELINE_DATA")
 
     def _start(self, programs: list[Program], restart: bool, check: Check) -> None:
         began = time.monotonic()
@@ -255,6 +286,14 @@ class Stack:
         return f"port {port}, which {program.name} needs, is in use{by}: {fix}"
 
     def _prepare_data(self) -> None:
+        if not is_stack_env(self.env_file) and not (self.data / "supervisor").exists():
+            # `clean` deletes these names, so they must not be somebody else's.
+            for name in ("kafka", "minio", "registry", "connect", "dagster", "logs", "stack.env"):
+                if (self.data / name).exists():
+                    raise StackError(
+                        f"{self.data} holds a {name} that no stack made: set"
+                        " MASTODON_PIPELINE_DATA to another directory"
+                    )
         try:
             self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
             # SQLite creates the catalog's file, but not its directory.

@@ -233,6 +233,7 @@ class Supervisor:
         return changed
 
     def _configuration(self) -> str:
+        # It splits the names of included files at spaces; they are relative to this file.
         return f"""\
 [unix_http_server]
 file={_escaped(str(self.socket))}
@@ -251,7 +252,7 @@ umask=077
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 [include]
-files={_escaped(str(self.directory / "programs"))}/*.conf
+files=programs/*.conf
 """
 
 

@@ -42,6 +42,10 @@ Log = Callable[[str], object]
 _HINTS = (
     (r"Unable to load credentials|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|\b403\b",
      "the Connect worker's process needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the store"),
+    (r"NotFoundException: Location does not exist|NoSuchKey",
+     "the bucket lost the Iceberg table's metadata. Restore the bucket; or, if it was deleted for"
+     " good, let the sink begin a new table: DELETE FROM iceberg_tables in the catalog of"
+     " ICEBERG_CATALOG_URI, then run the job kafka_connect_config"),
     (r"NoSuchBucket", "the bucket that S3_BUCKET names does not exist"),
     (r"SQLITE|sqlite|jdbc|JDBC", "ICEBERG_CATALOG_URI must be writable where Connect runs"),
     (r"NoClassDefFound|ClassNotFound",

@@ -7,7 +7,9 @@ the sink's commits and ours cannot overwrite each other: the later one is refuse
 See: https://iceberg.apache.org/spec/ and https://py.iceberg.apache.org/
 """
 
+import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
@@ -29,6 +31,7 @@ if TYPE_CHECKING:  # its import takes half a second, which only maintenance shou
 
 CATALOG = "lake"
 """The catalog's name in the sink's config (`iceberg.catalog`), and in the catalog's rows."""
+_ENVIRONMENT_REFERENCE = re.compile(r"\$\{env:(\w+)\}")
 BUSY_TIMEOUT_SECONDS = 15.0
 """How long SQLite waits for the sink's transaction; the sink waits as long for ours."""
 COMMIT_ATTEMPTS = 12
@@ -51,7 +54,8 @@ def catalog_address(settings: Settings) -> URL:
                 "LAKE_CATALOG_URI is not an address as SQLAlchemy writes it, such as"
                 " postgresql://user:password@host/database"
             ) from None
-    scheme, _, rest = settings.iceberg_catalog_uri.removeprefix("jdbc:").partition(":")
+    uri = _ENVIRONMENT_REFERENCE.sub(_variable, settings.iceberg_catalog_uri)
+    scheme, _, rest = uri.removeprefix("jdbc:").partition(":")
     if scheme == "sqlite":
         path = rest.removeprefix("file:").partition("?")[0]
         options = {"mode": "rw", "uri": "true", "timeout": str(BUSY_TIMEOUT_SECONDS)}
@@ -68,6 +72,16 @@ def catalog_address(settings: Settings) -> URL:
         f"the pipeline cannot reach an Iceberg catalog at {settings.iceberg_catalog_uri!r}: set"
         " LAKE_CATALOG_URI to its address as SQLAlchemy writes it"
     )
+
+
+def _variable(reference: re.Match[str]) -> str:
+    """Return what Kafka Connect's `${env:NAME}` stands for, as part of an address."""
+    if (value := os.environ.get(reference[1])) is None:
+        raise SettingsError(
+            f"ICEBERG_CATALOG_URI names the variable {reference[1]}, which is not set here: set it,"
+            " or LAKE_CATALOG_URI"
+        )
+    return value
 
 
 def open_table(settings: Settings) -> "Table | None":

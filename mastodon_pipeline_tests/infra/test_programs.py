@@ -1,5 +1,6 @@
 """The programs' configurations: on loopback, and without secrets that other users could read."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.native_stack import Program
+from infra.native_stack import Program, Stack, StackError
 from infra.native_stack.addresses import is_stack_env, stack_variables, write_stack_env
 from infra.native_stack.fetch import INFRA
+from infra.native_stack.ports import Ports
 from infra.native_stack.programs import Installation, read_variables, write_properties
 from infra.native_stack.supervision import Supervisor
 from mastodon_pipeline.settings import load_settings
@@ -185,3 +187,55 @@ def test_env_file_is_parsed_as_container_engines_do(tmp_path: Path) -> None:
     (tmp_path / "some.env").write_text("# A comment\n\nA=1\nB='x'=y\n")
 
     assert read_variables(tmp_path / "some.env") == {"A": "1", "B": "'x'=y"}
+
+
+@pytest.mark.parametrize(
+    "text", ["/home/\u00dcbung/\u65e5\u672c/\U0001f418", "back\\slash", "plain"]
+)
+def test_properties_are_read_by_java_as_they_were_written(text: str, tmp_path: Path) -> None:
+    """Java reads them as Latin-1 with escapes, which are those of JSON."""
+    (tmp_path / "shared").write_text("")
+    file = write_properties(tmp_path / "shared", tmp_path / "written", {"log.dirs": text})
+    value = file.read_bytes().decode("ascii").splitlines()[-1].removeprefix("log.dirs=")
+    assert json.loads(f'"{value}"') == text
+
+
+@pytest.mark.parametrize("name", ["a,b", "a;b", "a:b", "a%b", "a#b", "a?b", "it's", "a\\b", "a\nb"])
+@pytest.mark.parametrize("setting", ["MASTODON_PIPELINE_DATA", "MASTODON_PIPELINE_CACHE"])
+def test_path_that_a_program_cannot_use_is_refused_before_anything_is_made(
+    name: str, setting: str, tmp_path: Path
+) -> None:
+    paths = {"MASTODON_PIPELINE_DATA": tmp_path / "d", "MASTODON_PIPELINE_CACHE": tmp_path / "c"}
+    paths[setting] = tmp_path / name
+    stack = Stack(
+        paths["MASTODON_PIPELINE_DATA"], Ports.free(), cache=paths["MASTODON_PIPELINE_CACHE"]
+    )
+    for command in (stack.up, stack.fetch):
+        with pytest.raises(StackError, match=f"set {setting} to a directory without it"):
+            command()
+    assert not list(tmp_path.iterdir())
+
+
+def test_clean_leaves_what_the_stack_did_not_make(tmp_path: Path) -> None:
+    """Its own directories go, its credentials last; a directory of its own goes too."""
+    said: list[str] = []
+    stack = Stack(tmp_path / "data", Ports.free(), say=said.append)
+    for name in ("kafka", "dagster", "photos"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    (tmp_path / "data" / "letter.txt").write_text("dear")
+    write_stack_env(stack.env_file, {})
+    stack.clean()
+    assert sorted(path.name for path in stack.data.iterdir()) == ["letter.txt", "photos"]
+    assert said[-1].endswith("stays: letter.txt, photos")
+    for path in stack.data.iterdir():
+        path.rmdir() if path.is_dir() else path.unlink()
+    write_stack_env(stack.env_file, {})
+    stack.clean()
+    assert not stack.data.exists()
+
+
+def test_stack_does_not_begin_in_a_directory_with_names_like_its_own(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(StackError, match="holds a logs that no stack made"):
+        Stack(tmp_path, Ports.free())._prepare_data()
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]

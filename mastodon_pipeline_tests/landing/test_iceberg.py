@@ -30,14 +30,43 @@ def test_missing_catalog_is_one_line_that_names_the_setting(
     assert not missing.exists()
 
 
-def test_postgresql_is_addressed_with_its_user_and_options() -> None:
+def test_postgresql_is_addressed_with_its_user_and_options(monkeypatch: pytest.MonkeyPatch) -> None:
     """JDBC has them in the query, SQLAlchemy in front of the host."""
-    jdbc = "jdbc:postgresql://db.example:5433/lake?user=sink&password=p%40ss&sslmode=require"
+    monkeypatch.setenv("CATALOG_PASSWORD", "p%40ss")
+    jdbc = (
+        "jdbc:postgresql://db.example:5433/lake"
+        "?user=sink&password=${env:CATALOG_PASSWORD}&sslmode=require"
+    )
     address = catalog_address(load_settings(iceberg_catalog_uri=jdbc))
     assert address.render_as_string(hide_password=False) == (
         "postgresql://sink:p%40ss@db.example:5433/lake?sslmode=require"
     )
     assert "p%40ss" not in str(address)
+
+
+def test_catalog_password_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CATALOG_PASSWORD", raising=False)
+    jdbc = "jdbc:postgresql://db.example/lake?user=sink&password=${env:CATALOG_PASSWORD}"
+    with pytest.raises(SettingsError, match="CATALOG_PASSWORD, which is not set"):
+        catalog_address(load_settings(iceberg_catalog_uri=jdbc))
+
+
+@pytest.mark.parametrize(
+    "jdbc",
+    [
+        "jdbc:postgresql://db/lake?user=sink&password=secret",
+        "jdbc:postgresql://db/lake?password=secret&user=sink",
+        "jdbc:postgresql://sink:secret@db/lake",
+        "jdbc:sqlserver://db;user=sink;password=secret",
+        "jdbc:mysql://db/lake?PASSWORD=secret",
+        "jdbc:postgresql://db/lake?password=${env:A}secret",
+    ],
+)
+def test_catalog_password_is_refused_since_connect_would_show_it(jdbc: str) -> None:
+    """Its REST API answers everyone, and its config topic keeps what it answers."""
+    with pytest.raises(SettingsError, match=r"ICEBERG_CATALOG_URI: .*\$\{env:NAME\}") as error:
+        load_settings(iceberg_catalog_uri=jdbc)
+    assert "secret" not in str(error.value)
 
 
 def test_lake_catalog_uri_overrides_connects_address() -> None:
