@@ -6,8 +6,8 @@ from pathlib import Path
 from infra.native_stack.errors import StackError
 
 _REFUSED = re.compile(r"""[\x00-\x1f\x7f\ud800-\udfff,;:?#%*|<>$`'"\\\[\]{}]""")
-"""Kafka splits its directories at commas, H2 at semicolons, Java's class path at colons; in the
-configuration of supervisord and the address of SQLite, `%`, `?`, `#`, `*` and brackets mean more."""
+"""Kafka splits its directories at commas, H2 at semicolons, Java's class path at colons; in
+supervisord's configuration and SQLite's addresses `%`, `?`, `#`, `*` and brackets mean more."""
 
 
 def check_path(path: Path, setting: str) -> None:

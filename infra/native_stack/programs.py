@@ -234,7 +234,9 @@ def _connect(stack: Installation) -> Program:
         name="connect",
         command=_java(
             *("-Xms128m", "-Xmx768m", "-cp", f"{stack.artifacts.kafka}/*"),
-            *("org.apache.kafka.connect.cli.ConnectDistributed", str(properties)),
+            # Relative to its directory: the Iceberg sink finds this file again by splitting the
+            # command line at spaces.
+            *("org.apache.kafka.connect.cli.ConnectDistributed", properties.name),
         ),
         ready=probes(stack.ports)["connect"],
         directory=directory,

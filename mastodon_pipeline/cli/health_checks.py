@@ -14,6 +14,14 @@ from typing import Literal
 from botocore.exceptions import ClientError
 from duckdb import HTTPException, IOException
 
+from mastodon_pipeline.cli.machine_checks import (
+    Unhealthy,
+    check_clock,
+    check_disk,
+    check_limits,
+    check_memory,
+    check_proxy,
+)
 from mastodon_pipeline.errors import PipelineError, SettingsError, without_credentials
 from mastodon_pipeline.kafka import admin_client, kafka_errors
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
@@ -41,10 +49,6 @@ class PartHealth:
     """One line; for an unhealthy part with what fixes it."""
 
 
-class _Unhealthy(Exception):
-    """This part is unhealthy; the message says why, and what fixes it."""
-
-
 class _Waiting(Exception):
     """This part has had nothing to do yet."""
 
@@ -64,7 +68,7 @@ def check_health() -> Iterator[PartHealth]:
             yield PartHealth(part, "healthy", without_credentials(check(settings)))
         except _Waiting as waiting:
             yield PartHealth(part, "waiting", without_credentials(str(waiting)))
-        except (_Unhealthy, PipelineError) as error:
+        except (Unhealthy, PipelineError) as error:
             yield PartHealth(part, "unhealthy", without_credentials(str(error)))
 
 
@@ -80,7 +84,7 @@ def _own_file(settings: Settings) -> str:
     if not OWN_FILE.exists():
         return f"there is no {OWN_FILE}; only the environment counts"
     if OWN_FILE.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise _Unhealthy(f"others may read your tokens: chmod 600 {OWN_FILE}")
+        raise Unhealthy(f"others may read your tokens: chmod 600 {OWN_FILE}")
     return f"only you can read {OWN_FILE}"
 
 
@@ -100,7 +104,7 @@ def _registry(settings: Settings) -> str:
             known = subject in client.get_subjects()
     except Exception as error:
         # The client passes its HTTP library's errors through, which are not ours to import.
-        raise _Unhealthy(
+        raise Unhealthy(
             f"it does not answer at {settings.schema_registry_url} ({type(error).__name__}): "
             "start it with `make up`, or set SCHEMA_REGISTRY_URL"
         ) from None
@@ -126,14 +130,12 @@ def _sink(settings: Settings) -> str:
     if health.state is SinkState.HEALTHY:
         return health.detail
     if health.state.needs_repair:
-        raise _Unhealthy(
-            f"{health.detail}: {APPLY_CONFIG} (connector_supervisor does it by itself)"
-        )
+        raise Unhealthy(f"{health.detail}: {APPLY_CONFIG} (connector_supervisor does it by itself)")
     if health.state is SinkState.PAUSED:
-        raise _Unhealthy(f"{health.detail}: curl -X PUT {resume}")
+        raise Unhealthy(f"{health.detail}: curl -X PUT {resume}")
     if health.state is SinkState.STARTING:
         raise _Waiting(health.detail)
-    raise _Unhealthy(health.detail)
+    raise Unhealthy(health.detail)
 
 
 def _dagster(settings: Settings) -> str:
@@ -141,7 +143,7 @@ def _dagster(settings: Settings) -> str:
 
     home = data_directory() / "dagster"
     if not (home / "dagster.yaml").exists():
-        raise _Unhealthy(f"it has never run in {data_directory()}: make up")
+        raise Unhealthy(f"it has never run in {data_directory()}: make up")
     with DagsterInstance.from_config(str(home)) as instance:
         statuses = instance.get_daemon_statuses()
     heartbeats = [
@@ -150,7 +152,7 @@ def _dagster(settings: Settings) -> str:
     age = time.time() - max(heartbeats, default=0.0)
     if age > _STALE_DAEMON_SECONDS:
         since = f"its last heartbeat is {_duration(age)} old" if heartbeats else "no heartbeat yet"
-        raise _Unhealthy(f"no daemon runs, so no sensor or schedule does ({since}): make up")
+        raise Unhealthy(f"no daemon runs, so no sensor or schedule does ({since}): make up")
     return f"its daemon sent a heartbeat {age:.0f} s ago"
 
 
@@ -161,7 +163,7 @@ def _tables(settings: Settings) -> str:
         with connect_lake(settings) as lake:
             newest = lake.execute("select max(file) from glob($1)", [f"{table}**"]).fetchone()
     except (HTTPException, IOException, PipelineError):
-        raise _Unhealthy("they cannot be read: see the object store, above") from None
+        raise Unhealthy("they cannot be read: see the object store, above") from None
     if newest is None or newest[0] is None:
         raise _Waiting("no hour has been counted yet: landed_toots_sensor does it once it is on")
     day, hour = newest[0].removeprefix(table).removesuffix(".parquet").split("/")
@@ -171,6 +173,11 @@ def _tables(settings: Settings) -> str:
 _CHECKS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
     ("servers", _servers),
     ("tokens", _own_file),
+    ("clock", check_clock),
+    ("proxy", check_proxy),
+    ("disk", check_disk),
+    ("memory", check_memory),
+    ("limits", check_limits),
     ("Kafka", _kafka),
     ("schema registry", _registry),
     ("object store", _object_store),

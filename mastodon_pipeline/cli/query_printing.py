@@ -6,6 +6,7 @@ first; it cannot write to a socket; and `| head` is an IOException like any othe
 """
 
 import csv
+import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,11 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 from mastodon_pipeline.settings import load_settings
 
 Output = Literal["table", "csv", "json"]
+ATTEMPTS = 3
+"""How often a query is begun whose file is replaced while it is read."""
+_MIXED_FILE = re.compile(
+    r"ETag|parquet file|thrift|TProtocol|decompress|magic bytes", re.IGNORECASE
+)
 ROWS_AT_ONCE = 1000
 ROWS_OF_A_TABLE = 100
 
@@ -32,14 +38,45 @@ def print_results(
     Ctrl-C ends a query at once. Raises duckdb.Error if a statement is wrong or cannot be run.
     """
     for statement in connection.extract_statements(statements):
-        result = _interruptible(connection, partial(connection.sql, statement))
-        if result is None:
+        if statement.type != duckdb.StatementType.SELECT:
+            _print_result(connection, statement, output)
             continue
-        if output == "table":
-            _interruptible(connection, partial(_print_table, result))
-        else:
-            _interruptible(connection, result.execute)
-            _PRINT[output](result)
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                # Nothing is printed before all of it has been read, so it may be read again.
+                _print_result(connection, statement.query, output)
+                break
+            except (duckdb.Error, UnicodeDecodeError) as error:
+                if not _file_was_replaced(error):
+                    raise
+                if attempts_left:
+                    continue
+                if isinstance(error, duckdb.Error) and "etag" not in str(error).lower():
+                    raise  # a file that is damaged, and was not replaced
+                raise duckdb.IOException(
+                    "a table's file was replaced while it was read: ask again"
+                ) from None
+
+
+def _print_result(
+    connection: DuckDBPyConnection, statement: str | duckdb.Statement, output: Output
+) -> None:
+    result = _interruptible(connection, partial(connection.sql, statement))
+    if result is None:
+        return
+    if output == "table":
+        _interruptible(connection, partial(_print_table, result))
+    else:
+        _interruptible(connection, result.execute)
+        _PRINT[output](result)
+
+
+def _file_was_replaced(error: duckdb.Error | UnicodeDecodeError) -> bool:
+    """Return whether half of an old file and half of a new one can have caused this error.
+
+    DuckDB quotes such bytes in its message, which Python then cannot decode.
+    """
+    return isinstance(error, UnicodeDecodeError) or bool(_MIXED_FILE.search(str(error)))
 
 
 def reason(error: duckdb.Error) -> str:

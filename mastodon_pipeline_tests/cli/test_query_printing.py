@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from mastodon_pipeline.cli.query_printing import print_results, reason
+from mastodon_pipeline.cli.query_printing import Output, print_results, reason
 from mastodon_pipeline.lake.connection import LAKE_CONFIG, prepare_lake
 from mastodon_pipeline.settings import load_settings
 
@@ -116,3 +116,44 @@ def test_ctrl_c_ends_a_query_at_once_and_leaves_the_connection_usable(
         print_results(connection, endless)
     print_results(connection, "SELECT 7 AS n", "csv")
     assert capsys.readouterr().out == "n\n7\n"
+
+
+@pytest.mark.parametrize("output", ["table", "csv", "json"])
+@pytest.mark.parametrize("message", ["ETag on reading file has changed", "Invalid parquet file"])
+def test_query_is_asked_again_if_a_file_is_replaced_while_it_is_read(
+    output: Output,
+    message: str,
+    connection: duckdb.DuckDBPyConnection,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Twice; what it returns is printed once."""
+    failures = 2
+
+    def read(_: int) -> int:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise RuntimeError(message)
+        return 4711
+
+    connection.create_function("read", read, side_effects=True)
+    print_results(connection, "SELECT read(1) AS n", output)
+    assert capsys.readouterr().out.count("4711") == 1
+    failures = 100
+    with pytest.raises(duckdb.Error, match="ask again" if "ETag" in message else message) as error:
+        print_results(connection, "SELECT read(1) AS n", output)
+    assert "\n" not in reason(error.value)
+
+
+def test_statement_that_writes_is_never_run_twice(connection: duckdb.DuckDBPyConnection) -> None:
+    calls = 0
+
+    def read(_: int) -> int:
+        nonlocal calls
+        calls += 1
+        raise RuntimeError("ETag on reading file has changed")
+
+    connection.create_function("read", read, side_effects=True)
+    with pytest.raises(duckdb.Error):
+        print_results(connection, "CREATE TABLE t AS SELECT read(1) AS n")
+    assert calls == 1

@@ -97,11 +97,13 @@ def scan(
     removed = max(
         (file.modified for file in lake.list_files(lake.layout.removal_marker())), default=NEVER
     )
-    if removed != cursor.removed:
+    if (
+        removed != cursor.removed or cursor.horizon > now
+    ):  # of a former version, or a clock set back
         # An hour that lost a file is stale, and no newer file shows it.
         cursor = Cursor(removed=removed)
     if not cursor.after:
-        newest = max([file.modified for file in current] + [cursor.seen])
+        newest = max([*_stamps(current, now), cursor.seen])
         cursor = Cursor(cursor.horizon, newest=newest, seen=newest, removed=removed)
     piece, after = _list_piece(lake, cursor, listing_seconds)
     landed = {file.path: file for file in (*current, *piece)}.values()
@@ -121,7 +123,7 @@ def scan(
         for hour, files in recent.items()
         if hour in stale_hours or hour.date() in stale_days or hour > now
     ]
-    seen = max([file.modified for file in piece] + [cursor.seen])
+    seen = max([*_stamps(piece, now), cursor.seen])
     return Freshness(
         tuple(sorted(stale_hours)),
         tuple(sorted(stale_days)),
@@ -155,6 +157,15 @@ def _list_piece(lake: Lake, cursor: Cursor, listing_seconds: float) -> tuple[lis
         if opened >= MAX_OPENED_HOURS or monotonic() >= deadline:
             return piece, files[-1].path
     return piece, ""
+
+
+def _stamps(files: Iterable[StoredFile], now: datetime) -> list[datetime]:
+    """Return when these files were written, but for stamps in the future.
+
+    A file that a wrong clock stamped a year ahead would move the horizon there, and hide all that
+    lands in between.
+    """
+    return [file.modified for file in files if file.modified <= now]
 
 
 def _advance(cursor: Cursor, after: str, seen: datetime, unsettled: list[datetime]) -> Cursor:

@@ -102,6 +102,21 @@ def test_fresh_hours_behind_the_horizon_are_not_opened_again(lake: Lake) -> None
     assert freshness.stale_hours == ()
 
 
+def test_file_stamped_a_year_ahead_does_not_hide_what_lands_meanwhile(lake: Lake) -> None:
+    """Neither does a cursor that a former version left with a horizon in the future."""
+    land(lake, record(created_at=LATE))
+    build_hours(lake, LATE)
+    build_day(lake, LATE.date())
+    age(lake, LATE, -timedelta(days=365))
+    cursor = scan(lake, Cursor(), NOW, FIRST_DAY).cursor
+    cursor = scan(lake, cursor, NOW, FIRST_DAY).cursor
+    assert cursor.horizon <= NOW
+    land(lake, record(uri="b"))
+    age(lake, HOUR, timedelta(minutes=1))
+    for known in (cursor, Cursor(horizon=NOW + timedelta(days=365))):
+        assert HOUR in scan(lake, known, NOW, FIRST_DAY).stale_hours
+
+
 def test_removed_file_makes_its_hour_stale_behind_the_horizon(lake: Lake) -> None:
     """No newer file shows it: maintenance records that it removed one."""
     land(lake, record(), record(uri="b", created_at=LATE))
