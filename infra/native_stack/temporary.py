@@ -20,7 +20,8 @@ def temporary_stack() -> Iterator[Stack]:
     ports. Afterwards the stack and its data are removed and the environment is restored, even if
     the block raised. Progress goes to stderr. Raises StackError if the stack cannot start.
     """
-    data = Path(tempfile.mkdtemp(prefix="mastodon-stack-"))
+    # A path with a space and a letter that is not ASCII, as people have them.
+    data = Path(tempfile.mkdtemp(prefix="mastodon stack Übung-"))
     previous = dict(os.environ)
     stack = Stack(data=data, ports=Ports.free(), say=_print)
     try:
