@@ -1,4 +1,4 @@
-"""Proxies of the environment: which programs use them for what, and that no password is shown."""
+"""Proxies of the environment: what they are used for, and that no password is shown. Shows G20."""
 
 import asyncio
 import json

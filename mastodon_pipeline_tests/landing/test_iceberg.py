@@ -63,7 +63,7 @@ def test_catalog_password_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_catalog_password_is_refused_since_connect_would_show_it(jdbc: str) -> None:
-    """Its REST API answers everyone, and its config topic keeps what it answers."""
+    """Its REST API answers everyone, and its config topic keeps what it answers. Shows G20."""
     with pytest.raises(SettingsError, match=r"ICEBERG_CATALOG_URI: .*\$\{env:NAME\}") as error:
         load_settings(iceberg_catalog_uri=jdbc)
     assert "secret" not in str(error.value)
