@@ -26,8 +26,6 @@ LOG4J = INFRA / "kafka" / "log4j2.properties"
 
 # A serial collector and the C1 compiler only: start-up time and memory matter more here than the
 # last tenth of throughput.
-# So that Java reads the names of directories as UTF-8, whatever the caller's locale is.
-_JAVA_ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 _JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
 # They describe the terminal, not the program: a change of theirs is no reason for a restart.
 _TERMINAL_VARIABLES = frozenset(
@@ -156,7 +154,6 @@ def _kafka(stack: Installation) -> Program:
         initialize=(directory / "log" / "meta.properties", format_storage),
         ready=probes(ports)["kafka"],
         directory=directory,
-        environment=_JAVA_ENVIRONMENT,
         config_files=(properties, LOG4J),
         address=stack.addresses.kafka_bootstrap_servers,
         ports=(ports.kafka_port, ports.kafka_controller_port),
@@ -202,7 +199,6 @@ def _registry(stack: Installation) -> Program:
         ready=probes(ports)["registry"],
         directory=directory,
         environment={
-            **_JAVA_ENVIRONMENT,
             **read_variables(INFRA / "registry" / "registry.env"),
             # H2 delays writes by half a second by default; a registry killed in that time would
             # lose a schema that listeners already write with.
@@ -242,7 +238,6 @@ def _connect(stack: Installation) -> Program:
         directory=directory,
         # The sink reads these from the environment, so no connector config holds a secret.
         environment={
-            **_JAVA_ENVIRONMENT,
             "AWS_ACCESS_KEY_ID": stack.access_key,
             "AWS_SECRET_ACCESS_KEY": stack.secret_key,
             "AWS_REGION": stack.addresses.aws_region,

@@ -29,7 +29,7 @@ from infra.native_stack.processes import MARKER, end_processes
 from infra.native_stack.program import Program
 
 # Environment variables that every program inherits from the caller; the rest is the program's.
-_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR")
 # The path of a Unix socket is at most 108 bytes long.
 _MAX_SOCKET_PATH_BYTES = 100
 
@@ -91,6 +91,8 @@ class Supervisor:
         write_private(configuration, self._configuration())
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment[MARKER] = str(self.data)
+        # So that Java reads the names of directories as UTF-8, whatever the caller's locale is.
+        environment["LC_ALL"] = "C.UTF-8"
         with (self.logs / "supervisord.out").open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
@@ -208,7 +210,7 @@ class Supervisor:
         programs = self.directory / "programs"
         script = programs / f"{program.name}.sh"
         text = program.script()
-        changed = not script.exists() or script.read_text() != text
+        changed = not script.exists() or script.read_text("utf-8") != text
         write_private(script, text, mode=0o700)
         section = configparser.ConfigParser(interpolation=None)
         section[f"program:{program.name}"] = {
@@ -228,7 +230,7 @@ class Supervisor:
             "stdout_logfile_maxbytes": "20MB",
             "stdout_logfile_backups": "3",
         }
-        with (programs / f"{program.name}.conf").open("w") as file:
+        with (programs / f"{program.name}.conf").open("w", encoding="utf-8") as file:
             section.write(file)
         return changed
 

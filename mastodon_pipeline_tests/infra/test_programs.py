@@ -218,15 +218,15 @@ def test_path_that_a_program_cannot_use_is_refused_before_anything_is_made(
 
 def test_clean_leaves_what_the_stack_did_not_make(tmp_path: Path) -> None:
     """Its own directories go, its credentials last; a directory of its own goes too."""
-    said: list[str] = []
-    stack = Stack(tmp_path / "data", Ports.free(), say=said.append)
+    lines: list[str] = []
+    stack = Stack(tmp_path / "data", Ports.free(), say=lines.append)
     for name in ("kafka", "dagster", "photos"):
         (tmp_path / "data" / name).mkdir(parents=True)
     (tmp_path / "data" / "letter.txt").write_text("dear")
     write_stack_env(stack.env_file, {})
     stack.clean()
     assert sorted(path.name for path in stack.data.iterdir()) == ["letter.txt", "photos"]
-    assert said[-1].endswith("stays: letter.txt, photos")
+    assert lines[-1].endswith("stays: letter.txt, photos")
     for path in stack.data.iterdir():
         path.rmdir() if path.is_dir() else path.unlink()
     write_stack_env(stack.env_file, {})
