@@ -36,6 +36,7 @@ POST /fault?kind=KIND[&server=DOMAIN]   at one server or at all, where KIND is
    other) or at all, as fault_answers.py describes:
        answer&status=N[&reset=FORM&reset_seconds=S]
                                         an HTTP status; FORM is iso, epoch, retry_after or none
+       wall&status=N                    a page for people, as from a bot wall before the server
        redirect[&target=URL]            to the same path, here or on another server
        bomb, endless_header, endless_line [&megabytes=N]
        drop, hang, hang_up, cut_body, trickle, garbage

@@ -1,6 +1,7 @@
 """The answers of a faulty server.
 
 answer          an HTTP status, with the configured headers
+wall            an HTTP status with a page of HTML, as from a bot wall before the server
 drop            a reset before any answer
 hang            nothing: the connection is accepted and the request never answered
 hang_up         200, and the body ends at once
@@ -34,6 +35,9 @@ async def answer(fault: Fault, request: web.Request) -> web.StreamResponse | Non
     match fault.kind:
         case "answer":
             raise ApiError(fault.status, f"Simulated fault {fault.status}", fault.headers)
+        case "wall":
+            page = "<html><title>Just a moment...</title></html>"
+            return web.Response(text=page, status=fault.status, content_type="text/html")
         case "drop":
             return _reset(request)
         case "hang":

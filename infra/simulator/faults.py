@@ -10,7 +10,7 @@ Endpoint = Literal["instance", "timeline", "streaming", "other"]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 REQUEST_FAULTS = frozenset(
     {
-        *("answer", "drop", "hang", "hang_up", "cut_body", "trickle", "redirect"),
+        *("answer", "wall", "drop", "hang", "hang_up", "cut_body", "trickle", "redirect"),
         *("bomb", "endless_header", "endless_line", "garbage"),
     }
 )
@@ -56,7 +56,7 @@ class Fault:
     kind: str
     until: float
     status: int = 503
-    """For `answer`: the HTTP status."""
+    """For `answer` and `wall`: the HTTP status."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """For `answer`."""
     target: str = ""

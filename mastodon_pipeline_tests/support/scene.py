@@ -26,7 +26,7 @@ from mastodon_pipeline_tests.support.recording_sink import MemoryPositions, Reco
 from mastodon_pipeline_tests.support.simulated_servers import simulator_settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
-FAST = Timings(request_seconds=0.5, silence_seconds=0.6, parked_seconds=60)
+FAST = Timings(request_seconds=0.5, silence_seconds=0.6, parked_seconds=60, gap_refusal_seconds=0)
 EAGER = Backoff(first_seconds=0.1, longest_seconds=0.5)
 STEADY = Backoff(first_seconds=0.5, longest_seconds=60.0)
 """Full jitter, at least a tenth of the bound: in the first 1.5 s at most five further attempts."""

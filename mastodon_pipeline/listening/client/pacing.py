@@ -33,6 +33,9 @@ class Timings:
     """A stream without a toot for this long is compared; then after twice as long, and so on."""
     late_event_seconds: float = 30.0
     """How long after a toot is listed its event may still come by the stream."""
+    gap_refusal_seconds: float = 3600.0
+    """How long a refusal that is not the application's own, such as a bot wall's page, is retried
+    before a gap is given up."""
     overlap_reread_seconds: float = 300.0
     """Between two reads of the overlap on a polled feed, at most: half of it where there are
     remote toots, so that one fetched late, listed below what was read, is read at least once."""

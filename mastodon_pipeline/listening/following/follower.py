@@ -19,6 +19,7 @@ from mastodon_pipeline.errors import (
     CrossHostRedirect,
     DeliveryFailed,
     Refused,
+    ServerError,
     Unreachable,
     UnsafeAddress,
 )
@@ -45,6 +46,8 @@ from mastodon_pipeline.servers import Server
 from mastodon_pipeline.settings import Settings
 
 _log = logging.getLogger(__name__)
+_FAILED_OPENS = 3
+"""Failures to open a stream in a row, seconds apart, after which it is polled between the next."""
 
 
 class _Parked(Exception):
@@ -91,6 +94,10 @@ class ServerFollower:
         self._mode: Mode | None = None
         """The mode of the open stream; None while there is none."""
         self._stream_timeout: asyncio.Timeout | None = None
+        self._failed_opens = 0
+        """Attempts to open a stream since one succeeded."""
+        self._opening: TimelineReader | None = None
+        """Reads the timeline in the place of a stream that cannot be opened."""
         self._wanted_since = time.time_ns() // 1_000_000
         self._recorder = TootRecorder(
             ObservingServer(server.base_url, server.name),
@@ -99,7 +106,9 @@ class ServerFollower:
             position,
             self.statistics,
         )
-        self._gaps = GapFiller(self._recorder, resources.on_failure)
+        self._gaps = GapFiller(
+            self._recorder, resources.on_failure, resources.timings.gap_refusal_seconds
+        )
 
     async def run(self) -> None:
         """Follow the server until cancelled.
@@ -108,7 +117,7 @@ class ServerFollower:
         """
         try:
             while (wait := await self._attempt()) is not None:
-                await asyncio.sleep(wait)
+                await self._wait(wait)
         finally:
             await self._gaps.stop()
             self.statistics.set_state("stopped")
@@ -155,6 +164,7 @@ class ServerFollower:
             self.statistics.set_state("parked", str(parked))
             _log.warning("%s is parked: %s", self.server.name, parked)
             self._selector.reset()
+            self._failed_opens = 0
             return self._resources.timings.parked_seconds * random.uniform(1.0, 1.1)
         except DeliveryFailed as error:
             self._resources.on_failure(error)
@@ -166,6 +176,19 @@ class ServerFollower:
         except Exception as error:
             _log.exception("%s: unexpected error", self.server.name)
             return self._wait_after(f"{type(error).__name__}: {error}")
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait before the next attempt; poll meanwhile if the stream keeps failing to open."""
+        until = time.monotonic() + seconds
+        if self._failed_opens >= _FAILED_OPENS and self._opening is not None:
+            polling = partial(self.statistics.set_state, "polling", self.statistics.reason)
+            try:
+                await self._poll(self._opening, until, polling)
+            except DeliveryFailed as error:
+                self._resources.on_failure(error)
+            except ServerError as error:
+                _log.info("%s: nor can its timeline be read: %s", self.server.name, error)
+        await asyncio.sleep(max(0.0, until - time.monotonic()))
 
     def _wait_after(self, reason: str) -> float:
         wait = max(self._backoff.next_wait(), self._budget.refused_for())
@@ -219,16 +242,11 @@ class ServerFollower:
             self._on_429 if mode.kind == "poll" else None,
         )
         if mode.kind == "poll":
-            await poll_timeline(
-                reader,
-                self._recorder,
-                resources.settings.mastodon_poll_interval_seconds,
-                resources.timings.overlap_reread_seconds,
-                answer.valid_until,
-                partial(self._on_page, mode),
-            )
+            await self._poll(reader, answer.valid_until, partial(self._on_page, mode))
             return None
         assert answer.token is not None
+        self._failed_opens += 1
+        self._opening = reader
         token, recorder, connections = answer.token, self._recorder, resources.connections
         on_open = partial(self._on_open, mode, reader)
         comparison = asyncio.create_task(self._compare(reader))
@@ -246,6 +264,20 @@ class ServerFollower:
             comparison.cancel()
             self._stream_timeout = self._mode = None
         return "the stream ended"
+
+    async def _poll(
+        self, reader: TimelineReader, until: float, on_page: Callable[[], None]
+    ) -> None:
+        """Poll the timeline until `until`, monotonic seconds."""
+        resources = self._resources
+        await poll_timeline(
+            reader,
+            self._recorder,
+            resources.settings.mastodon_poll_interval_seconds,
+            resources.timings.overlap_reread_seconds,
+            until,
+            on_page,
+        )
 
     async def _compare(self, reader: TimelineReader) -> None:
         """Compare the stream with the timeline; open it again if it has lost toots."""
@@ -281,6 +313,7 @@ class ServerFollower:
             silent_seconds = time.monotonic() - statistics.last_activity_at
             cut_at = int((time.time() - silent_seconds) * 1000)
         self._mode = mode
+        self._failed_opens = 0
         self._backoff.note_connected()
         statistics.connects += 1
         statistics.note_activity()

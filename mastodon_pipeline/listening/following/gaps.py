@@ -31,12 +31,22 @@ class GapFiller:
     """Fills one server's gaps, one after the other.
 
     **What can be lost here:** a gap on a server whose timeline refuses us is given up, and reported
-    in the statistics with its start, end and reason. Every other failure is retried until the gap
+    in the statistics with its start, end and reason: at once if the refusal is JSON, so of the
+    application itself, else after an hour of them. Every other failure is retried until the gap
     is filled; until then the position stays at the gap, so a restart resumes there.
     """
 
-    def __init__(self, recorder: TootRecorder, on_failure: Callable[[Exception], None]) -> None:
-        """`on_failure` is called with DeliveryFailed: nothing more can be recorded."""
+    def __init__(
+        self,
+        recorder: TootRecorder,
+        on_failure: Callable[[Exception], None],
+        refusal_seconds: float,
+    ) -> None:
+        """`on_failure` is called with DeliveryFailed: nothing more can be recorded.
+
+        `refusal_seconds`: how long refusals are retried that are not the application's own.
+        """
+        self._refusal_seconds = refusal_seconds
         self._recorder = recorder
         self._on_failure = on_failure
         self._gaps: deque[tuple[Gap, TimelineReader]] = deque()
@@ -69,6 +79,7 @@ class GapFiller:
 
     async def _fill(self, gap: Gap, reader: TimelineReader) -> None:
         statistics, backoff = self._recorder.statistics, Backoff()
+        give_up_at = time.monotonic() + self._refusal_seconds
         while True:
             try:
                 while not await self._read_page(gap, reader):
@@ -81,7 +92,9 @@ class GapFiller:
                 self._give_up(gap, str(error))
                 return
             except Refused as refused:
-                if refused.status in PARKING_REFUSALS:
+                # A page for people may come from a bot wall before the server, and pass.
+                final = "json" in refused.headers.get("Content-Type", "").lower()
+                if refused.status in PARKING_REFUSALS and (final or time.monotonic() > give_up_at):
                     self._give_up(gap, f"the timeline answers {refused}")
                     return
             except Unreachable:

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -13,15 +14,17 @@ from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.listening.client.pacing import Timings
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
-from mastodon_pipeline_tests.support.scene import Scene, listening_to
+from mastodon_pipeline_tests.support.scene import FAST, STEADY, Scene, duplicates, listening_to
 from mastodon_pipeline_tests.support.simulated_servers import quiet
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
 
-STREAMED = ServerPolicy("stream.example")
+STREAMED = ServerPolicy("stream.example", thump_seconds=0.1)
 POLLED = ServerPolicy("poll.example", token=False)
-FREQUENT = Timings(request_seconds=2, silence_seconds=30, info_max_age_seconds=0.5)
+FREQUENT = Timings(
+    request_seconds=2, silence_seconds=30, info_max_age_seconds=0.5, gap_refusal_seconds=0
+)
 """Fetches instance info every half second instead of every hour."""
 
 
@@ -201,3 +204,44 @@ def test_toot_from_stream_and_timeline_is_recorded_once(
             wait_until(lambda: scene.statistics().open_gaps == 0, "the ends of the gaps")
         assert Counter(scene.sink.uris()) == Counter(published)
         assert {record.source for record in scene.sink.records} == {"stream", "gap"}
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_stream_that_cannot_be_opened_is_polled_until_it_can(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken streaming server is no reason to hear nothing: its timeline answers. Shows G1."""
+    with (
+        Simulator(quiet(STREAMED)) as simulator,
+        listening_to(simulator, monkeypatch, backoff=STEADY) as scene,
+    ):
+        scene.wait_until_connected()
+        first = scene.receive_toot()
+        simulator.fault("answer", endpoint="streaming", status=status, seconds=600)
+        simulator.fault("cut")
+        missed = [simulator.publish() for _ in range(3)]
+        scene.wait_for_toots([first, *missed])
+        scene.wait_for("polling")
+        assert str(status) in scene.statistics().reason
+        simulator.fault("clear")
+        scene.wait_for("streaming")
+        scene.receive_toot()
+        assert duplicates(scene.sink.uris()) == {}
+
+
+def test_gap_behind_a_bot_wall_is_filled_once_the_wall_lets_us_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page for people with a 403 is not the application's refusal. Shows G1."""
+    timings = replace(FAST, gap_refusal_seconds=60)
+    with (
+        Simulator(quiet(STREAMED)) as simulator,
+        listening_to(simulator, monkeypatch, timings=timings) as scene,
+    ):
+        scene.wait_until_connected()
+        first = scene.receive_toot()
+        simulator.fault("wall", endpoint="timeline", status=403, seconds=2)
+        simulator.fault("restart", seconds=0.3)
+        missed = [simulator.publish() for _ in range(3)]
+        scene.wait_for_toots([first, *missed])
+        assert scene.statistics().unfilled_gaps == ()
