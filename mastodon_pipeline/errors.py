@@ -41,6 +41,10 @@ not for a person.
 import re
 from collections.abc import Mapping
 
+from mastodon_pipeline.foreign_text import clean_line
+
+_MAX_MESSAGE_CHARACTERS = 4000
+"""Of a server's error that are looked at."""
 _CREDENTIALS = re.compile(
     r"(?<=://)[^\s/?#'\"<>@]*(?:@[^\s/?#'\"<>@]*)*@"  # user:password@ of a URL
     r"|(?<![\w/.@-])[\w.%+-]+:[^\s/:@]+@(?=[\w.-]+:\d)"  # of an address without a scheme
@@ -52,6 +56,10 @@ _CREDENTIALS = re.compile(
 def without_credentials(text: str) -> str:
     """Return the text with `***` in place of the user and password of each address in it."""
     return _CREDENTIALS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)
+
+
+def _server_line(text: str) -> str:
+    return clean_line(without_credentials(text[:_MAX_MESSAGE_CHARACTERS]))
 
 
 def one_line(error: OSError | UnicodeError) -> str:
@@ -178,17 +186,21 @@ class Interrupted(PipelineError):
 class ServerError(_ScrubbedError):
     """A server that is listened to misbehaves. It costs that server alone.
 
-    Credentials in an address are left out of the message.
+    The message may hold words of the server's: it is one clean line of bounded length, and
+    credentials in an address are left out of it.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_server_line(message))
 
 
 class Refused(ServerError):
     """A server answered, but with an HTTP error."""
 
     def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(f"{status} {reason}".strip())
         self.status = status
-        self.reason = without_credentials(reason)
+        self.reason = _server_line(reason)
+        super().__init__(f"{status} {self.reason}")
         self.headers: Mapping[str, str] = headers or {}
 
 

@@ -40,7 +40,7 @@ POST /fault?kind=KIND[&server=DOMAIN]   at one server or at all, where KIND is
        redirect[&target=URL]            to the same path, here or on another server
        bomb, endless_header, endless_line [&megabytes=N]
        drop, hang, hang_up, cut_body, trickle, garbage
-       each with &seconds=S[&endpoint=ENDPOINT]
+       each with &seconds=S[&endpoint=ENDPOINT][&path=BEGINNING]
 """
 
 
@@ -103,6 +103,7 @@ class _Control:
                 target=request.query.get("target", ""),
                 megabytes=int(_number(request, "megabytes", 64)),
                 piece_bytes=int(_number(request, "bytes", 0)),
+                path=request.query.get("path", ""),
             )
         return _json(results)
 
@@ -129,6 +130,7 @@ def inject_fault(
     target: str = "",
     megabytes: int = 64,
     piece_bytes: int = 0,
+    path: str = "",
 ) -> Any:
     """Inject a fault at a server (see `HELP`); return a result if the fault has one.
 
@@ -163,7 +165,7 @@ def inject_fault(
         case _ if kind in REQUEST_FAULTS:
             headers = reset_headers(cast(ResetForm, reset), time.time() + reset_seconds)
             until = time.monotonic() + seconds
-            fault = Fault(kind, until, status, headers, target, megabytes)
+            fault = Fault(kind, until, status, headers, target, megabytes, path)
             server.faults.inject(fault, cast(Endpoint, endpoint) if endpoint else None)
         case _:
             raise web.HTTPBadRequest(text=f"no fault {kind!r}\n\n{HELP}")

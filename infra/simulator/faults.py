@@ -63,6 +63,8 @@ class Fault:
     """For `redirect`: scheme and authority of another server; '' for this one."""
     megabytes: int = 64
     """For large answers: their size, decompressed (in 2^20 bytes)."""
+    path: str = ""
+    """Only requests whose path begins with this: `/api/v2/` of a server whose `/api/v1/` works."""
 
 
 @dataclass(slots=True)
@@ -75,10 +77,12 @@ class Faults:
         """Set the fault of an endpoint, or of all."""
         self._current.update(dict.fromkeys([endpoint] if endpoint else ENDPOINTS, fault))
 
-    def of(self, endpoint: Endpoint) -> Fault | None:
-        """Return the current fault of an endpoint, or None."""
+    def of(self, endpoint: Endpoint, path: str) -> Fault | None:
+        """Return the current fault of a path, which belongs to an endpoint, or None."""
         fault = self._current.get(endpoint)
-        return fault if fault is not None and time.monotonic() < fault.until else None
+        if fault is None or time.monotonic() >= fault.until or not path.startswith(fault.path):
+            return None
+        return fault
 
     def clear(self) -> None:
         """End all faults."""

@@ -86,7 +86,7 @@ class _Routes:
                 bool(request_token(request)),
             )
         )
-        fault = self._server.faults.of(endpoint)
+        fault = self._server.faults.of(endpoint, request.path)
         headers: dict[str, str] = {}
         response: web.StreamResponse | None = None
         try:

@@ -7,6 +7,7 @@ from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.records.record import ObservingServer, TootRecord
 from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
+from mastodon_pipeline.listening.topic.positions import decode_position, encode_position
 from mastodon_pipeline.servers import parse_server
 
 
@@ -77,7 +78,7 @@ class MemoryPositions:
         return dict(self.positions)
 
     def write(self, key: str, position: SavedPosition) -> None:
-        self.positions[key] = position
+        self.positions[key] = decode_position(encode_position(position))
 
     def flush(self) -> None:
         pass

@@ -18,6 +18,8 @@ _DEFAULT_WAIT_SECONDS = 60.0
 _DEFAULT_SPACING_SECONDS = 3.0
 """Between pages of a server that states no limit: Mastodon's 300 requests in 15 min."""
 _LONGEST_WAIT_SECONDS = 3600.0
+_NO_TIME = (ValueError, OverflowError, TypeError, IndexError, OSError)
+"""What the standard library raises for a header that is no time, or one of no calendar."""
 
 
 class RateBudget:
@@ -89,7 +91,7 @@ def _seconds_until_reset(headers: Mapping[str, str]) -> float | None:
         # By the server's clock if the response has a Date: ours may differ.
         date = headers.get("Date")
         now = parsedate_to_datetime(date).timestamp() if date else time.time()
-    except (ValueError, OverflowError):
+    except _NO_TIME:
         return None
     return min(max(epoch - now, 0.0), _LONGEST_WAIT_SECONDS)
 
@@ -102,7 +104,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     if seconds is None:
         try:
             seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except _NO_TIME:
             return None
     return min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
 

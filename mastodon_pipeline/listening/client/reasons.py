@@ -16,12 +16,18 @@ from urllib3.exceptions import (
 )
 
 from mastodon_pipeline.errors import without_credentials
+from mastodon_pipeline.foreign_text import clean_line
 
-_MAX_CHARACTERS = 200
+_MAX_CHARACTERS = 4000
+"""Of an error's message that are looked at."""
 
 
 def network_reason(error: BaseException) -> str:
     """Name what failed: DNS, TCP, TLS, a timeout; otherwise the error's message, cut short."""
+    return clean_line(_reason(error))
+
+
+def _reason(error: BaseException) -> str:
     for cause in _causes(error):
         if isinstance(cause, NameResolutionError | socket.gaierror):
             return "DNS: its name cannot be resolved"
@@ -39,7 +45,7 @@ def network_reason(error: BaseException) -> str:
             return "connection reset"
         if isinstance(cause, ClientPayloadError):
             return "connection lost in the middle of a response"
-    return without_credentials(" ".join(str(error).split()))[:_MAX_CHARACTERS]
+    return without_credentials(str(error)[:_MAX_CHARACTERS])
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -10,6 +10,7 @@ See: https://docs.joinmastodon.org/entities/Instance/ (`configuration.timelines_
 import asyncio
 import math
 import random
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from mastodon import Mastodon, MastodonNotFoundError
 
 from mastodon_pipeline.errors import Refused, Unreachable
+from mastodon_pipeline.foreign_text import clean_line
 from mastodon_pipeline.listening.client.addresses import in_daemon_thread
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Timings
 from mastodon_pipeline.listening.client.rate_budget import RateBudgets
@@ -34,6 +36,10 @@ Access = Literal["public", "authenticated", "disabled"]
 TOKEN_REFUSALS = frozenset({401, 403})
 """HTTP errors that may be the token's fault: without it the server may answer."""
 _SOON_SECONDS = 60.0
+_MAX_VERSION_CHARACTERS = 100
+_MAX_URL_CHARACTERS = 500
+_DOMAIN = re.compile(r"(?=.{1,255}\Z)[\w.-]+(?::[0-9]{1,5})?")
+"""Letters of any script: domains may be internationalized."""
 _CONCURRENT_FETCHES = 48
 
 
@@ -128,11 +134,15 @@ def fetch_instance_info(server: Server, client: Mastodon) -> InstanceInfo:
             entity: Mapping[str, Any] = client.instance_v2()
         except MastodonNotFoundError:
             entity = client.instance_v1()  # Before Mastodon 4.0, and Pleroma: `uri` for `domain`.
+    return instance_info(server, entity)
+
+
+def instance_info(server: Server, entity: Mapping[str, Any]) -> InstanceInfo:
+    """Return what is used of an instance entity; what makes no sense in it counts as missing."""
     feeds = _object_at(entity, "configuration", "timelines_access", "live_feeds")
-    domain = entity.get("domain") or entity.get("uri") or urlsplit(server.base_url).hostname
     return InstanceInfo(
-        domain=str(domain or server.name).split("://")[-1].rstrip("/").lower(),
-        version=str(entity.get("version") or ""),
+        domain=_domain(entity.get("domain")) or _domain(entity.get("uri")) or _own_domain(server),
+        version=clean_line(_text(entity.get("version")), _MAX_VERSION_CHARACTERS),
         local_access=_access(feeds.get("local")),
         remote_access=_access(feeds.get("remote")),
         streaming_url=streaming_url(entity),
@@ -142,9 +152,11 @@ def fetch_instance_info(server: Server, client: Mastodon) -> InstanceInfo:
 def streaming_url(entity: Mapping[str, Any]) -> str:
     """Return the streaming URL in an instance entity, as http(s); '' if there is no usable one."""
     url = _object_at(entity, "configuration", "urls").get("streaming")
-    url = url or _object_at(entity, "urls").get("streaming_api")  # instance_v1
+    url = _text(url or _object_at(entity, "urls").get("streaming_api"))  # instance_v1
+    if clean_line(url, _MAX_URL_CHARACTERS) != url:
+        return ""
     try:
-        parts = urlsplit(str(url or ""))
+        parts = urlsplit(url)
         _ = parts.port  # Checked on access.
     except ValueError:
         return ""
@@ -152,6 +164,20 @@ def streaming_url(entity: Mapping[str, Any]) -> str:
     if scheme not in ("https", "http") or not parts.hostname or "@" in parts.netloc:
         return ""
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _domain(value: object) -> str:
+    """Return a domain as an instance entity names it, or ''; Pleroma's `uri` is an address."""
+    domain = _text(value).split("://")[-1].rstrip("/").lower()
+    return domain if _DOMAIN.fullmatch(domain) else ""
+
+
+def _own_domain(server: Server) -> str:
+    return urlsplit(server.base_url).hostname or server.name
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _access(value: object) -> Access:

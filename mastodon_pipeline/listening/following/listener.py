@@ -97,6 +97,8 @@ class Listener:
         self._stopping = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._followers = {_key(server): self._follower(server) for server in servers}
+        self._unsaved: set[str] = set()
+        """The feeds whose positions could not be saved the last time."""
         self._dropped: dict[str, ServerFollower] = {}
         """Followers of servers that are no longer wanted; their last toots are being sent."""
 
@@ -174,7 +176,16 @@ class Listener:
 
     def _save_positions(self) -> None:
         for follower in (*self._followers.values(), *self._dropped.values()):
-            follower.save_position(partial(self._positions.write, _key(follower.server)))
+            key = _key(follower.server)
+            try:
+                follower.save_position(partial(self._positions.write, key))
+            except Exception:
+                # The others' positions are still wanted; this one is tried again.
+                if key not in self._unsaved:
+                    _log.exception("%s: its position cannot be saved", key)
+                self._unsaved.add(key)
+            else:
+                self._unsaved.discard(key)
 
     def _fail(self, error: Exception) -> None:
         if not self._stop.is_set():
@@ -256,7 +267,17 @@ class Listener:
         async def run() -> None:
             if after is not None:
                 await asyncio.wait([after])
-            await follower.run()
+            backoff = self._backoff()
+            while True:
+                try:
+                    await follower.run()
+                    return
+                except Exception as error:
+                    # A defect of ours that this server's data brings to light: the others go on.
+                    _log.exception("%s has failed", key)
+                    reason = f"unexpected error: {type(error).__name__}: {error}"
+                    follower.statistics.set_state("waiting", reason)
+                    await asyncio.sleep(backoff.next_wait())
 
         task = asyncio.create_task(run(), name=key)
         task.add_done_callback(self._on_task_done)

@@ -93,6 +93,9 @@ class ModeSelector:
         except (Refused, Unreachable, UnsafeAddress, CrossHostRedirect) as error:
             _log.info("%s: its instance info cannot be fetched: %s", self._server.name, error)
             return None
+        except Exception:
+            _log.exception("%s: its instance info cannot be read", self._server.name)
+            return None
 
     def accept(self, answer: InstanceAnswer) -> None:
         """Choose modes by this answer from now on."""

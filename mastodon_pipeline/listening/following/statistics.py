@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from mastodon_pipeline.foreign_text import clean_line
 from mastodon_pipeline.servers import Server
 
 State = Literal["connecting", "streaming", "websocket", "polling", "waiting", "parked", "stopped"]
@@ -19,6 +20,8 @@ MAX_UNFILLED_GAPS = 20
 """The latest unfilled gaps that are saved with a feed's position."""
 SNAPSHOT_GAPS = 5
 """The latest unfilled gaps in a snapshot: a thousand servers' snapshots are one stored value."""
+MAX_REASON_CHARACTERS = 500
+"""Of a state; a thousand servers' states are one stored value."""
 _BUCKET_SECONDS = 10.0
 
 
@@ -125,9 +128,9 @@ class ServerStatistics:
     _in_bucket: int = 0
 
     def set_state(self, state: State, reason: str = "") -> None:
-        """Set the state, and the reason for it."""
+        """Set the state, and the reason for it, which may contain words of the server's."""
         self.state = state
-        self.reason = reason
+        self.reason = clean_line(reason, MAX_REASON_CHARACTERS)
 
     def count_toot(self, created_at: int, lag_ms: int | None = None) -> None:
         """Count a toot with its post time, UTC milliseconds, and how late it came."""

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from mastodon_pipeline.errors import UndecodableStatus, Unreachable
+from mastodon_pipeline.foreign_text import clean_line
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.reasons import network_reason
 from mastodon_pipeline.listening.following.mode import Mode
@@ -70,7 +71,7 @@ def take_message(data: bytes, recorder: TootRecorder) -> None:
     try:
         message = _message.decode(data)
         if message.error is not None and not message.event:
-            raise Unreachable(f"the server answers {message.error[:200]!r}")
+            raise Unreachable(f"the server answers {clean_line(message.error)!r}")
         payload = _payload(message.payload)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         recorder.dead_letter(data, "message", UndecodableStatus(f"not a stream message: {error}"))

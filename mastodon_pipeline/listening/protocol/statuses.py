@@ -125,12 +125,16 @@ def decode_page(body: bytes) -> list[bytes]:
 
 
 def status_id_of(payload: bytes) -> str:
-    """Return the id in a payload that may be undecodable otherwise; '' if there is none."""
+    """Return the id in a payload that may be undecodable otherwise; '' if there is none.
+
+    An id longer than that of any toot that can be recorded counts as none.
+    """
     try:
         entity = _any_json(payload)
     except UndecodableStatus:
         return ""
-    return _text(entity.get("id")) if isinstance(entity, Mapping) else ""
+    status_id = _text(entity.get("id")) if isinstance(entity, Mapping) else ""
+    return status_id if len(status_id) <= MAX_IDENTITY else ""
 
 
 def decode_deleted_id(payload: bytes) -> str:

@@ -32,16 +32,9 @@ class KafkaPositions:
 
     def write(self, key: str, position: SavedPosition) -> None:
         """Produce one position; it is safe after `flush`."""
-        value = msgspec.json.encode(
-            _Value(
-                last_id=position.last_id,
-                unfilled_gaps=position.unfilled_gaps,
-                instance=position.instance,
-                written_at=datetime.now(UTC).isoformat(),
-            )
-        )
+        topic, value = self._settings.positions_topic, encode_position(position)
         try:
-            self._producer.produce(self._settings.positions_topic, key=key.encode(), value=value)
+            self._producer.produce(topic, key=key.encode(), value=value)
         except BufferError:
             return  # The next position, seconds later, replaces this one anyway.
 
@@ -60,6 +53,18 @@ class KafkaPositions:
                 if key and value:
                     positions[key.decode()] = decode_position(value)
         return positions
+
+
+def encode_position(position: SavedPosition) -> bytes:
+    """Return the value of a position's record, written now."""
+    return msgspec.json.encode(
+        _Value(
+            last_id=position.last_id,
+            unfilled_gaps=position.unfilled_gaps,
+            instance=position.instance,
+            written_at=datetime.now(UTC).isoformat(),
+        )
+    )
 
 
 def decode_position(value: bytes) -> SavedPosition:
