@@ -159,7 +159,9 @@ class Fediverse:
 
     def truth(self) -> list[TrueToot]:
         """List every public toot published so far."""
-        return true_toots(self.toots, {s.domain: s.dialect.id_text for s in self.servers})
+        id_text = {s.domain: s.dialect.id_text for s in self.servers}
+        gotosocial = {s.domain for s in self.servers if s.policy.software == "gotosocial"}
+        return true_toots(self.toots, id_text, gotosocial)
 
     def status(self) -> dict[str, Any]:
         """Return the progress of publication, and listeners by server."""

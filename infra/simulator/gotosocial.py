@@ -47,7 +47,9 @@ def gotosocial_status(payload: bytes) -> bytes:
     for name in ("in_reply_to_id", "in_reply_to_account_id"):
         if status[name] is not None:
             status[name] = ulid(int(status[name]))
-    status |= {"content_type": "text/plain", "interaction_policy": {}}
+    # Not the author's wish: whoever has not opted in to search, of other servers as well.
+    status["account"]["noindex"] = not status["account"]["indexable"]
+    status |= {"local_only": False, "content_type": "text/plain", "interaction_policy": {}}
     return msgspec.json.encode(status)
 
 

@@ -1,6 +1,6 @@
 """What was really published: the figures that a pipeline has to compute."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import msgspec
 
@@ -52,13 +52,16 @@ class ServerHour(msgspec.Struct, frozen=True):
 
 
 def true_toots(
-    toots: Iterable[Toot], id_text: Mapping[str, Callable[[int], str]]
+    toots: Iterable[Toot],
+    id_text: Mapping[str, Callable[[int], str]],
+    noindex_by_default: Collection[str] = (),
 ) -> list[TrueToot]:
     """Return the truth of the toots published so far, in order of publication.
 
-    `id_text` formats the ids of each server.
+    `id_text` formats the ids of each server; `noindex_by_default` names the servers on which no
+    author can set `noindex`, as it is true of all who have not opted in to search.
     """
-    return [_true(toot, id_text) for toot in toots if toot.published]
+    return [_true(toot, id_text, noindex_by_default) for toot in toots if toot.published]
 
 
 def toots_per_server_per_hour(toots: Iterable[TrueToot]) -> list[ServerHour]:
@@ -72,9 +75,12 @@ def toots_per_server_per_hour(toots: Iterable[TrueToot]) -> list[ServerHour]:
     ]
 
 
-def _true(toot: Toot, id_text: Mapping[str, Callable[[int], str]]) -> TrueToot:
+def _true(
+    toot: Toot, id_text: Mapping[str, Callable[[int], str]], noindex_by_default: Collection[str]
+) -> TrueToot:
     created_at, author = iso(toot.created_at), toot.author
-    withheld = toot.deleted or author.noindex
+    noindex = author.noindex and author.server not in noindex_by_default
+    withheld = toot.deleted or noindex
     return TrueToot(
         uri=toot.uri,
         server=toot.server,
@@ -88,7 +94,7 @@ def _true(toot: Toot, id_text: Mapping[str, Callable[[int], str]]) -> TrueToot:
         tags=len(toot.tags),
         mentions=len(toot.mentions),
         media=toot.media,
-        noindex=author.noindex,
+        noindex=noindex,
         indexable=author.indexable,
         edited=toot.edited_at is not None,
         deleted=toot.deleted,

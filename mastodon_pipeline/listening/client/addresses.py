@@ -8,6 +8,7 @@ addresses that were checked: DNS that answers differently a moment later (rebind
 import asyncio
 import ipaddress
 import socket
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
@@ -19,6 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from mastodon_pipeline.errors import UnsafeAddress
 
 T = TypeVar("T")
+_MAX_HOST_CHARACTERS = 300
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: IPv4 addresses for IPv6-only networks."""
 _FAKE_IP = ipaddress.IPv4Network("198.18.0.0/15")
@@ -33,11 +35,27 @@ def check_scheme_and_literal(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("https", "wss"):
         raise UnsafeAddress(f"{parts.scheme}://{parts.netloc} is not https")
+    literal = _literal(parts.hostname or "")
+    if literal is not None:
+        check_ip(parts.hostname or "", literal)
+
+
+def _literal(host: str) -> str | None:
+    """Return the IP address that a host is a spelling of, or None for a name.
+
+    HTTP clients normalize a host before they connect: `①②⑦.⓪.⓪.①` is 127.0.0.1. Resolvers read
+    the spellings of `inet_aton`, too: 127.1, 0x7f000001, 2130706433.
+    """
+    text = unicodedata.normalize("NFKC", host[:_MAX_HOST_CHARACTERS]).replace("\u3002", ".")
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf").rstrip(".")
     try:
-        ipaddress.ip_address(parts.hostname or "")
+        return str(ipaddress.ip_address(text))
     except ValueError:
-        return
-    check_ip(parts.hostname or "", parts.hostname or "")
+        pass
+    try:
+        return str(ipaddress.ip_address(socket.inet_aton(text)))
+    except (OSError, ValueError):
+        return None
 
 
 def check_address(url: str, through_proxy: bool = False) -> None:

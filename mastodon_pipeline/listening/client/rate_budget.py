@@ -40,21 +40,29 @@ class RateBudget:
         return max(0.0, self._not_before - time.monotonic())
 
     def refused_for(self) -> float:
-        """Return the seconds until a 429 allows any request again; 0 if one is allowed now."""
+        """Return the seconds until a refusal allows any request again; 0 if one is allowed now."""
         return max(0.0, self._refused_until - time.monotonic())
 
     def observe(self, status: int, headers: Mapping[str, str]) -> None:
         """Take note of a response's status and headers (any case-insensitive mapping)."""
-        reset = _seconds_until_reset(headers)
+        reset, retry_after = _seconds_until_reset(headers), _retry_after(headers)
         if status == 429:
-            stated = [s for s in (reset, _retry_after(headers)) if s is not None]
+            stated = [s for s in (reset, retry_after) if s is not None]
             # Jitter spreads a thousand listeners. A reset that has just passed still means a pause.
             seconds = max(1.0, max(stated, default=_DEFAULT_WAIT_SECONDS))
             wait = seconds * random.uniform(1.0, 1.1)
             self._refused_until = time.monotonic() + wait
+        elif status >= 500 and retry_after is not None:
+            wait = retry_after * random.uniform(1.0, 1.1)  # Mostly 503: maintenance.
+            self._refused_until = time.monotonic() + wait
         else:
             wait = _spacing(headers, reset)
         self._not_before = time.monotonic() + wait
+
+    def observe_refusal(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take note of a refusal outside the timeline, if it asks for a pause."""
+        if status == 429 or (status >= 500 and _retry_after(headers) is not None):
+            self.observe(status, headers)
 
 
 class RateBudgets:

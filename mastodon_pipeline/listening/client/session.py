@@ -122,7 +122,8 @@ def translated_errors(server: Server, client: Mastodon) -> Iterator[None]:
     except MastodonAPIError as error:
         status = error.args[1] if len(error.args) > 1 else None
         if isinstance(status, int):
-            raise Refused(status, str(error.args[2])) from None
+            headers = getattr(client.session, "response_headers", {})
+            raise Refused(status, str(error.args[2]), headers) from None
         raise Unreachable(f"{server.name} does not speak Mastodon's API") from None
     except MastodonError as error:
         if isinstance(error.__context__, UnsafeAddress | CrossHostRedirect | Unreachable):

@@ -213,8 +213,7 @@ class ServerFollower:
                 try:
                     ended = await self._follow_in(mode, answer)
                 except Refused as refused:
-                    if refused.status == 429:
-                        self._budget.observe(429, refused.headers)
+                    self._budget.observe_refusal(refused.status, refused.headers)
                     if not self._selector.note_refusal(refused, mode):
                         raise
                     _log.info("%s refuses to %s: %s", self.server.name, mode.kind, refused)
@@ -296,7 +295,9 @@ class ServerFollower:
             self._stream_timeout.reschedule(asyncio.get_running_loop().time())
 
     def _use(self, answer: InstanceAnswer) -> None:
-        self._recorder.observer = ObservingServer(self.server.base_url, answer.info.domain)
+        self._recorder.observer = ObservingServer(
+            self.server.base_url, answer.info.domain, answer.info.noindex_by_default
+        )
 
     def _on_429(self, wait: float) -> None:
         reason = f"the server answers 429 Too Many Requests; again in {wait:.0f} s"

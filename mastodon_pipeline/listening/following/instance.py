@@ -40,6 +40,7 @@ _MAX_VERSION_CHARACTERS = 100
 _MAX_URL_CHARACTERS = 500
 _DOMAIN = re.compile(r"(?=.{1,255}\Z)[\w.-]+(?::[0-9]{1,5})?")
 """Letters of any script: domains may be internationalized."""
+_GOTOSOCIAL_VERSION = re.compile(r"0\.[0-9]+\.[0-9]+\S{0,20}\+git-")
 _CONCURRENT_FETCHES = 48
 
 
@@ -58,6 +59,8 @@ class InstanceInfo:
 
     '' if it does not say: then at the base URL.
     """
+    noindex_by_default: bool = False
+    """It is GoToSocial, which sends `noindex` of whoever has not opted in to search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +107,8 @@ class InstanceProbe:
             except TimeoutError:
                 raise Unreachable("timed out") from None
             except Refused as refused:
-                if refused.status == 429:
-                    self._budgets.for_host(server.base_url).observe(429, refused.headers)
+                budget = self._budgets.for_host(server.base_url)
+                budget.observe_refusal(refused.status, refused.headers)
                 raise
         max_age = self._timings.info_max_age_seconds * random.uniform(0.75, 1.0)
         return InstanceAnswer(info, token, refusal, valid_until=time.monotonic() + max_age)
@@ -146,6 +149,7 @@ def instance_info(server: Server, entity: Mapping[str, Any]) -> InstanceInfo:
         local_access=_access(feeds.get("local")),
         remote_access=_access(feeds.get("remote")),
         streaming_url=streaming_url(entity),
+        noindex_by_default=_is_gotosocial(entity),
     )
 
 
@@ -170,6 +174,13 @@ def _domain(value: object) -> str:
     """Return a domain as an instance entity names it, or ''; Pleroma's `uri` is an address."""
     domain = _text(value).split("://")[-1].rstrip("/").lower()
     return domain if _DOMAIN.fullmatch(domain) else ""
+
+
+def _is_gotosocial(entity: Mapping[str, Any]) -> bool:
+    version = _text(entity.get("version"))
+    named = f"{_text(entity.get('source_url'))[:_MAX_URL_CHARACTERS]} {version[:100]}".lower()
+    # Its `instance_v1` has no source_url; the version is like 0.20.2+git-1234567.
+    return "gotosocial" in named or _GOTOSOCIAL_VERSION.match(version) is not None
 
 
 def _own_domain(server: Server) -> str:

@@ -15,6 +15,8 @@ from mastodon_pipeline.listening.protocol.statuses import (
     Status,
     decode_deleted_id,
     decode_status,
+    is_public,
+    may_be_kept,
     status_id_of,
 )
 from mastodon_pipeline.listening.records.record import (
@@ -76,7 +78,10 @@ class TootRecorder:
             raise
         except Exception as error:
             # Whatever is wrong with this event, the next ones are still wanted.
-            self.dead_letter(payload, event, error)
+            if may_be_kept(payload):
+                self.dead_letter(payload, event, error)
+            else:
+                self.statistics.not_public += 1
             return "", True
         return "", False
 
@@ -110,12 +115,16 @@ class TootRecorder:
     def _record(self, status: Status, status_id: str, event: TootEvent, source: Source) -> bool:
         """Record one status and return whether it was new.
 
-        A toot that the stream or a page has brought already is not recorded again, a boost never.
+        A toot that the stream or a page has brought already is not recorded again. A boost is never
+        recorded, nor is a toot that is not public.
         Raises ValueError if it cannot be recorded.
         """
         if self.gap is not None and source == "stream" and event == "update":
             self.gap.ends_at, self.gap = status_id, None
         if status.reblog is not None:
+            return False
+        if not is_public(status):
+            self.statistics.not_public += 1
             return False
         if event == "update":
             known = self._seen.get(self.observer.base_url, status_id)

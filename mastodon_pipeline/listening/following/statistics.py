@@ -63,6 +63,8 @@ class ServerSnapshot(msgspec.Struct, frozen=True):
     """The latest of them, at most five, including those of earlier listeners."""
     dead_letters_dropped: int = 0
     """What could not be recorded and was not kept either, since it was too much."""
+    not_public: int = 0
+    """Toots in its public feed that are not public: not recorded."""
 
     @property
     def listening(self) -> bool:
@@ -73,12 +75,14 @@ class ServerSnapshot(msgspec.Struct, frozen=True):
         """Return one line for a log or a terminal."""
         newest = format_utc(self.newest_post_at_ms, "none yet")
         reason = f" ({self.reason})" if self.reason else ""
+        not_public = f", {self.not_public} not public" if self.not_public else ""
         dropped = f" and {self.dead_letters_dropped} too many" if self.dead_letters_dropped else ""
         return (
             f"{self.server.name} {self.server.feed}: {self.state}{reason}; {self.toots} toots "
             f"({self.toots_per_minute:.1f}/min), newest post (UTC) {newest}; "
             f"{self.deletes} deletes, {self.dead_letters} dead letters{dropped}, "
             f"{self.reconnects} reconnects, {self.gaps_filled} gaps filled, {self.gaps_lost} lost"
+            f"{not_public}"
         )
 
 
@@ -108,6 +112,8 @@ class ServerStatistics:
     """Gaps that could not be filled since the listener began."""
     unfilled_gaps: tuple[UnfilledGap, ...] = ()
     """The latest such gaps, at most 20, including those of earlier listeners."""
+    not_public: int = 0
+    """Toots in its public feed that are not public: not recorded."""
     last_toot_created_at: int = 0
     """UTC milliseconds; the latest post time."""
     last_activity_at: float = field(default_factory=time.monotonic)
@@ -184,6 +190,7 @@ class ServerStatistics:
             lag_seconds=None if self.lag_seconds is None else round(self.lag_seconds, 1),
             newest_post_at_ms=self.last_toot_created_at or None,
             dead_letters=self.dead_letters,
+            not_public=self.not_public,
             reconnects=self.reconnects,
             lost_by_streams=self.lost_by_streams,
             open_gaps=self.open_gaps,

@@ -27,6 +27,11 @@ from mastodon_pipeline.listening.protocol.text import scrub
 MAX_IDENTITY = 4096
 """Characters of a toot's id, uri and account together; Mastodon's own have at most 700."""
 _MAX_DELETED_ID = 200
+_PUBLIC = frozenset({"", "public", "unlisted"})
+"""Visibilities of toots that anybody may read. Other software has more private ones than Mastodon:
+`local`, `limited`, `list`, `mutuals_only`."""
+_YES = frozenset({"true", "1", "yes", "on"})
+_NO = frozenset({"", "false", "0", "no", "off", "none", "null"})
 
 
 class Account(Struct, gc=False):
@@ -70,6 +75,8 @@ class Status(Struct, gc=False):
     url: str | None = ""
     language: str | None = ""
     visibility: str | None = ""
+    local_only: bool | None = False
+    """The toot is for the server's own users (Hometown, glitch-soc, GoToSocial)."""
     sensitive: bool | None = False
     in_reply_to_id: str | int | None = None
     favourites_count: int | None = 0
@@ -108,6 +115,27 @@ def decode_status(payload: bytes) -> Status:
     if len(status.uri) + len(status.account.acct) + len(str(status.id)) > MAX_IDENTITY:
         raise UndecodableStatus(f"id, uri and account.acct have over {MAX_IDENTITY} characters")
     return status
+
+
+def is_public(status: Status) -> bool:
+    """Return whether anybody may read the toot, as far as its server says."""
+    visibility = status.visibility
+    return not status.local_only and (
+        not visibility or visibility == "public" or visibility.strip().lower() in _PUBLIC
+    )
+
+
+def may_be_kept(payload: bytes) -> bool:
+    """Return whether a payload that cannot be recorded may be kept: it is of no private toot."""
+    try:
+        entity = _any_json(payload)
+    except UndecodableStatus:
+        return True
+    if not isinstance(entity, Mapping):
+        return True
+    return not _wish(entity.get("local_only")) and (
+        _visibility(entity.get("visibility")).strip().lower() in _PUBLIC
+    )
 
 
 def decode_page(body: bytes) -> list[bytes]:
@@ -181,14 +209,15 @@ def _decode_tolerantly(payload: bytes) -> Status:
             acct=_text(account.get("acct")),
             username=_text(account.get("username")),
             bot=_flag(account.get("bot")),
-            noindex=_flag(account.get("noindex")),
+            noindex=_wish(account.get("noindex")),
             indexable=_flag(account.get("indexable")),
         ),
         edited_at=_time_or_none(entity.get("edited_at")),
         content=_text(entity.get("content")),
         url=_text(entity.get("url")),
         language=_text(entity.get("language")),
-        visibility=_text(entity.get("visibility")),
+        visibility=_visibility(entity.get("visibility")),
+        local_only=_wish(entity.get("local_only")),
         sensitive=_flag(entity.get("sensitive")),
         in_reply_to_id=_text(entity.get("in_reply_to_id")) or None,
         favourites_count=_count(entity.get("favourites_count")),
@@ -215,7 +244,23 @@ def _text(value: object) -> str:
 
 
 def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
+    """Return a flag in whatever spelling: true, 1, "true"; None if it is neither yes nor no."""
+    spelling = _spelling(value)
+    return True if spelling in _YES else False if spelling in _NO else None
+
+
+def _wish(value: object) -> bool:
+    """Return whether an author wishes to be left alone: anything but a no counts."""
+    return _spelling(value) not in _NO
+
+
+def _visibility(value: object) -> str:
+    """Return a visibility; one that is no text is some kind that we do not know."""
+    return "" if value is None else _text(value) or ("" if value == "" else "unknown")
+
+
+def _spelling(value: object) -> str:
+    return "" if value is None or value in ([], {}) else str(value)[:20].strip().lower()
 
 
 def _list(value: object) -> list[Any]:

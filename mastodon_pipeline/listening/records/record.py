@@ -7,10 +7,12 @@ left out, since a part of it leads elsewhere.
 
 **Authors who opt out of indexing.** Mastodon's account has two marks. `noindex` is the author's
 wish that search engines stay away: their text is not kept, `mastodon_text` is '' (the counts stay,
-they quote nobody). `indexable` is narrower, whether others may find their posts by full-text
-search; most authors never touched it and it is false by default, so it is a field for analysts to
-honour and blanks nothing. Servers show `noindex` of their own accounts only: a remote author's
-wish is known if their home server is listened to.
+they quote nobody). It counts from the author's own server only, which alone knows it: a remote
+author's wish is known if their home server is listened to. It does not count from GoToSocial, which
+sends it of every author, its own and others', who has not opted in to search: there it is a
+default and shows no wish. `indexable` is narrower, whether others may find their posts by
+full-text search; most authors never touched it and it is false by default, so it is a field for
+analysts to honour and blanks nothing.
 See: https://docs.joinmastodon.org/entities/Account/#noindex and #indexable
 """
 
@@ -102,6 +104,8 @@ class ObservingServer:
     base_url: str
     domain: str
     """The domain in its accounts' addresses, which need not be the host of `base_url`."""
+    noindex_by_default: bool = False
+    """It sends `noindex` of whoever has not opted in to search: its `noindex` is no wish."""
 
 
 class SeenToot(Struct, frozen=True, gc=False):
@@ -124,12 +128,14 @@ def toot_record(
     url = status.url or ""
     created_at, latest = milliseconds(status.created_at), ingested_at + FUTURE_TOLERANCE_MS
     favourites = status.favourites_count or 0
+    server = home_server(author.acct, observer)
+    withheld = author.noindex and not observer.noindex_by_default and server == observer.domain
     return TootRecord(
         event=event,
         uri=status.uri,
         status_id=str(status.id),
         base_url=observer.base_url,
-        server=home_server(author.acct, observer)[:_SERVER],
+        server=server[:_SERVER],
         created_at=created_at if created_at < latest else latest,
         edited_at=milliseconds(status.edited_at) if status.edited_at else None,
         ingested_at=ingested_at,
@@ -148,7 +154,7 @@ def toot_record(
         words=len(text.split()),
         mentions=len(status.mentions),
         media=len(status.media_attachments),
-        mastodon_text="" if author.noindex else text,
+        mastodon_text="" if withheld else text,
         visibility=(status.visibility or "")[:_VISIBILITY],
         sensitive=status.sensitive is True,
         reply=status.in_reply_to_id is not None,

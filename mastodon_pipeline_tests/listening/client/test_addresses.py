@@ -74,6 +74,40 @@ def test_private_address_is_refused_through_a_proxy_as_well() -> None:
             check_address(url, through_proxy=True)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "①②⑦.⓪.⓪.①",
+        "１２７.０.０.１",
+        "127。0。0。1",
+        "127｡0｡0｡1",
+        "127.0.0.1.",
+        "12\u00ad7.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "017700000001",
+        "0177.0.0.1",
+        "0",
+        "⑩.1",
+        "[::ffff:7f00:1]",
+        "[0:0:0:0:0:0:0:1]",
+        "[fe80::1%25eth0]",
+    ],
+)
+def test_any_spelling_of_a_private_address_is_refused(host: str) -> None:
+    """HTTP clients and resolvers read them all: the host that is connected to counts. Shows G8."""
+    for url in (f"https://{host}", f"wss://{host}:8443/api"):
+        with pytest.raises(UnsafeAddress):
+            check_scheme_and_literal(url)
+
+
+@pytest.mark.parametrize("host", ["bücher.example", "9.9.9.9", "0x.example", "127.0.0.1.example"])
+def test_name_or_public_address_in_any_spelling_is_accepted(host: str) -> None:
+    check_scheme_and_literal(f"https://{host}")
+
+
 def test_name_is_resolved_to_the_addresses_that_were_checked() -> None:
     """The connection goes to these: no second lookup can change them. Shows G8."""
     with pytest.raises(UnsafeAddress, match="localhost has the address"):

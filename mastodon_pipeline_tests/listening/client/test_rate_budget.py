@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 from mastodon_pipeline.listening.client.rate_budget import RateBudget
@@ -60,3 +62,34 @@ def test_last_quarter_of_the_budget_is_spread_over_the_window() -> None:
 def test_server_without_headers_gets_mastodons_default_rate() -> None:
     """300 requests in 15 minutes are one in 3 s."""
     assert 2 < delay_after(200) <= 3
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_retry_after_of_a_server_under_maintenance_is_obeyed(status: int) -> None:
+    """For every request, not for timelines only. Shows G7."""
+    budget = RateBudget()
+    budget.observe_refusal(status, CaseInsensitiveDict({"retry-after": "200"}))
+    assert 199 < budget.delay() <= 220
+    assert 199 < budget.refused_for() <= 220
+    assert 199 < delay_after(status, Retry_After="200") <= 220
+
+
+@pytest.mark.parametrize(
+    "header", ["-1", "soon", "nan", "", "Mon, 99 Foo 2026", "\ud800", "9" * 500]
+)
+def test_nonsense_in_retry_after_is_no_pause_of_more_than_an_hour(header: str) -> None:
+    assert delay_after(503, Retry_After=header) <= 1.1 * 3600
+
+
+def test_refusal_that_asks_for_no_pause_delays_no_timeline() -> None:
+    """It is noted where something else than a timeline was asked for."""
+    budget = RateBudget()
+    budget.observe_refusal(503, {})
+    budget.observe_refusal(401, {"Retry-After": "200"})
+    assert budget.delay() == budget.refused_for() == 0
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.sampled_from([200, 429, 503]))
+def test_any_header_is_read_or_ignored(reset: str, date: str, status: int) -> None:
+    names = ("X_RateLimit_Reset", "Retry_After", "X_RateLimit_Remaining", "X_RateLimit_Limit")
+    assert delay_after(status, Date=date, **dict.fromkeys(names, reset)) <= 1.1 * 3600

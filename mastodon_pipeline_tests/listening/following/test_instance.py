@@ -82,3 +82,20 @@ def test_any_self_description_can_be_saved(entity: dict[str, object]) -> None:
     value = encode_position(position)
     assert decode_position(value) == position
     assert len(value) < 8192
+
+
+@pytest.mark.parametrize(
+    ("entity", "by_default"),
+    [
+        ({"source_url": "https://codeberg.org/superseriousbusiness/gotosocial"}, True),
+        ({"source_url": "https://git.example/forks/GoToSocial", "version": "1.0"}, True),
+        ({"version": "0.20.2+git-1234567"}, True),
+        ({"version": "0.21.0-rc1+git-1234567"}, True),
+        ({"version": "4.5.3", "source_url": "https://github.com/mastodon/mastodon"}, False),
+        ({"version": "4.5.3+glitch"}, False),
+        ({"source_url": 7, "version": None}, False),
+    ],
+)
+def test_gotosocial_is_recognized(entity: dict[str, object], by_default: bool) -> None:
+    """Its noindex is a default and no wish. Shows G15."""
+    assert info_of(**entity).noindex_by_default is by_default

@@ -16,6 +16,8 @@ from mastodon_pipeline.listening.protocol.statuses import (
     decode_deleted_id,
     decode_page,
     decode_status,
+    is_public,
+    may_be_kept,
     status_id_of,
 )
 from mastodon_pipeline.listening.records.record import ObservingServer, toot_record
@@ -166,3 +168,53 @@ def test_delete_names_a_status_id(payload: bytes) -> None:
 def test_delete_without_a_usable_id_is_rejected(payload: bytes) -> None:
     with pytest.raises(UndecodableStatus, match="without an id"):
         decode_deleted_id(payload)
+
+
+@pytest.mark.parametrize("flag", [True, 1, "true", "True", " TRUE ", "1", "yes", 2, "please", [1]])
+def test_noindex_counts_in_any_spelling(flag: object) -> None:
+    """Anything but a no: an author's wish is not lost to a server's spelling. Shows G15."""
+    assert decode_status(with_field("account", {"acct": "ann", "noindex": flag})).account.noindex
+
+
+@pytest.mark.parametrize("flag", [None, False, 0, "", "false", "0", "no", "null", [], {}])
+def test_no_is_a_no_in_any_spelling(flag: object) -> None:
+    status = decode_status(with_field("account", {"acct": "ann", "noindex": flag}))
+    assert not status.account.noindex
+    assert is_public(decode_status(with_field("local_only", flag)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(
+            ("visibility", "private"),
+            ("visibility", "direct"),
+            ("visibility", "PRIVATE"),
+            ("visibility", " direct "),
+            ("visibility", "limited"),
+            ("visibility", "local"),
+            ("visibility", "mutuals_only"),
+            ("visibility", 3),
+            ("visibility", ["private"]),
+            ("visibility", {}),
+        ),
+        *(("local_only", True), ("local_only", 1), ("local_only", "true"), ("local_only", "yes")),
+    ],
+)
+def test_toot_that_not_everybody_may_read_is_not_public(field: str, value: object) -> None:
+    """Neither recorded nor, if it cannot be, kept as a dead letter. Shows G15."""
+    payload = with_field(field, value)
+    assert not is_public(decode_status(payload))
+    assert not may_be_kept(payload)
+
+
+@pytest.mark.parametrize("visibility", [None, "", "public", "Public", "unlisted"])
+def test_toot_that_everybody_may_read_is_public(visibility: object) -> None:
+    payload = with_field("visibility", visibility)
+    assert is_public(decode_status(payload))
+    assert may_be_kept(payload)
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"null", b'{"id": 1}'])
+def test_payload_without_visibility_may_be_kept(payload: bytes) -> None:
+    assert may_be_kept(payload)

@@ -23,7 +23,9 @@ OBSERVER = ObservingServer("https://social.a.example", "a.example")
 NOW = 1_780_000_000_000
 
 
-def record(account: dict[str, Any] | None = None, **fields: Any) -> TootRecord:
+def record(
+    account: dict[str, Any] | None = None, observer: ObservingServer = OBSERVER, **fields: Any
+) -> TootRecord:
     payload = {
         "id": "7",
         "uri": "https://a.example/7",
@@ -33,7 +35,7 @@ def record(account: dict[str, Any] | None = None, **fields: Any) -> TootRecord:
         **fields,
     }
     status = decode_status(json.dumps(payload).encode())
-    return toot_record(status, "update", OBSERVER, "stream", NOW)
+    return toot_record(status, "update", observer, "stream", NOW)
 
 
 def test_record_has_the_fields_and_defaults_of_the_schema() -> None:
@@ -111,6 +113,16 @@ def test_short_fields_of_real_toots_stay() -> None:
         "https://a.example/@ann/7",
         ["cats"],
     )
+
+
+def test_noindex_counts_from_the_authors_own_server_only() -> None:
+    """GoToSocial sends it by default, of remote authors as well. Shows G15."""
+    account = {"acct": "bo@b.example", "noindex": True}
+    assert record(account).mastodon_text
+    assert not record(account | {"acct": "ann@a.example"}).mastodon_text
+    assert not record(account | {"acct": "ann", "noindex": "true"}).mastodon_text
+    gotosocial = ObservingServer("https://a.example", "a.example", noindex_by_default=True)
+    assert record({"acct": "ann", "noindex": True}, gotosocial).mastodon_text
 
 
 def test_author_with_noindex_leaves_no_text() -> None:
