@@ -9,7 +9,13 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack in its __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from confluent_kafka.admin import NewTopic as NewTopic  # type: ignore[attr-defined]  # no __all__
 
 from mastodon_pipeline.errors import KafkaUnavailable, SettingsError
@@ -24,6 +30,15 @@ _NO_LEADER_YET = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+_REFUSED_CONFIG = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.INVALID_CONFIG,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
     }
 )
@@ -87,6 +102,28 @@ def ensure_topics(
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
     return tuple(created)
+
+
+def set_topic_config(settings: Settings, topic: str, config: Mapping[str, str]) -> bool:
+    """Give an existing topic these settings; return whether the broker lets us.
+
+    Raises KafkaUnavailable if the broker does not answer.
+    """
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    admin = admin_client(settings)  # held until it is done: without it, its requests end
+    with kafka_errors(settings):
+        [future] = admin.incremental_alter_configs([resource]).values()
+        try:
+            future.result(15.0)
+        except KafkaException as error:
+            if error.args[0].code() not in _REFUSED_CONFIG:
+                raise
+            return False
+    return True
 
 
 @contextmanager

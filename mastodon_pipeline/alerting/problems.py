@@ -164,10 +164,11 @@ def silent_server(feed: str, name: str, problem: str) -> Problem:
 
 
 def unhealthy_sink(connector: str, state: str, detail: str) -> Problem:
-    """Return the problem of a sink that fails, stands still or cannot be reached."""
+    """Return the problem of a sink that fails, stands still, cannot be reached or loses records."""
+    effect = "records do not land" if state == "dead-lettering" else "nothing lands"
     return Problem(
         "sink/health",
-        f"the sink {plain_text(connector, 60)} is {state}: nothing lands",
+        f"the sink {plain_text(connector, 60)} is {state}: {effect}",
         f"{plain_text(detail)}.",
         "Most states are repaired without you; if this lasts, run `mastodon-pipeline doctor`.",
         "connector_supervisor",

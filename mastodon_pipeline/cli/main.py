@@ -50,7 +50,7 @@ COMMANDS = {
     ),
     "replay": Command(
         "mastodon_pipeline.cli.replay:replay",
-        "Send the toots of Parquet files to the topic again.",
+        "Send Parquet files, or dead letters, to the topic again.",
     ),
     "servers": Command(
         "mastodon_pipeline.cli.servers:servers",

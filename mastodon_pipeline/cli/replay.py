@@ -1,4 +1,4 @@
-"""`mastodon-pipeline replay`: Parquet files back into the topic."""
+"""`mastodon-pipeline replay`: Parquet files, or dead letters, back into the topic."""
 
 import signal
 import sys
@@ -14,14 +14,25 @@ from mastodon_pipeline.errors import DeliveryFailed, Interrupted, PipelineError
 
 if TYPE_CHECKING:
     from mastodon_pipeline.listening.topic.replay import Row
+    from mastodon_pipeline.settings import Settings
 
 _FLUSH_SECONDS = 60.0
 
 
 @click.command()
-@click.argument("glob", nargs=-1, required=True)
-def replay(glob: tuple[str, ...]) -> None:
-    """Send the toots of Parquet files to the topic again.
+@click.argument("glob", nargs=-1)
+@click.option(
+    "--dead-letters",
+    is_flag=True,
+    help="Instead of files, send what the sink put into the dead letters.",
+)
+@click.option(
+    "--dismiss",
+    is_flag=True,
+    help="With --dead-letters: what is no record is settled, and no light stays red for it.",
+)
+def replay(glob: tuple[str, ...], dead_letters: bool, dismiss: bool) -> None:
+    """Send Parquet files, or dead letters, to the topic again.
 
     GLOB names files, on this machine or in the object store (s3://), with the topic's columns
     (landed files, or those of the table toots) or with the article's fourteen. The toots keep
@@ -29,10 +40,15 @@ def replay(glob: tuple[str, ...]) -> None:
     twice changes nothing, since a toot counts once. Toots from before FIRST_DAY land, but are not
     counted.
 
+    The sink's dead letters are records that Kafka Connect could not read, also good ones while the
+    schema registry was away. Each that the registry can decode now is sent once; the others stay,
+    with their reasons, until --dismiss.
+
     \b
     Examples:
       mastodon-pipeline replay 'old/mastodon-topic+0+*.parquet'
       mastodon-pipeline replay 's3://mastodon/topics/*/created_at_hour=2026-11-24-*/*.parquet'
+      mastodon-pipeline replay --dead-letters
 
     Exit codes: 0 done; 1 the files cannot be read, or Kafka did not take all of them; 130 Ctrl-C.
     """
@@ -46,7 +62,14 @@ def replay(glob: tuple[str, ...]) -> None:
     from mastodon_pipeline.listening.topic.replay import replay as replay_rows
     from mastodon_pipeline.settings import load_settings
 
+    if dead_letters == bool(glob):
+        raise click.UsageError("give either files or --dead-letters")
+    if dismiss and not dead_letters:
+        raise click.UsageError("--dismiss goes with --dead-letters")
     settings = load_settings()
+    if dead_letters:
+        _put_back(settings, dismiss)
+        return
     in_lake = any(path.startswith("s3://") for path in glob)
     counts = ReplayCounts()
     failure: PipelineError | None = None
@@ -84,6 +107,27 @@ def replay(glob: tuple[str, ...]) -> None:
         )
     if failure:
         raise failure
+
+
+def _put_back(settings: "Settings", dismiss: bool) -> None:
+    from mastodon_pipeline.landing.put_back import put_back
+
+    result = put_back(settings, dismiss=dismiss)
+    click.echo(
+        f"{result.acknowledged} of {result.letters} dead letters of the sink are in "
+        f"{settings.kafka_topic} again, {result.bad} are no records"
+        f"{' and were dismissed' if dismiss and result.bad else ''}",
+        err=True,
+    )
+    for reason in result.reasons:
+        click.echo(f"  {reason}", err=True)
+    if result.bad > len(result.reasons):
+        click.echo(f"  and {result.bad - len(result.reasons)} more", err=True)
+    if result.bad and not dismiss:
+        click.echo(
+            "if nothing can be done about them: mastodon-pipeline replay --dead-letters --dismiss",
+            err=True,
+        )
 
 
 @contextmanager

@@ -9,8 +9,9 @@
 | `daily_usage` and the other daily tables | `usage/<table>/day=YYYY-MM-DD/<table>.parquet` |
 | charts | `charts/<chart>/day=YYYY-MM-DD.png` |
 
-The pipeline's own: `index/<topic>/landed.parquet`, `removed/<topic>/changed` and
-`removed/maintenance.lock`. The Iceberg table's metadata is below `warehouse/`.
+The pipeline's own: `index/<topic>/landed.parquet`, `ledger/<topic>/need_not_land.parquet`,
+`removed/<topic>/changed` and `removed/maintenance.lock`. The Iceberg table's metadata is below
+`warehouse/`.
 
 The hourly usage files are not in `hour=HH` folders: engines that read such folder names as
 columns would put the number in place of the table's own `hour`. All days and hours are UTC.
@@ -65,6 +66,10 @@ class Layout:
     def landed_index(self) -> str:
         """The file that remembers which offsets the landed files hold."""
         return f"{self.root}/index/{self.topic}/landed.parquet"
+
+    def need_not_land(self) -> str:
+        """The file with the offsets that were seen to hold nothing that has to land."""
+        return f"{self.root}/ledger/{self.topic}/need_not_land.parquet"
 
     def removed(self) -> str:
         """The prefix of the receipts for landed files that maintenance removed."""

@@ -1,5 +1,6 @@
 """`landed_toots`: the sink's files, which Kafka Connect writes and Dagster observes and checks."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -8,6 +9,7 @@ from mastodon_pipeline.asset_keys import LANDED_ASSET, TOPIC_ASSET
 from mastodon_pipeline.failures import readable_failures
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.landing.completeness import Completeness, landing_completeness
+from mastodon_pipeline.landing.dead_letters import format_seconds
 from mastodon_pipeline.landing.landed_index import LandedToots, landed_toots
 from mastodon_pipeline.landing.sink_progress import PartitionProgress, sink_progress
 from mastodon_pipeline.settings import load_settings
@@ -60,8 +62,9 @@ landed_toots_observation_schedule = dg.ScheduleDefinition(
 @dg.asset_check(
     asset=LANDED_ASSET,
     description=(
-        "Every offset that Kafka still holds and the sink has committed is in the Parquet or in"
-        " the dead-letter topic, or is no record that can land (a tombstone, a transaction marker)."
+        "Every offset that the sink has committed, or that Kafka no longer holds, is in the"
+        " Parquet, or is no record that can land (a tombstone, a transaction marker). No record"
+        " of the topic is in the dead letters unless it was put back or dismissed."
     ),
 )
 def landed_toots_complete(lake: LakeResource) -> dg.AssetCheckResult:
@@ -109,17 +112,17 @@ def _observation_metadata(
 
 
 def _check_result(completeness: Completeness) -> dg.AssetCheckResult:
-    checked, missing = completeness.checked, completeness.missing
+    checked = completeness.checked
     return dg.AssetCheckResult(
         passed=completeness.complete,
         severity=dg.AssetCheckSeverity.ERROR,
         description=(
             f"all {checked} committed offsets are accounted for"
             if completeness.complete
-            else f"{missing} of {checked} committed records are not in the object store"
+            else "; ".join(_losses(completeness))
         ),
         metadata={
-            "missing": missing,
+            "missing": completeness.missing,
             "missing_examples": [
                 f"partition {partition}, offset {offset}"
                 for partition, offset in completeness.examples[:EXAMPLES_SHOWN]
@@ -127,6 +130,12 @@ def _check_result(completeness: Completeness) -> dg.AssetCheckResult:
             "checked": checked,
             "landed": completeness.landed,
             "dead_lettered": completeness.dead_lettered,
+            **_since(completeness),
+            "lost": completeness.lost,
+            "lost_examples": [
+                f"partition {partition}, offset {offset}"
+                for partition, offset in completeness.lost_examples[:EXAMPLES_SHOWN]
+            ],
             "cannot_land": completeness.cannot_land,
             "in_flight": completeness.in_flight,
             "end_offsets": {
@@ -138,3 +147,28 @@ def _check_result(completeness: Completeness) -> dg.AssetCheckResult:
             },
         },
     )
+
+
+def _losses(completeness: Completeness) -> Iterator[str]:
+    if completeness.missing:
+        yield (
+            f"{completeness.missing} of {completeness.checked} committed records are not in the"
+            " object store"
+        )
+    if completeness.dead_lettered:
+        since = completeness.dead_lettered_since
+        yield (
+            f"{completeness.dead_lettered} records are in the dead letters instead"
+            f"{f', the first since {format_seconds(since)} UTC' if since else ''}:"
+            " mastodon-pipeline replay --dead-letters"
+        )
+    if completeness.lost:
+        yield (
+            f"{completeness.lost} records are lost: Kafka's retention removed them before the sink"
+            " had read them"
+        )
+
+
+def _since(completeness: Completeness) -> dict[str, Any]:
+    since = completeness.dead_lettered_since
+    return {"dead_lettered_since": dg.MetadataValue.timestamp(since)} if since else {}

@@ -1,24 +1,42 @@
 """Whether every record of the topic is in the Parquet, checked offset by offset.
 
-The check covers what Kafka still holds and the sink has committed: in each partition the offsets
-from the low watermark up to the sink's committed offset. Offsets above are in flight, which is no
-error: the sink commits an offset only when the files below it are complete (see `sink_progress`).
+Two stretches of each partition's offsets are checked:
+
+* What Kafka still holds and the sink has committed. Offsets above are in flight, which is no
+  error: the sink commits an offset only when the files below it are complete (see
+  `sink_progress`). What is nowhere is missing.
+* What Kafka no longer holds. What is nowhere there was removed by retention before the sink had
+  read it, and is lost.
+
 Each checked offset must be
 
 * in a landed file, as `_partition` and `_offset` (twice is no error), or in the receipt that
   maintenance wrote before it removed the file, once the hour's `toots` were verified, or
-* in the dead-letter topic, by the headers that Connect writes there, or
+* settled: in the dead-letter topic, and put back or dismissed since (`dead_letters`), or
 * no record that can land: a transaction marker or a tombstone, as reading it from Kafka shows.
+
+The last two are remembered in the lake, since Kafka forgets both. A dead letter that is not
+settled is counted by itself, wherever its offset is.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import duckdb
+
+from mastodon_pipeline.errors import BucketMissing
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.landing.dead_letters import (
+    SinkLetter,
+    commit_settled,
+    first_dead_at,
+    read_sink_letters,
+)
 from mastodon_pipeline.landing.landed_index import index_landed
 from mastodon_pipeline.landing.sink_progress import (
     PartitionProgress,
-    dead_lettered,
+    Place,
     landable,
     sink_progress,
 )
@@ -36,18 +54,24 @@ class Completeness:
     landed: int
     """Distinct checked offsets that are in the files, or were before maintenance removed these."""
     dead_lettered: int
-    """Records of the topic that Connect put in the dead-letter topic, ever."""
+    """Records in the sink's dead letters that neither landed nor were settled."""
+    dead_lettered_since: float | None
+    """When the first of them was put there, in seconds since 1970, if known."""
     cannot_land: int
-    """Offsets that hold no record, or one without a value."""
+    """Offsets that Kafka holds without a record, or with one without a value, or settled."""
     missing: int
-    """Records lost between Kafka and the object store."""
-    examples: tuple[tuple[int, int], ...]
+    """Records lost between Kafka and the object store, which Kafka still holds."""
+    lost: int
+    """Records that retention removed from Kafka before they landed."""
+    examples: tuple[Place, ...]
     """Partition and offset of some missing records."""
+    lost_examples: tuple[Place, ...]
+    """Partition and offset of some lost records, the first of each partition."""
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing."""
-        return self.missing == 0
+        """Whether nothing is missing, lost or in the dead letters."""
+        return not (self.missing or self.lost or self.dead_lettered)
 
     @property
     def checked(self) -> int:
@@ -71,27 +95,115 @@ def landing_completeness(settings: Settings, lake: Lake) -> Completeness:
         duckdb.Error: a file cannot be read.
     """
     partitions = sink_progress(settings)
-    dead_letters = sorted(dead_lettered(settings))
+    letters = read_sink_letters(settings)
     index_landed(lake)
-    counts = lake.connection.execute(
+    need_not_land = _NeedNotLand(lake)
+    need_not_land.add(letters.settled, "settled")
+    dead = _dead(lake.connection, letters.unsettled, need_not_land.places())
+    excused = need_not_land.places() | {letter.place for letter in dead}
+    landed, missing, suspects = _missing(
+        lake.connection,
+        excused,
+        {p.partition: range(p.low, max(p.low, p.committed)) for p in partitions},
+    )
+    absent = landable(settings, suspects) if suspects else frozenset()
+    need_not_land.add(suspects - absent, "no record")
+    _, lost, lost_examples = _missing(
+        lake.connection, excused, {p.partition: range(p.low) for p in partitions}
+    )
+    if need_not_land.bucket_exists:
+        need_not_land.save()  # first: what the committed letters say is not read again
+        commit_settled(settings, min((letter.offset for letter in dead), default=letters.end))
+    held = {p.partition: range(p.low, p.committed) for p in partitions}
+    return Completeness(
+        partitions=partitions,
+        landed=landed,
+        dead_lettered=len(dead),
+        dead_lettered_since=first_dead_at(dead),
+        cannot_land=sum(
+            offset in held.get(number, ()) for number, offset in need_not_land.places()
+        ),
+        missing=missing - len(suspects - absent),
+        lost=lost,
+        examples=tuple(sorted(absent)),
+        lost_examples=tuple(sorted(lost_examples)),
+    )
+
+
+class _NeedNotLand:
+    """The offsets that earlier checks, and this one, saw to hold nothing that has to land."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._connection = lake.connection
+        self._path = lake.layout.need_not_land()
+        self._grew = False
+        lake.connection.execute(query("landing/need_not_land"))
+        self.bucket_exists = True
+        try:
+            stored = lake.parquet_files(self._path)
+        except BucketMissing:
+            stored, self.bucket_exists = [], False  # the sink's job creates it
+        if stored:
+            lake.connection.execute(query("landing/load_need_not_land"), {"path": self._path})
+
+    def places(self) -> frozenset[Place]:
+        rows = self._connection.execute("SELECT _partition, _offset FROM need_not_land")
+        return frozenset(rows.fetchall())
+
+    def add(self, places: Iterable[Place], reason: str) -> None:
+        values = {**_columns(places), "reason": reason}
+        added = self._connection.execute(query("landing/add_need_not_land"), values).fetchall()
+        self._grew = self._grew or bool(added)
+
+    def save(self) -> None:
+        if self._grew:
+            values = {"path": self._path}
+            self._connection.execute(query("landing/save_need_not_land"), values)
+
+
+def _dead(
+    connection: duckdb.DuckDBPyConnection,
+    letters: Iterable[SinkLetter],
+    settled: frozenset[Place],
+) -> tuple[SinkLetter, ...]:
+    """Return the letters whose records neither landed nor need to land."""
+    places = {letter.place for letter in letters} - settled
+    if not places:
+        return ()
+    rows = connection.execute(query("landing/not_landed"), _columns(places)).fetchall()
+    not_landed = set(rows)
+    return tuple(letter for letter in letters if letter.place in not_landed)
+
+
+def _missing(
+    connection: duckdb.DuckDBPyConnection, excused: frozenset[Place], checked: dict[int, range]
+) -> tuple[int, int, frozenset[Place]]:
+    """Return how many of the checked offsets landed, how many are nowhere, and the first of these.
+
+    `checked`: by partition. `excused`: what need not have landed.
+    """
+    dead = _columns(excused)
+    counts = connection.execute(
         query("landing/missing_offsets"),
         {
-            "partitions": [partition.partition for partition in partitions],
-            "lows": [partition.low for partition in partitions],
-            "committed": [partition.committed for partition in partitions],
-            "dead_partitions": [partition for partition, _ in dead_letters],
-            "dead_offsets": [offset for _, offset in dead_letters],
+            "partitions": list(checked),
+            "lows": [offsets.start for offsets in checked.values()],
+            "committed": [offsets.stop for offsets in checked.values()],
+            "dead_partitions": dead["partitions"],
+            "dead_offsets": dead["offsets"],
             "examples": EXAMPLES,
         },
     ).fetchall()
-    suspects = {(partition, offset) for partition, _, _, offsets in counts for offset in offsets}
-    lost = landable(settings, suspects) if suspects else frozenset()
-    cannot_land = len(suspects) - len(lost)
-    return Completeness(
-        partitions=partitions,
-        landed=sum(landed for _, landed, _, _ in counts),
-        dead_lettered=len(dead_letters),
-        cannot_land=cannot_land,
-        missing=sum(missing for _, _, missing, _ in counts) - cannot_land,
-        examples=tuple(sorted(lost)),
+    return (
+        sum(landed for _, landed, _, _ in counts),
+        sum(missing for _, _, missing, _ in counts),
+        frozenset((number, offset) for number, _, _, offsets in counts for offset in offsets),
     )
+
+
+def _columns(places: Iterable[Place]) -> dict[str, list[int]]:
+    ordered = sorted(places)
+    return {
+        "partitions": [number for number, _ in ordered],
+        "offsets": [offset for _, offset in ordered],
+    }

@@ -23,11 +23,11 @@ from mastodon_pipeline.errors import (
     ConnectUnavailable,
     RegistryUnavailable,
 )
-from mastodon_pipeline.kafka import NewTopic, ensure_topics
+from mastodon_pipeline.kafka import NewTopic
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import ConnectorStatus, ConnectRest
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC, connector_config
-from mastodon_pipeline.listening.topic.topics import listening_topics
+from mastodon_pipeline.listening.topic.topics import ensure_listening_topics
 from mastodon_pipeline.settings import Settings
 
 READY_WITHIN_SECONDS = 120.0
@@ -83,7 +83,7 @@ def apply_connector_config(
     wanted = wanted or connector_config(settings)
     if ensure_bucket(settings):
         log(f"created the bucket {settings.s3_bucket}")
-    if created := ensure_topics(settings, _sink_topics(settings)):
+    if created := ensure_listening_topics(settings, *_control_topic(settings)):
         log(f"created the topics {', '.join(created)}")
     _wait_for_registry(settings, log)
     with ConnectRest(settings.kafka_connect_url) as connect:
@@ -119,9 +119,8 @@ def root_cause(trace: str) -> str:
     return " <- ".join(dict.fromkeys(ends)) or "no trace was given"
 
 
-def _sink_topics(settings: Settings) -> tuple[NewTopic, ...]:
-    control = (NewTopic(CONTROL_TOPIC, num_partitions=1),) if settings.sink == "iceberg" else ()
-    return (*listening_topics(settings), *control)
+def _control_topic(settings: Settings) -> tuple[NewTopic, ...]:
+    return (NewTopic(CONTROL_TOPIC, num_partitions=1),) if settings.sink == "iceberg" else ()
 
 
 def _wait_for_registry(settings: Settings, log: Log) -> None:

@@ -2,6 +2,9 @@
 
 A task that ran out of memory may stay RUNNING and write nothing. So progress is checked too: the
 sink is stalled if its committed offsets do not move while records wait.
+
+Nor does progress mean that records land: with the schema registry away, each becomes a dead letter
+and is committed. So an open dead letter (see `dead_letters`) is a state of the sink, too.
 """
 
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from mastodon_pipeline.errors import ConnectRefused, ConnectUnavailable, Pipelin
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import drifted_keys, root_cause
 from mastodon_pipeline.landing.connector_config import connector_config
+from mastodon_pipeline.landing.dead_letters import format_seconds, read_sink_letters
 from mastodon_pipeline.landing.sink_progress import (
     PartitionProgress,
     dead_lettered,
@@ -38,6 +42,7 @@ class SinkState(StrEnum):
     PAUSED = "paused"
     STARTING = "starting"
     STALLED = "stalled"
+    DEAD_LETTERING = "dead-lettering"
     HEALTHY = "healthy"
 
     @property
@@ -112,11 +117,27 @@ def _check_progress(
         idle_seconds = now - watermark.since
         detail = f"{settings.connector_name}: {running}; {lag} records behind"
         if idle_seconds < STALLED_AFTER_SECONDS or not _records_wait(settings, partitions):
-            return Health(SinkState.HEALTHY, detail, watermark)
+            return _check_dead_letters(settings, detail, watermark)
     except PipelineError as error:  # Kafka does not answer: progress is unknown
         return Health(SinkState.UNREACHABLE, str(error), earlier)
     return Health(
         SinkState.STALLED, f"{detail}, and none committed for {idle_seconds:.0f} s", watermark
+    )
+
+
+def _check_dead_letters(settings: Settings, detail: str, watermark: Watermark) -> Health:
+    """Return the health of a sink that makes progress: does it put records aside meanwhile?"""
+    letters = read_sink_letters(settings, KAFKA_TIMEOUT_SECONDS, all_or_nothing=False)
+    if not letters.unsettled:
+        return Health(SinkState.HEALTHY, detail, watermark)
+    at_least = "" if letters.all_read else "at least "
+    since = f" since {format_seconds(letters.since)} UTC" if letters.since else ""
+    return Health(
+        SinkState.DEAD_LETTERING,
+        f"{detail}; {at_least}{len(letters.unsettled)} records went to the dead letters{since}"
+        f" instead of the lake ({letters.unsettled[0].reason[:200] or 'no reason is given'}):"
+        " mastodon-pipeline replay --dead-letters",
+        watermark,
     )
 
 

@@ -17,6 +17,8 @@ from confluent_kafka import Message, TopicPartition
 from mastodon_pipeline.kafka import offsets, open_consumer, partitions, read
 from mastodon_pipeline.settings import Settings
 
+Place = tuple[int, int]
+"""A record's partition and offset in the topic."""
 _CONNECT_HEADERS = "__connect.errors."
 
 
@@ -68,7 +70,7 @@ def sink_progress(
 
 def dead_lettered(
     settings: Settings, *, last: int | None = None, timeout_seconds: float = 30.0
-) -> frozenset[tuple[int, int]]:
+) -> frozenset[Place]:
     """Return partition and offset of the topic's records that Connect put in the dead letters.
 
     The listeners put records there too, which never were in the topic: those lack Connect's
@@ -85,9 +87,9 @@ def dead_lettered(
             for number, held in offsets(consumer, topic, timeout_seconds).items()
         }
         return frozenset(
-            origin
+            place
             for message in read(consumer, topic, ranges, timeout_seconds)
-            if (origin := _origin(message, settings.kafka_topic)) is not None
+            if (place := origin(message, settings.kafka_topic)) is not None
         )
 
 
@@ -115,14 +117,28 @@ def landable(
         )
 
 
-def _origin(message: Message, topic: str) -> tuple[int, int] | None:
-    headers = message.headers() or []
-    values = dict(headers.items() if isinstance(headers, dict) else headers)
+def origin(message: Message, topic: str) -> Place | None:
+    """Return the place of the topic's record that Connect made this dead letter of.
 
-    def header(name: str) -> str:
-        value = values.get(_CONNECT_HEADERS + name) or b""
-        return value if isinstance(value, str) else value.decode(errors="replace")
-
-    if header("topic") != topic or not header("partition").isdecimal():
+    None if it is no letter of Connect's, or of another topic's record.
+    """
+    headers = header_values(message)
+    partition, offset = connect_header(headers, "partition"), connect_header(headers, "offset")
+    if connect_header(headers, "topic") != topic or not partition.isdecimal():
         return None
-    return int(header("partition")), int(header("offset"))
+    return int(partition), int(offset)
+
+
+def header_values(message: Message) -> dict[str, str]:
+    """Return a message's headers as text; of a repeated name the last."""
+    headers = message.headers() or []
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return {
+        name: value if isinstance(value, str) else (value or b"").decode(errors="replace")
+        for name, value in pairs
+    }
+
+
+def connect_header(headers: dict[str, str], name: str) -> str:
+    """Return what Connect says in one of its headers about errors, '' if nothing."""
+    return headers.get(_CONNECT_HEADERS + name, "")

@@ -50,7 +50,8 @@ def decide(
     A second repair waits 30 s after the first, the next 60 s, and so on up to 10 min; a healthy
     sink resets the pause.
     """
-    attempts = 0 if health.state is SinkState.HEALTHY else memory.attempts
+    running = health.state in (SinkState.HEALTHY, SinkState.DEAD_LETTERING)
+    attempts = 0 if running else memory.attempts
     unchanged = SupervisorMemory(health.watermark, attempts, memory.requested_at)
     saw = f"saw: {health.state}, {health.detail}"
     if not health.state.needs_repair:

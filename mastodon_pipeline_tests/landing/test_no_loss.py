@@ -12,6 +12,7 @@ from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.health import SinkState, Watermark, connector_health
 from mastodon_pipeline.landing.jobs import kafka_connect_config
+from mastodon_pipeline.landing.put_back import put_back
 from mastodon_pipeline.landing.sensors import connector_supervisor
 from mastodon_pipeline.landing.sink_progress import dead_lettered, sink_progress
 from mastodon_pipeline.settings import Settings
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment
 def test_bad_record_is_dead_lettered_and_the_sink_continues(
     sink: Settings, landed: int, lake: Lake
 ) -> None:
-    """It is in the dead-letter topic with its offset, and the completeness check accounts for it.
+    """It is in the dead-letter topic with its offset, and a light is red until it is dismissed.
 
     As the last of its partition it is never committed, and yet the sink does not count as stalled.
     Shows G10.
@@ -35,12 +36,15 @@ def test_bad_record_is_dead_lettered_and_the_sink_continues(
     wait_until(lambda: (1, ends[1]) in dead_lettered(sink), "the bad record is dead-lettered")
     committed = sum(partition.committed for partition in sink_progress(sink))
     health = connector_health(sink, Watermark(committed, LONG_AGO), now=LONG_AGO + 3_600)
-    assert health.state is SinkState.HEALTHY
+    assert health.state is SinkState.DEAD_LETTERING
     produce(sink, toots(100, FIRST, HOURS))
     wait_for_sink(sink)
     completeness = landing_completeness(sink, lake)
-    assert completeness.complete
-    assert completeness.dead_lettered == 1
+    assert not completeness.complete
+    assert (completeness.missing, completeness.dead_lettered) == (0, 1)
+    result = put_back(sink, dismiss=True)
+    assert (result.letters, result.acknowledged, result.bad) == (1, 0, 1)
+    assert landing_completeness(sink, lake).complete
 
 
 def test_sink_that_commits_nothing_while_records_wait_is_stalled(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from threading import Event
 
-from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.following.position_store import PositionStore
 from mastodon_pipeline.listening.records.sink import TootSink
@@ -11,7 +10,7 @@ from mastodon_pipeline.listening.topic.positions import KafkaPositions
 from mastodon_pipeline.listening.topic.producer import TootProducer, kafka_producer
 from mastodon_pipeline.listening.topic.recall import recall
 from mastodon_pipeline.listening.topic.registry import register
-from mastodon_pipeline.listening.topic.topics import listening_topics
+from mastodon_pipeline.listening.topic.topics import ensure_listening_topics
 from mastodon_pipeline.servers import Server
 from mastodon_pipeline.settings import Settings
 
@@ -26,7 +25,7 @@ def open_kafka(settings: Settings) -> tuple[TootSink, PositionStore]:
         RegistryUnavailable: the schema registry does not answer.
         SchemaIncompatible: the registry refuses the schema.
     """
-    ensure_topics(settings, listening_topics(settings))
+    ensure_listening_topics(settings)
     producer = kafka_producer(settings)
     sink = TootProducer(producer, settings, register(settings))
     # One producer for both: a position is queued behind the toots that it covers.

@@ -8,13 +8,22 @@ KAFKA_TOPIC_RETENTION_BYTES) bounds the disk. What protects the records is the s
 behind; size retention removes what fell further behind than that many bytes.
 """
 
-from mastodon_pipeline.kafka import NewTopic
+from mastodon_pipeline.kafka import NewTopic, ensure_topics, set_topic_config
 from mastodon_pipeline.settings import Settings
 
 _SEGMENT_BYTES = 128 * 1024**2
 _UNLIMITED_MS = 2**63 - 1
 _FUTURE_MS = 60 * 60 * 1000
-_DEAD_LETTERS_MS = 30 * 24 * 60 * 60 * 1000
+_DEAD_LETTERS_CONFIG = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(30 * 24 * 60 * 60 * 1000),
+    # What listeners put there is bounded as well (`DeadLetterLimits`); this bounds the disk.
+    "retention.bytes": str(512 * 1024**2),
+    "segment.bytes": str(32 * 1024**2),
+    # Kafka Connect dates a dead letter as its record, by post time: one of an old toot would be
+    # past its retention at once, and nothing would show since when letters come.
+    "message.timestamp.type": "LogAppendTime",
+}
 
 
 def listening_topics(settings: Settings) -> tuple[NewTopic, ...]:
@@ -37,7 +46,19 @@ def listening_topics(settings: Settings) -> tuple[NewTopic, ...]:
         NewTopic(
             settings.dead_letter_topic,
             num_partitions=1,
-            config={"cleanup.policy": "delete", "retention.ms": str(_DEAD_LETTERS_MS)},
+            config=_DEAD_LETTERS_CONFIG,
         ),
         NewTopic(settings.positions_topic, num_partitions=1, config={"cleanup.policy": "compact"}),
     )
+
+
+def ensure_listening_topics(settings: Settings, *others: NewTopic) -> tuple[str, ...]:
+    """Create the listening stage's topics, and `others`, where they do not exist; return which.
+
+    An existing dead-letter topic gets its present configuration: older versions bounded it by age
+    alone. Raises KafkaUnavailable.
+    """
+    created = ensure_topics(settings, (*listening_topics(settings), *others))
+    if settings.dead_letter_topic not in created:
+        set_topic_config(settings, settings.dead_letter_topic, _DEAD_LETTERS_CONFIG)
+    return created
