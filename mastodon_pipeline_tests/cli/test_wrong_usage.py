@@ -288,7 +288,7 @@ def test_list_of_servers_that_is_no_text_is_named(
         (["login", "a.example", "--env-file", "/"], 2, "is a directory"),
         (["servers"], 2, "no server is configured"),
         (["servers", "https://[::1"], 2, "not a server's address"),
-        (["replay"], 2, "Missing argument 'GLOB"),
+        (["replay"], 2, "give either files or --dead-letters"),
         (["replay", "/nonexistent/*.parquet"], 1, "No files found"),
         (["replay", "https://a.example/x.parquet"], 1, "neither a local path nor one of s3"),
         (["replay", "text.parquet"], 1, "text.parquet"),
