@@ -38,10 +38,10 @@ from mastodon_pipeline_tests.support.recording_sink import RecordingSink
 pytestmark = pytest.mark.thorough
 
 ALLOWED: dict[Fate, set[str]] = {
-    "toot": {"toot"},
+    "toot": {"toot", "not public"},
     "delete": {"delete"},
-    "dead": {"dead"},
-    "toot or dead": {"toot", "dead"},
+    "dead": {"dead", "not public"},
+    "toot or dead": {"toot", "dead", "not public"},
     "ignored": {"ignored"},
 }
 
@@ -98,9 +98,11 @@ class AccountingRecorder(TootRecorder):
 
     def take(self, payload: bytes, event: str, source: Source) -> tuple[str, bool]:
         self._seen, before = SeenToots(), len(self.outcomes)
+        not_public = self.statistics.not_public
         result = super().take(payload, event, source)
         if len(self.outcomes) == before:
-            self.outcomes.append(Outcome("ignored", event, payload))
+            fate = "ignored" if self.statistics.not_public == not_public else "not public"
+            self.outcomes.append(Outcome(fate, event, payload))
         return result
 
     def dead_letter(self, payload: bytes, event: str, error: Exception) -> None:
@@ -119,11 +121,20 @@ def is_accounted_for(event: KnownEvent, outcome: Outcome) -> bool:
     """Return whether the event became what it had to, and kept its name and content."""
     if outcome.fate not in ALLOWED[event.fate] or outcome.name != event.name:
         return False
+    if outcome.fate == "not public" and not says_not_public(event.data):
+        return False
     if outcome.fate == "toot":
         return event.uri in ("", outcome.content)
     if outcome.fate == "delete":
         return bool(outcome.content == event.data.decode().strip('"'))
     return bool(outcome.content == event.data)
+
+
+def says_not_public(payload: bytes) -> bool:
+    """Return whether the status has a visibility other than public, or is local only."""
+    status = json.loads(payload.decode("utf-8", "replace"))
+    visibility = status.get("visibility")
+    return visibility not in (None, "", "public", "unlisted") or bool(status.get("local_only"))
 
 
 def check_sink(sink: AccountingSink) -> None:
