@@ -7,7 +7,8 @@ longer silence. What the stream lost is recorded, counted, and the stream is ope
 
 **What can be lost here:** on a server that lists more than `_PAGES` pages between two comparisons,
 toots that the stream lost and that are older than those pages, unless newer ones are missing too:
-then everything since the last comparison is read.
+then everything since the last comparison is read. The position has passed a loss by the time it is
+noticed, so of a listener that dies before it has read all of it, the next one reads the overlap.
 """
 
 import asyncio
