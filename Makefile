@@ -51,13 +51,19 @@ bench: install ## Measure speed beside a baseline; a single benchmark: make benc
 	@$(BIN)/python -m infra.native_stack fetch
 	@set -e; for name in $(BENCHMARKS); do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
 
-lint: install ## Check format, lint, types, imports between packages, spelling, and the data dictionary
+# A pinned package without a wheel would need a compiler. watchdog has none for Python 3.14 on a Mac.
+PLATFORMS := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin
+lint: install ## Check format, lint, types, imports, spelling, the data dictionary, and wheels for each platform
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell
 	@$(BIN)/python -m mastodon_pipeline.usage.tables.dictionary --check
+	@for platform in $(PLATFORMS); do for version in 3.11 3.14; do \
+	  $(UV) pip compile -q --python-platform $$platform --python-version $$version --no-header --only-binary :all: \
+	  --no-binary watchdog requirements.lock >/dev/null || { echo "no wheels for $$platform, Python $$version" >&2; exit 1; }; \
+	done; done
 
 docs: install ## Write docs/data-dictionary.md again, from the schema and the tables' declarations
 	@$(BIN)/python -m mastodon_pipeline.usage.tables.dictionary
