@@ -190,7 +190,7 @@ def test_secrets_are_in_no_event_log_or_connector_config(running: Demo) -> None:
     assert len(secrets) == 3  # MinIO's, and the tokens of two servers
     needles = [secret.encode() for secret in secrets]
     connect = f"http://127.0.0.1:{running.ports.connect_port}/connectors/mastodon-sink/config"
-    contents = {"Kafka Connect": httpx.get(connect, timeout=10).raise_for_status().content}
+    contents = {"Kafka Connect": httpx.get(connect, timeout=60).raise_for_status().content}
     for folder in ("dagster", "logs"):
         files = [path for path in (running.data / folder).rglob("*") if path.is_file()]
         assert files
@@ -208,7 +208,7 @@ def test_browser_shows_asset_graph_table_rows_and_checks(running: Demo, tmp_path
     from playwright.sync_api import expect, sync_playwright
 
     truth = f"http://127.0.0.1:{running.simulator_port}/truth/toots_per_server_per_hour"
-    published = httpx.get(truth, timeout=10).raise_for_status().json()[4]
+    published = httpx.get(truth, timeout=60).raise_for_status().json()[4]
     hour, server, toots = published["hour"], published["server"], str(published["toots"])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -256,14 +256,14 @@ def test_killed_listener_is_replaced_without_losing_toots(running: Demo) -> None
     assert len(workers) == 1
     os.kill(workers.pop(), signal.SIGKILL)
     control = f"http://127.0.0.1:{running.simulator_port}"
-    uris = httpx.post(f"{control}/publish", timeout=10).raise_for_status().json()["uris"]
+    uris = httpx.post(f"{control}/publish", timeout=60).raise_for_status().json()["uris"]
     wait_until(
         lambda: running_listeners(running) not in ([before], []),
         "another run listens",
         timeout_seconds=60,
     )
     assert len(uris) == 3
-    truth = httpx.get(f"{control}/truth/toots_per_server_per_hour", timeout=10).json()
+    truth = httpx.get(f"{control}/truth/toots_per_server_per_hour", timeout=60).json()
     assert sum(row["toots"] for row in truth) == 2003
     wait_until(lambda: count_toots(running) == 2003, "all toots are counted", timeout_seconds=120)
 

@@ -13,7 +13,7 @@ from mastodon_pipeline_tests.support.signals import restore_default_signals
 restore_default_signals()
 child = subprocess.Popen(["sleep", "60"])
 child.send_signal(int(sys.argv[1]))
-sys.exit(child.wait(timeout=10) + int(sys.argv[1]))
+sys.exit(child.wait(timeout=60) + int(sys.argv[1]))
 """
 
 

@@ -133,7 +133,7 @@ def test_installed_wheel_listens_with_the_settings_of_the_current_directory(
                 assert process.stdout is not None
                 assert "@stream.example" in process.stdout.readline()
                 process.send_signal(signal.SIGINT)
-                stderr = process.communicate(timeout=20)[1]
+                stderr = process.communicate(timeout=60)[1]
             finally:
                 process.kill()
     assert process.returncode == 0, stderr

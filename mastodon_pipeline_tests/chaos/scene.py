@@ -188,7 +188,7 @@ class Scene:
         for process in sorted(processes, key=lambda process: process.pid):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(processes, timeout=20)
+        psutil.wait_procs(processes, timeout=60)
         return len(processes)
 
     def wait_for_recovery(self, since: float, seconds: float = RECOVERY_SECONDS) -> float:

@@ -83,7 +83,7 @@ def test_credentials_are_readable_by_their_owner_only(stack: Stack) -> None:
 
 def test_connect_has_loaded_the_sink_and_the_converter(stack: Stack) -> None:
     plugins = requests.get(
-        f"{stack.addresses.kafka_connect_url}/connector-plugins?connectorsOnly=false", timeout=20
+        f"{stack.addresses.kafka_connect_url}/connector-plugins?connectorsOnly=false", timeout=60
     ).json()
     classes = {plugin["class"] for plugin in plugins}
 
@@ -95,9 +95,9 @@ def test_broker_creates_no_topic_by_itself(stack: Stack) -> None:
     """A misspelt topic is an error, not a new topic."""
     admin = AdminClient({"bootstrap.servers": stack.addresses.kafka_bootstrap_servers})
 
-    admin.list_topics(topic="mistodon-topic", timeout=10)
+    admin.list_topics(topic="mistodon-topic", timeout=60)
 
-    assert "mistodon-topic" not in admin.list_topics(timeout=10).topics
+    assert "mistodon-topic" not in admin.list_topics(timeout=60).topics
 
 
 def test_killed_program_is_restarted_with_its_data(stack: Stack) -> None:
@@ -108,7 +108,7 @@ def test_killed_program_is_restarted_with_its_data(stack: Stack) -> None:
     kill(stack, "minio")
     kill(stack, "kafka")
 
-    assert "survivor" in admin.list_topics(timeout=10).topics
+    assert "survivor" in admin.list_topics(timeout=60).topics
 
 
 def test_schemas_and_compatibility_rule_survive_a_killed_registry(stack: Stack) -> None:
@@ -120,14 +120,14 @@ def test_schemas_and_compatibility_rule_survive_a_killed_registry(stack: Stack) 
     fields = [{"name": "a", "type": "string"}]
     schema = {"schema": json.dumps({"type": "record", "name": "Survivor", "fields": fields})}
     subject = f"{url}/subjects/survivor-value/versions"
-    registered = requests.post(subject, json=schema, timeout=10).json()
+    registered = requests.post(subject, json=schema, timeout=60).json()
 
     kill(stack, "registry")
 
-    latest = requests.get(f"{subject}/latest", timeout=10).json()
+    latest = requests.get(f"{subject}/latest", timeout=60).json()
     assert latest["id"] == registered["id"]
     assert json.loads(latest["schema"])["fields"] == fields
-    assert requests.get(f"{url}/config", timeout=10).json() == {"compatibilityLevel": "BACKWARD"}
+    assert requests.get(f"{url}/config", timeout=60).json() == {"compatibilityLevel": "BACKWARD"}
 
 
 def test_second_up_changes_nothing(stack: Stack) -> None:

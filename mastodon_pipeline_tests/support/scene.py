@@ -92,7 +92,7 @@ class Scene:
         return self.statistics(server).state in _FOLLOWED
 
     def wait_for(
-        self, state: str, *reasons: str, server: int | str = 0, timeout_seconds: float = 10
+        self, state: str, *reasons: str, server: int | str = 0, timeout_seconds: float = 60
     ) -> str:
         """Wait until the server is in this state with all these words in its reason."""
         statistics = self.statistics(server)
@@ -115,7 +115,7 @@ class Scene:
         self.wait_for(state, server=server)
         wait_until(lambda: self.statistics(server).gaps_filled > 0, "the timeline's first pages")
 
-    def wait_for_toots(self, uris: Sequence[str], timeout_seconds: float = 10) -> None:
+    def wait_for_toots(self, uris: Sequence[str], timeout_seconds: float = 60) -> None:
         """Wait until all of these toots are recorded.
 
         By whatever event: the edit of a missed toot contains all of it.
@@ -130,7 +130,7 @@ class Scene:
 
         wait_until(lambda: not missing(), failure, timeout_seconds, _POLL_SECONDS)
 
-    def receive_toot(self, server: int | str = 0, timeout_seconds: float = 10) -> str:
+    def receive_toot(self, server: int | str = 0, timeout_seconds: float = 60) -> str:
         """Publish a toot, wait until it is recorded and return its uri."""
         uri = self.simulator.publish(server)
         self.wait_for_toots([uri], timeout_seconds)

@@ -185,7 +185,7 @@ def test_streaming_can_have_a_separate_address() -> None:
             f"{server.streaming_url}/api/{STREAM}",
             params={"access_token": server.tokens.user},
             stream=True,
-            timeout=10,
+            timeout=60,
         ) as stream:
             assert stream.status_code == 200
             simulator.wait_until(lambda: len(server.streams) == 1)
@@ -197,7 +197,7 @@ def test_server_can_serve_https() -> None:
     with Simulator(quiet(ServerPolicy("tls.example", tls=context))) as simulator:
         assert simulator.servers[0].base_url.startswith("https://127.0.0.1:")
         with pytest.raises(requests.exceptions.SSLError):
-            requests.get(simulator.servers[0].base_url, timeout=10)
+            requests.get(simulator.servers[0].base_url, timeout=60)
 
 
 def test_faults_can_be_injected_over_the_control_port() -> None:
@@ -205,12 +205,12 @@ def test_faults_can_be_injected_over_the_control_port() -> None:
     with Simulator(quiet(), control_port=0) as simulator:
         server, fault = simulator.servers[0], f"{simulator.control_url}/fault"
         order = {"kind": "answer", "status": "429", "endpoint": "timeline", "reset": "epoch"}
-        assert requests.post(fault, params=order, timeout=10).status_code == 200
+        assert requests.post(fault, params=order, timeout=60).status_code == 200
         refused = get(server, TIMELINE)
         assert refused.status_code == 429
         assert refused.headers["X-RateLimit-Reset"].isdigit()
         assert get(server, INSTANCE).status_code == 200
         for wrong in ({"endpoint": "nowhere"}, {"reset": "soon"}, {"kind": "nonsense"}):
-            answer = requests.post(fault, params=order | wrong, timeout=10)
+            answer = requests.post(fault, params=order | wrong, timeout=60)
             assert answer.status_code == 400
             assert "POST /fault" in answer.text

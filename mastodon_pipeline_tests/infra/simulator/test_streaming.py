@@ -34,7 +34,7 @@ class Client:
             f"{target.base_url}/api/v1/streaming/{path}",
             headers={"Authorization": f"Bearer {target.tokens.user}"},
             stream=True,
-            timeout=20,
+            timeout=60,
         )
         self._response.raise_for_status()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -67,7 +67,7 @@ class Client:
         wait_until(
             lambda: len(self.events()) >= count,
             lambda: f"{len(self.events())} of {count} events",
-            timeout_seconds=20,
+            timeout_seconds=60,
         )
         return self.events()
 
@@ -192,9 +192,9 @@ def test_publication_waits_for_a_listener_at_every_server() -> None:
     with Simulator(options) as simulator:
         poll = f"{simulator.servers[1].base_url}/api/v1/timelines/public"
         client = Client(simulator, 0)
-        assert requests.get(poll, timeout=10).status_code == 422
+        assert requests.get(poll, timeout=60).status_code == 422
         assert not simulator.call(simulator.servers[1].listened.is_set)
-        assert requests.get(poll, params={"local": "1"}, timeout=10).json() == []
+        assert requests.get(poll, params={"local": "1"}, timeout=60).json() == []
         simulator.wait_until_done()
         assert len(client.wait_for(1)) > 0
 
@@ -267,7 +267,7 @@ def test_silent_stream_sends_neither_events_nor_thumps() -> None:
 
 
 def health(server: SimulatedServer) -> int:
-    return requests.get(f"{server.base_url}/api/v1/streaming/health", timeout=10).status_code
+    return requests.get(f"{server.base_url}/api/v1/streaming/health", timeout=60).status_code
 
 
 @pytest.mark.parametrize("status", [401, 410, 429, 503])

@@ -273,5 +273,5 @@ def test_listener_stops_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
             for server, state in enumerate(("streaming", "polling", "parked")):
                 scene.wait_for(state, server=server)
             began = time.monotonic()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 60, "far less than any of the three would wait"
         assert {s.state for s in scene.listener.statistics} == {"stopped"}

@@ -5,7 +5,6 @@ Each test counts the requests that the server received: no hot loop, one budget 
 
 import time
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
@@ -156,19 +155,14 @@ def test_no_request_is_sent_before_a_429_is_over(monkeypatch: pytest.MonkeyPatch
             limit = {"status": 429, "endpoint": at, "reset": form, "reset_seconds": 2.5}
             simulator.fault("answer", position, seconds=2, **limit)
         with listening_to(simulator, monkeypatch) as scene:
-            began = time.monotonic()
-            for position, (_, at) in enumerate(cases):
-                wait_until(partial(scene.requests, at, position), "the request")
-                if at != "timeline":
-                    scene.wait_for("waiting", "429", server=position, timeout_seconds=2)
-            time.sleep(0.2)  # until the answers are read
-            before = [scene.requests(server=position) for position in range(len(cases))]
-            time.sleep(max(0.0, began + 1.5 - time.monotonic()))
-            after = [scene.requests(server=position) for position in range(len(cases))]
-            assert dict(zip(cases, after, strict=True)) == dict(zip(cases, before, strict=True))
             for position in range(len(cases)):
                 scene.receive_toot(position)
-                assert simulator.servers[position].requests[0].at < began + 1
+        for case, server in zip(cases, simulator.servers, strict=True):
+            times = [request.at for request in server.requests]
+            refused_at = next(r.at for r in server.requests if r.endpoint == case[1])
+            # What was sent before the answer was read arrives within the first half second.
+            early = [at - refused_at for at in times if 0.5 < at - refused_at < 1.5]
+            assert early == [], case
 
 
 def test_429_without_a_reset_is_waited_out_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +184,7 @@ def test_long_gap_is_read_within_the_rate_limit(monkeypatch: pytest.MonkeyPatch)
         scene.receive_toot()
         simulator.fault("restart", seconds=0.2)
         missed = [simulator.publish() for _ in range(150)]
-        scene.wait_for_toots(missed, timeout_seconds=20)
+        scene.wait_for_toots(missed, timeout_seconds=60)
         assert scene.statistics().gaps_lost == 0
         # The first connection's, four pages and the end; beyond the limit it would be many more.
         assert scene.requests("timeline") <= 2 + 5 + 3
@@ -232,8 +226,9 @@ def test_state_shows_that_polling_waits_after_a_429(monkeypatch: pytest.MonkeyPa
     """The reason names it; the state is polling again afterwards."""
     with Simulator(quiet(POLLED)) as simulator:
         simulator.fault(
-            "answer", status=429, endpoint="timeline", seconds=1, reset="iso", reset_seconds=1
+            "answer", status=429, endpoint="timeline", seconds=60, reset="iso", reset_seconds=1
         )
         with listening_to(simulator, monkeypatch) as scene:
-            scene.wait_for("waiting", "429", timeout_seconds=3)
+            scene.wait_for("waiting", "429")
+            simulator.fault("clear")
             scene.wait_for("polling")

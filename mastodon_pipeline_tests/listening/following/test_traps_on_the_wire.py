@@ -68,7 +68,7 @@ def test_response_that_trickles_times_out(monkeypatch: pytest.MonkeyPatch) -> No
         servers = inject_faults(simulator, [{"endpoint": at} for at in endpoints], "trickle")
         with listening_to(simulator, monkeypatch) as scene:
             for server in servers:
-                scene.wait_for("waiting", "timed out", server=server, timeout_seconds=5)
+                scene.wait_for("waiting", "timed out", server=server, timeout_seconds=60)
                 assert scene.requests(endpoints[server], server) <= 2
                 simulator.fault("clear", server)
             for server in servers:
