@@ -39,7 +39,7 @@ POST /fault?kind=KIND[&server=DOMAIN]   at one server or at all, where KIND is
        wall&status=N                    a page for people, as from a bot wall before the server
        redirect[&target=URL]            to the same path, here or on another server
        bomb, endless_header, endless_line [&megabytes=N]
-       drop, hang, hang_up, cut_body, trickle, garbage
+       drop, hang, hang_up, cut_body, trickle, slow_header, garbage
        each with &seconds=S[&endpoint=ENDPOINT][&path=BEGINNING]
 """
 

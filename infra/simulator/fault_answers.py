@@ -9,6 +9,7 @@ cut_body        200, and a reset in the middle of the body
 trickle         200, and a space now and then, forever
 redirect        302 to the same path with `?redirected=1`, here or on another server
 bomb            200, a few kB of gzip that decompress to many MB of spaces
+slow_header     200, with a header of a byte now and then, forever
 endless_header  200, with a header line of many MB
 endless_line    200, a body of many MB without a newline
 garbage         200, a page of HTML
@@ -65,6 +66,8 @@ async def answer(fault: Fault, request: web.Request) -> web.StreamResponse | Non
             return await _body(request, [start, *[b"x" * MEGABYTE] * fault.megabytes])
         case "endless_header":
             return await _endless_header(request, fault.megabytes)
+        case "slow_header":
+            return await _slow_header(request)
     return None
 
 
@@ -111,6 +114,16 @@ async def _endless_header(request: web.Request, megabytes: int) -> web.Response:
         if transport.is_closing():
             break
         transport.write(b"x" * (MEGABYTE // 16))
+    return _reset(request)
+
+
+async def _slow_header(request: web.Request) -> web.Response:
+    transport = request.transport
+    assert transport is not None
+    transport.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while not transport.is_closing():
+        transport.write(b"x")
+        await asyncio.sleep(0.05)
     return _reset(request)
 
 

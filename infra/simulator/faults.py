@@ -11,7 +11,7 @@ ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 REQUEST_FAULTS = frozenset(
     {
         *("answer", "wall", "drop", "hang", "hang_up", "cut_body", "trickle", "redirect"),
-        *("bomb", "endless_header", "endless_line", "garbage"),
+        *("bomb", "endless_header", "endless_line", "garbage", "slow_header"),
     }
 )
 """Faults of requests; see `fault_answers`."""

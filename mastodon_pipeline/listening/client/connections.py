@@ -40,6 +40,7 @@ _KEEPALIVE_SECONDS = 30.0
 """Longer than the pause between two polls, so that a polled server keeps its connection."""
 _DNS_CACHE_SECONDS = 300
 _TLS_SHUTDOWN_SECONDS = 0.1
+_WEBSOCKET_CLOSE_SECONDS = 1.0
 
 
 class Connections:
@@ -132,7 +133,7 @@ class Connections:
                         compress=0,
                         decode_text=False,
                         heartbeat=self._timings.silence_seconds / 2,
-                        timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                        timeout=aiohttp.ClientWSTimeout(ws_close=_WEBSOCKET_CLOSE_SECONDS),
                     )
             except aiohttp.WSServerHandshakeError as error:
                 if error.status == 101:
@@ -143,7 +144,12 @@ class Connections:
         try:
             yield socket
         finally:
-            await socket.close()
+            try:
+                # aiohttp's own timeout is for each message that comes before the closing one.
+                async with asyncio.timeout(_WEBSOCKET_CLOSE_SECONDS):
+                    await socket.close()
+            except TimeoutError:
+                pass  # The connection is closed already.
 
     async def get(
         self, url: str, params: Mapping[str, str], token: str | None

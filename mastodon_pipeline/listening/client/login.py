@@ -33,7 +33,14 @@ class Login:
     Only the token is stored; the application registered for it is not.
     """
 
-    def __init__(self, server: Server, settings: Settings) -> None:
+    def __init__(
+        self,
+        server: Server,
+        settings: Settings,
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+    ) -> None:
+        """`timeout_seconds`: for each read; each of the two exchanges takes three times as long."""
+        self._timeout_seconds = timeout_seconds
         self._server = server
         self._settings = settings
         self._session = ServerSession(
@@ -58,10 +65,10 @@ class Login:
                 scopes=SCOPES,
                 api_base_url=self._server.base_url,
                 session=self._session,
-                request_timeout=REQUEST_TIMEOUT_SECONDS,
+                request_timeout=self._timeout_seconds,
                 user_agent=self._settings.user_agent,
             )
-            self._client = mastodon_client(self._server, None, self._session)
+            self._client = mastodon_client(self._server, None, self._session, self._timeout_seconds)
             self._client.client_id, self._client.client_secret = client_id, client_secret
             url: str = self._client.auth_request_url(
                 scopes=SCOPES, allow_http=self._settings.mastodon_allow_private_addresses

@@ -4,8 +4,8 @@ Mastodon.py asks for instance info, weekly activity, application registration an
 and timelines go through `Connections`, with the same policy.
 """
 
+import math
 import os
-import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -20,35 +20,46 @@ import requests
 from mastodon import Mastodon, MastodonAPIError, MastodonError, MastodonRatelimitError
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
-from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3 import ProxyManager
+from urllib3.exceptions import HTTPError
 
 from mastodon_pipeline.errors import CrossHostRedirect, Refused, Unreachable, UnsafeAddress
-from mastodon_pipeline.listening.client.addresses import check_address, check_ip
+from mastodon_pipeline.listening.client.addresses import check_address
+from mastodon_pipeline.listening.client.exchange import POOLS, Peer
 from mastodon_pipeline.listening.client.reasons import network_reason
 from mastodon_pipeline.servers import Server
 
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 """A larger response, after decompression, is not read to its end."""
 REQUEST_TIMEOUT_SECONDS = 20.0
-"""To connect, and to the head of a response; a whole response may take three times as long."""
+"""To connect, and for each read; a whole exchange may take three times as long."""
 
 
 class ServerSession(requests.Session):
     """A `requests` session with our User-Agent, public addresses and same-host redirects only.
 
-    It keeps no cookies. A response of more than 16 MiB raises Unreachable.
+    It keeps no cookies. A response of more than 16 MiB raises Unreachable, and so does an exchange
+    that takes longer than three timeouts, redirects included. For use in one thread.
     """
 
-    def __init__(self, user_agent: str, allow_private_addresses: bool = False) -> None:
+    def __init__(
+        self,
+        user_agent: str,
+        allow_private_addresses: bool = False,
+        seconds: float | None = None,
+    ) -> None:
+        """`seconds`: how long all the session's exchanges may take together."""
         super().__init__()
         self.headers["User-Agent"] = user_agent
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.response_headers: Mapping[str, str] = {}
         """The last response's headers, for the rate budget."""
         self._allow_private = allow_private_addresses
+        self._peer = Peer(check_addresses=not allow_private_addresses)
+        self._exchanging = False
+        self._ends_at = math.inf if seconds is None else time.monotonic() + seconds
         for prefix in ("http://", "https://"):
-            self.mount(prefix, _Adapter(allow_private_addresses))
+            self.mount(prefix, _Adapter())
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send one request.
@@ -59,6 +70,33 @@ class ServerSession(requests.Session):
             Unreachable: the response is too large or too slow.
             requests.RequestException: anything else that fails.
         """
+        if self._exchanging:  # A redirect: part of the exchange.
+            return self._send(request, **kwargs)
+        timeout = kwargs.get("timeout")
+        limit = 3 * (timeout if isinstance(timeout, int | float) else REQUEST_TIMEOUT_SECONDS)
+        limit = min(limit, self._ends_at - time.monotonic())
+        if limit <= 0:
+            raise Unreachable("timed out")
+        self._exchanging = True
+        try:
+            with self._peer.exchange(limit):
+                response = self._send(request, **kwargs)
+                if self._peer.timed_out:  # A body without a length ends where it was cut.
+                    raise Unreachable("timed out")
+                return response
+        except (requests.RequestException, OSError, HTTPError):
+            if self._peer.timed_out:
+                raise Unreachable("timed out") from None
+            raise
+        finally:
+            self._exchanging = False
+
+    def close(self) -> None:
+        """Close all connections."""
+        super().close()
+        self._peer.close()
+
+    def _send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         if not self._allow_private:
             proxy = select_proxy(request.url or "", kwargs.get("proxies"))
             check_address(request.url or "", through_proxy=proxy is not None)
@@ -141,40 +179,16 @@ def trusted_context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=bundle or certifi.where())
 
 
-class _PublicConnection(HTTPSConnection):
-    """Checks the peer's address before anything is sent.
-
-    The name was checked before, but it was resolved again to connect, and a hostile name server
-    may have answered differently (DNS rebinding).
-    """
-
-    def _new_conn(self) -> socket.socket:
-        connected = super()._new_conn()
-        try:
-            if self.proxy is None:
-                check_ip(self.host, connected.getpeername()[0])
-        except UnsafeAddress:
-            connected.close()
-            raise
-        return connected
-
-
-class _PublicConnectionPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicConnection
-
-
 class _Adapter(HTTPAdapter):
-    def __init__(self, allow_private_addresses: bool) -> None:
-        self._allow_private = allow_private_addresses
-        super().__init__()
-
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs, ssl_context=trusted_context())
-        if not self._allow_private:
-            self.poolmanager.pool_classes_by_scheme = {
-                "http": HTTPConnectionPool,
-                "https": _PublicConnectionPool,
-            }
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if isinstance(manager, ProxyManager):
+            manager.pool_classes_by_scheme = POOLS
+        return manager
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         # Our context has the certificates; requests would load them again for each connection.
@@ -183,16 +197,10 @@ class _Adapter(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **kw: Any) -> requests.Response:
         response = super().send(request, *args, **kw)
         unbounded = response.raw.stream
-        timeout = kw.get("timeout")
-        seconds = timeout if isinstance(timeout, int | float) else REQUEST_TIMEOUT_SECONDS
-        deadline = time.monotonic() + 3 * seconds
 
         def bounded(*args: Any, **kwargs: Any) -> Iterator[bytes]:
             size = 0
             for block in unbounded(*args, **kwargs):
-                if time.monotonic() > deadline:
-                    response.close()
-                    raise Unreachable("timed out")
                 size += len(block)
                 if size > MAX_RESPONSE_BYTES:
                     response.close()

@@ -101,7 +101,7 @@ class InstanceProbe:
         """
         async with self._concurrent:
             try:
-                # Mastodon.py's timeout is per read, which a byte now and then keeps alive.
+                # The session's own deadline ends the thread; this one also bounds name servers.
                 async with asyncio.timeout(3 * self._timings.request_seconds):
                     info, refusal = await in_daemon_thread(lambda: self._fetch(server, token))
             except TimeoutError:
@@ -116,7 +116,9 @@ class InstanceProbe:
     def _fetch(self, server: Server, token: str | None) -> tuple[InstanceInfo, Refused | None]:
         timeout = self._timings.request_seconds
         with ServerSession(
-            self._settings.user_agent, self._settings.mastodon_allow_private_addresses
+            self._settings.user_agent,
+            self._settings.mastodon_allow_private_addresses,
+            seconds=3 * timeout,
         ) as session:
             try:
                 client = mastodon_client(server, token, session, timeout)

@@ -36,6 +36,8 @@ MAX_DOMAIN_LENGTH = 253
 """Characters of a domain, by the rules of DNS."""
 CONCURRENT_SERVERS = 8
 """Servers that are asked at the same time; each gets two requests, one after the other."""
+SERVER_SECONDS = 60.0
+"""How long all of a server's answers may take together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,10 @@ def fetch_server_reports(
         )
 
 
-def fetch_server_report(server: Server, settings: Settings, today: date) -> ServerReport:
-    """Ask one server for its domain and its weeks; takes a minute at most.
+def fetch_server_report(
+    server: Server, settings: Settings, today: date, seconds: float = SERVER_SECONDS
+) -> ServerReport:
+    """Ask one server for its domain and its weeks, within `seconds`.
 
     Never raises: a server that refuses, is switched off or sends nonsense is a report with the
     reason. It is asked without our token: the figures are either public or not available.
@@ -89,7 +93,7 @@ def fetch_server_report(server: Server, settings: Settings, today: date) -> Serv
     from mastodon_pipeline.listening.following.instance import fetch_instance_info
 
     domain = urlsplit(server.base_url).hostname or server.name
-    session = ServerSession(settings.user_agent, settings.mastodon_allow_private_addresses)
+    session = ServerSession(settings.user_agent, settings.mastodon_allow_private_addresses, seconds)
     with closing(session):
         try:
             client = mastodon_client(server, None, session)

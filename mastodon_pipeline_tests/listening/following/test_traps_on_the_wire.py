@@ -61,15 +61,20 @@ def test_server_that_accepts_but_never_answers_is_tried_again(
                 scene.receive_toot(server)
 
 
-def test_response_that_trickles_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "endpoints"),
+    [("trickle", ("instance", "timeline")), ("slow_header", ("instance", "timeline", "streaming"))],
+)
+def test_response_that_trickles_times_out(
+    kind: str, endpoints: tuple[Endpoint, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A byte now and then keeps every read alive: the whole response has a limit too. Shows G6."""
-    endpoints: tuple[Endpoint, ...] = ("instance", "timeline")
     with Simulator(quiet(*map(policy_for, endpoints, endpoints))) as simulator:
-        servers = inject_faults(simulator, [{"endpoint": at} for at in endpoints], "trickle")
-        with listening_to(simulator, monkeypatch) as scene:
+        servers = inject_faults(simulator, [{"endpoint": at} for at in endpoints], kind)
+        with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             for server in servers:
                 scene.wait_for("waiting", "timed out", server=server, timeout_seconds=60)
-                assert scene.requests(endpoints[server], server) <= 2
+                assert scene.requests(endpoints[server], server) <= MAX_ATTEMPTS
                 simulator.fault("clear", server)
             for server in servers:
                 scene.receive_toot(server)
