@@ -33,9 +33,16 @@ def connection(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
             app="Tusky",
             created_at=posted,
             language="",
+            language_primary="",
             url="https://one.example/@ada/42",
         ),
-        record(uri="b", status_id="01HX", server="two.example", language="zh-CN"),
+        record(
+            uri="b",
+            status_id="01HX",
+            server="two.example",
+            language="zh-CN",
+            language_primary="zh",
+        ),
         record(uri="c", status_id="3", created_at=HOUR - timedelta(days=1)),
     )
     build_hours(lake, HOUR, HOUR - timedelta(days=1))
@@ -88,6 +95,34 @@ def test_mastodon_toot_has_the_articles_columns(connection: duckdb.DuckDBPyConne
     assert toot["created_at"] == int(HOUR.timestamp()) + 7, "whole seconds, not rounded up"
     assert toot["created_at_str"] == "2026 11 24 15:00:07"
     assert by_language["zh-CN"]["m_id"] is None, "an id that is not a number"
+
+
+def test_language_of_a_region_is_named_by_its_language(lake: Lake) -> None:
+    """`language` stays as the server sent it; a code without a name stands for itself."""
+    languages = {"pt-BR": "pt", "zh-CN": "zh", "en-GB": "en", "en": "en", "ldn": "ldn", "": ""}
+    land(
+        lake,
+        *(
+            record(uri=tag, status_id=tag, language=tag, language_primary=code)
+            for tag, code in languages.items()
+        ),
+    )
+    build_hours(lake, HOUR)
+    with duckdb.connect(":memory:") as connection:
+        create_views(
+            connection,
+            table_folders(lake.layout),
+            lambda folder: next((file.path for file in lake.list_files(folder)), None),
+        )
+        named = connection.sql("SELECT language, language_name FROM mastodon_toot").fetchall()
+    assert dict(named) == {
+        "pt-BR": "Portuguese",
+        "zh-CN": "Chinese",
+        "en-GB": "English",
+        "en": "English",
+        "ldn": "ldn",
+        "unknown": None,
+    }
 
 
 THE_ARTICLES_QUERIES = {
@@ -166,8 +201,11 @@ def test_the_articles_queries_run_unchanged(
             """,
             {"Tusky": 1},
         ),
-        ("select * from mastodon_toot;", {"English": 1}),
-        ("select * from mastodon_toot where language not in ('unknown');", {"English": 1}),
+        ("select * from mastodon_toot;", {"English": 1, "Chinese": 1}),
+        (
+            "select * from mastodon_toot where language not in ('unknown');",
+            {"English": 1, "Chinese": 1},
+        ),
     ],
 )
 def test_the_articles_figures_can_be_drawn_from_their_queries(

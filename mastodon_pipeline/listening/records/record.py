@@ -19,7 +19,6 @@ See: https://docs.joinmastodon.org/entities/Account/#noindex and #indexable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -27,6 +26,7 @@ from msgspec import Struct
 from mastodon_pipeline.listening.protocol.ids import listed_at
 from mastodon_pipeline.listening.protocol.statuses import Status
 from mastodon_pipeline.listening.protocol.text import plain_text, scrub
+from mastodon_pipeline.listening.records.language import primary_language
 
 TootEvent = Literal["update", "status.update", "delete"]
 Source = Literal["stream", "poll", "gap", "replay"]
@@ -36,7 +36,6 @@ FUTURE_TOLERANCE_MS = 5 * 60 * 1000
 MAX_CHARACTERS = {
     "app": 200,
     "language": 64,
-    "language_primary": 64,
     "username": 256,
     "acct": 512,
     "server": 256,
@@ -146,7 +145,7 @@ def toot_record(
         app=((application and application.name) or "")[:_APP],
         url=url if len(url) <= _URL else "",
         language=language,
-        language_primary=_primary_subtag(language),
+        language_primary=primary_language(language),
         favourites=favourites if 0 <= favourites <= _INT_MAX else _INT_MAX * (favourites > 0),
         tags=len(status.tags),
         tag_names=tag_names,
@@ -161,11 +160,6 @@ def toot_record(
         indexable=author.indexable,
         has_poll=status.poll is not None,
     )
-
-
-@lru_cache(1024)
-def _primary_subtag(language: str) -> str:
-    return language.replace("_", "-").partition("-")[0].strip().lower()
 
 
 def cut_short_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

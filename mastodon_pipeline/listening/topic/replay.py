@@ -13,6 +13,7 @@ import duckdb
 
 from mastodon_pipeline.errors import DeliveryFailed, ReplayError
 from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.listening.records.language import primary_language
 from mastodon_pipeline.listening.records.record import (
     FUTURE_TOLERANCE_MS,
     TootRecord,
@@ -168,7 +169,10 @@ def _record(row: Row) -> TootRecord:
     # Kafka refuses a record of the future, and every one after it would fail with it.
     latest = time.time_ns() // 1_000_000 + FUTURE_TOLERANCE_MS
     fields = cut_short_fields(row)
-    return TootRecord(**{**fields, "created_at": min(row["created_at"], latest)})
+    fields["created_at"] = min(row["created_at"], latest)
+    # Again: what was recorded by an older version, or another listener, has a code by another rule.
+    fields["language_primary"] = primary_language(fields.get("language", ""))
+    return TootRecord(**fields)
 
 
 def _delete_of(record: TootRecord) -> TootRecord:

@@ -102,7 +102,7 @@ LANGUAGE = (
     Column(
         "language_primary",
         "VARCHAR",
-        "The primary subtag, lower case; '' if unknown",
+        "Its code, by ISO 639-1 where it has one; '' if unknown",
         ("language_primary",),
     ),
     Column(
@@ -188,8 +188,8 @@ LANGUAGE_USAGE = _daily_table(
     "language_usage",
     """A UTC day's toots and users by language, the most used first.
 
-    Public top-level toots by the language that their authors' client set: the primary subtag, so
-    zh-CN and zh-TW are one. Toots without a language have a row to themselves, unknown.
+    Public top-level toots by the language that their authors' client set. However it is spelled, a
+    language is one row: zh-CN, zh-TW, zho, zhHk are zh. Toots without one are a row, unknown.
     """,
     DAY,
     *LANGUAGE,

@@ -42,7 +42,6 @@ SELECT
     app,
     url,
     language,
-    lower(trim(split_part(replace(language, '_', '-'), '-', 1))) AS language_primary,
     favourites,
     tags,
     characters,
