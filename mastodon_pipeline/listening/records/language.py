@@ -45,7 +45,8 @@ def primary_language(tag: str) -> str:
 
 def _language(tag: str) -> str:
     # Here, not above: commands that never see a tag import this module.
-    from langcodes import Language, LanguageTagError
+    from langcodes import Language
+    from langcodes.tag_parser import LanguageTagError
 
     if not tag.isascii():
         return ""
