@@ -21,10 +21,33 @@ _PRIVATE_USE = re.compile("q[a-t][a-z]")
 _NEWER_THAN_THE_LIBRARY = frozenset({"tok"})
 """Codes that Mastodon offers and `langcodes` does not know yet."""
 _OF_DOMINANT_LANGUAGES = {
-    "als": "sq", "arb": "ar", "ayr": "ay", "azj": "az", "cmn": "zh", "ekk": "et", "gaz": "om",
-    "gug": "gn", "ike": "iu", "khk": "mn", "kmr": "ku", "knc": "kr", "kpv": "kv", "lvs": "lv",
-    "npi": "ne", "ojg": "oj", "ory": "or", "pbu": "ps", "pes": "fa", "plt": "mg", "quz": "qu",
-    "src": "sc", "swh": "sw", "twi": "ak", "uzn": "uz", "ydd": "yi", "zsm": "ms",
+    "als": "sq",
+    "arb": "ar",
+    "ayr": "ay",
+    "azj": "az",
+    "cmn": "zh",
+    "ekk": "et",
+    "gaz": "om",
+    "gug": "gn",
+    "ike": "iu",
+    "khk": "mn",
+    "kmr": "ku",
+    "knc": "kr",
+    "kpv": "kv",
+    "lvs": "lv",
+    "npi": "ne",
+    "ojg": "oj",
+    "ory": "or",
+    "pbu": "ps",
+    "pes": "fa",
+    "plt": "mg",
+    "quz": "qu",
+    "src": "sc",
+    "swh": "sw",
+    "twi": "ak",
+    "uzn": "uz",
+    "ydd": "yi",
+    "zsm": "ms",
 }
 """ISO 639-1 codes of languages that ISO 639-3 divides, by the code of the part that is meant when
 nothing else is said. From CLDR's aliases of the reason `macrolanguage`; detectors write these."""
