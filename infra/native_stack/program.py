@@ -20,6 +20,9 @@ class Program:
     """Its working directory."""
     initialize: tuple[Path, tuple[str, ...]] | None = None
     """A path, and the command that creates it: run before each start while the path is missing."""
+    await_first: tuple[str, ...] = ()
+    """A command that returns once what the program needs is there: run before each start, also by
+    the process manager. Where it fails, the start fails."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables beside the few that every program gets. Secrets belong here."""
     config_files: tuple[Path, ...] = ()
@@ -51,7 +54,8 @@ class Program:
         if self.initialize is not None:
             path, command = self.initialize
             initialize = f"[ -e {shlex.quote(str(path))} ] || {shlex.join(command)} || exit 1\n"
+        await_first = f"{shlex.join(self.await_first)} || exit 1\n" if self.await_first else ""
         return (
             f"#!/bin/sh\ncd {shlex.quote(str(self.directory))} || exit 1\n{config}{exports}"
-            f"{initialize}exec {shlex.join(self.command)}\n"
+            f"{initialize}{await_first}exec {shlex.join(self.command)}\n"
         )

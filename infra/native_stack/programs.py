@@ -27,6 +27,8 @@ LOG4J = INFRA / "kafka" / "log4j2.properties"
 # A serial collector and the C1 compiler only: start-up time and memory matter more here than the
 # last tenth of throughput.
 _JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
+CONNECT_NEEDS = ("kafka", "minio", "registry")
+"""It reads schemas and writes objects as soon as it runs."""
 # They describe the terminal, not the program: a change of theirs is no reason for a restart.
 _TERMINAL_VARIABLES = frozenset(
     [
@@ -64,8 +66,8 @@ def probes(ports: Ports) -> dict[str, Probe]:
 
 
 def stack_programs(stack: Installation) -> list[Program]:
-    """Return Kafka, MinIO, the registry and Kafka Connect, and write their configurations."""
-    return [_kafka(stack), _minio(stack), _registry(stack), _connect(stack)]
+    """Return the four services and the watchdog, and write their configurations."""
+    return [_kafka(stack), _minio(stack), _registry(stack), _connect(stack), _watchdog(stack)]
 
 
 def dagster_programs(
@@ -236,6 +238,11 @@ def _connect(stack: Installation) -> Program:
         ),
         ready=probes(stack.ports)["connect"],
         directory=directory,
+        # `depends_on` orders what `up` starts; this holds for a restart after a kill, too.
+        await_first=(
+            *(sys.executable, "-P", "-m", "infra.native_stack.await_registry"),
+            stack.addresses.schema_registry_url,
+        ),
         # The sink reads these from the environment, so no connector config holds a secret.
         environment={
             "AWS_ACCESS_KEY_ID": stack.access_key,
@@ -245,9 +252,18 @@ def _connect(stack: Installation) -> Program:
         config_files=(properties, LOG4J),
         address=stack.addresses.kafka_connect_url,
         ports=(stack.ports.connect_port,),
-        # It reads schemas and writes objects as soon as it runs.
-        depends_on=("kafka", "minio", "registry"),
+        depends_on=CONNECT_NEEDS,
         stop_seconds=30,
+    )
+
+
+def _watchdog(stack: Installation) -> Program:
+    return Program(
+        name="watchdog",
+        command=(sys.executable, "-P", "-m", "infra.native_stack.watchdog"),
+        ready=lambda: True,
+        directory=stack.data,
+        environment={"MASTODON_PIPELINE_DATA": str(stack.data)},
     )
 
 

@@ -95,7 +95,10 @@ class Supervisor:
         environment["LC_ALL"] = "C.UTF-8"
         with (self.logs / "supervisord.out").open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
+                [
+                    *(sys.executable, "-P", "-m", "infra.native_stack.supervisord"),
+                    *("-c", str(configuration)),
+                ],
                 env=environment,
                 cwd=self.data,
                 stdin=subprocess.DEVNULL,
@@ -220,8 +223,8 @@ class Supervisor:
             "autostart": "false",
             "autorestart": "true",
             "startsecs": "1",
-            # The pause grows by a second each time: about 3.5 minutes, then FATAL.
-            "startretries": "20",
+            # The pause grows by a second each time. Never FATAL: a full disk may last for days.
+            "startretries": "1000000",
             "stopwaitsecs": str(program.stop_seconds),
             "stopasgroup": "true",
             "killasgroup": "true",

@@ -228,6 +228,35 @@ def test_the_connect_container_sets_what_the_native_worker_sets(
     assert set(services["connect"]["depends_on"]) == set(programs["connect"].depends_on)
 
 
+def test_connect_container_starts_once_the_registry_answers(
+    tmp_path: Path, services: dict[str, Service], dockerfile: list[list[str]]
+) -> None:
+    """Also where it is restarted: `depends_on` holds for `up` alone. Shows G10."""
+    copied = {line[-1] + Path(path).name: path for line in dockerfile for path in line[1:-1]}
+    command = next(line for line in dockerfile if line[0] == "CMD")
+    script = (INFRA / copied[command[-1].strip('[]",')]).read_text()
+    server = "/opt/kafka/bin/connect-distributed.sh"
+    stub = tmp_path / "wget"
+    stub.write_text('#!/bin/sh\necho "$@" >> "$0.asked"; [ $(wc -l < "$0.asked") -gt 2 ]\n')
+    (tmp_path / "sleep").write_text("#!/bin/sh\n")
+    for name in ("wget", "sleep"):
+        (tmp_path / name).chmod(0o700)
+    result = subprocess.run(
+        ["sh", "-c", script.replace(server, "echo started with")],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    asked = (tmp_path / "wget.asked").read_text().splitlines()
+    assert len(asked) == 3
+    address = urlsplit(asked[0].split()[-1])
+    assert address.hostname in services
+    assert asked[0].split()[-1] in services["registry"]["healthcheck"]["test"][1].replace(
+        "127.0.0.1", str(address.hostname)
+    )
+    assert result.stdout.splitlines()[-1] == "started with /opt/connect/connect.properties"
+
+
 def test_containers_publish_the_native_stacks_ports_on_loopback_only(
     services: dict[str, Service],
 ) -> None:
@@ -287,7 +316,8 @@ def test_every_container_is_checked_restarted_and_keeps_its_data(
     compose: dict[str, Any], services: dict[str, Service], programs: dict[str, Program]
 ) -> None:
     """Health checks, restarts and bounded logs; a named volume for what must survive."""
-    assert services.keys() == {name for name in programs if not name.startswith("dagster")}
+    native_only = {"dagster-webserver", "dagster-daemon", "watchdog"}
+    assert services.keys() == programs.keys() - native_only
     for service in services.values():
         assert service["restart"] == "unless-stopped"
         assert "healthcheck" in service

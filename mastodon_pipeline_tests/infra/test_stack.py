@@ -45,6 +45,7 @@ def test_up_returns_when_every_program_is_ready(stack: Stack) -> None:
         "minio",
         "registry",
         "connect",
+        "watchdog",
     }
     assert healthy(stack)
     assert all(program.log.exists() for program in stack.status())

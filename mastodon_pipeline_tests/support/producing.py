@@ -27,9 +27,10 @@ def toots(count: int, first: datetime, hours: int) -> list[TootRecord]:
     ]
 
 
-def produce(settings: Settings, records: Sequence[TootRecord]) -> int:
-    """Register the schema and produce the records; return how many."""
-    schema_id = register(settings)
+def produce(settings: Settings, records: Sequence[TootRecord], schema_id: int | None = None) -> int:
+    """Produce the records; return how many. The schema is registered unless its id is given."""
+    if schema_id is None:
+        schema_id = register(settings)
     producer = Producer({**settings.kafka_client_config(), "enable.idempotence": True})
     for record in records:
         producer.produce(

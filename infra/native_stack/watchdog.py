@@ -1,0 +1,78 @@
+"""Kills programs that run but do not answer, so that supervisord starts them again.
+
+supervisord sees only what has ended. A program may also hang, or be of no use any more: the
+registry's database, for one, closes itself when the disk is full, and stays closed once there is
+room again. Looks are counted, not seconds: a machine that has slept gives every program its time.
+
+    python -m infra.native_stack.watchdog
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from infra.native_stack.probes import Probe
+from infra.native_stack.programs import CONNECT_NEEDS, probes
+from infra.native_stack.stack import Stack
+from infra.native_stack.supervision import Process
+
+LOOK_SECONDS = 10.0
+SILENT_LOOKS = 6
+"""Of a program that has answered before: after a minute."""
+STARTING_LOOKS = 18
+"""Of one that has not answered since it started: after three minutes."""
+NEEDS = {"connect": CONNECT_NEEDS}
+"""What a program may wait for: it is not blamed while one of these does not answer."""
+_UNWATCHED = "dagster-daemon"
+"""Its probe asks the webserver, so its silence may be the webserver's."""
+
+
+@dataclass(slots=True)
+class _Silence:
+    pid: int
+    looks: int = 0
+    answered: bool = False
+
+
+class Watchdog:
+    """Counts for how many looks each program has been silent."""
+
+    def __init__(self, probes: Mapping[str, Probe]) -> None:
+        self._probes = {name: probe for name, probe in probes.items() if name != _UNWATCHED}
+        self._silences: dict[str, _Silence] = {}
+
+    def look(self, processes: Sequence[Process]) -> list[Process]:
+        """Ask every program that runs; return those that have been silent for too long."""
+        running = {p.name: p for p in processes if p.state == "RUNNING" and p.name in self._probes}
+        answers = {name: self._probes[name]() for name in running}
+        hung = []
+        for name, process in running.items():
+            silence = self._silences.get(name)
+            if silence is None or silence.pid != process.pid:
+                silence = self._silences[name] = _Silence(process.pid)
+            if answers[name]:
+                silence.looks, silence.answered = 0, True
+            elif all(answers.get(need, False) for need in NEEDS.get(name, ())):
+                silence.looks += 1
+            if silence.looks >= (SILENT_LOOKS if silence.answered else STARTING_LOOKS):
+                hung.append(process)
+                del self._silences[name]
+        return hung
+
+
+def watch(stack: Stack, say: Callable[[str], object]) -> None:
+    """Look every few seconds, for good."""
+    watchdog = Watchdog(probes(stack.ports))
+    while True:
+        for process in watchdog.look(stack.supervisor.processes()):
+            say(f"{process.name} (process {process.pid}) does not answer: killing it")
+            with contextlib.suppress(OSError):
+                os.kill(process.pid, signal.SIGKILL)
+        time.sleep(LOOK_SECONDS)
+
+
+if __name__ == "__main__":
+    watch(Stack(), lambda line: print(time.strftime("%Y-%m-%d %H:%M:%S"), line, flush=True))

@@ -1,0 +1,63 @@
+"""A chaos run from beginning to end."""
+
+import time
+from collections import Counter
+
+from mastodon_pipeline_tests.chaos.balance import Balance, Freshness, compare, read_tables
+from mastodon_pipeline_tests.chaos.faults import FAULTS, poison_is_reported
+from mastodon_pipeline_tests.chaos.losses import trace_losses
+from mastodon_pipeline_tests.chaos.pipeline import Pipeline, running_pipeline
+from mastodon_pipeline_tests.chaos.schedule import schedule
+from mastodon_pipeline_tests.chaos.watch import carry_out
+
+TOOTS_PER_SECOND = 10.0
+SETTLE_SECONDS = 240.0
+"""How long after the last fault the tables may take to equal the truth."""
+
+
+def run_chaos(seed: int, seconds: float, only: str = "") -> bool:
+    """Damage a running pipeline for so long; return whether it lost nothing, and hid nothing.
+
+    Prints the seed, a table of the faults, and a line with the result. `only`: faults whose names
+    contain this.
+    """
+    faults = {name: fault for name, fault in FAULTS.items() if only in name}
+    durations = {name: fault.seconds for name, fault in faults.items()}
+    appointments = schedule(seed, seconds, durations)
+    print(f"chaos: seed {seed}, {seconds:.0f} s, {len(appointments)} faults", flush=True)
+    with running_pipeline(TOOTS_PER_SECOND) as pipeline:
+        if missing := {"kafka", "minio", "dagster"} - pipeline.small_disks:
+            print(f"  no disk gets full: {', '.join(sorted(missing))} are on the common one")
+        with Freshness(pipeline) as freshness:
+            outcomes = carry_out(pipeline, faults, appointments)
+            balance = settled_balance(pipeline)
+        if balance.lost:
+            print("  lost: " + trace_losses(pipeline, balance.lost), flush=True)
+    print(f"\nseed {seed}\n{'seconds':<9} {'fault':<28} {'recovered by':<50} seconds")
+    for outcome in outcomes:
+        print(outcome)
+    for hour, (published, counted) in sorted(balance.wrong_hours.items()):
+        print(f"{hour[0]} {hour[1]}: {published} published, {counted} counted")
+    print(
+        f"CHAOS published={balance.published} in_toots={balance.in_toots} "
+        f"lost={len(balance.lost)} duplicated={balance.duplicated} unnoticed={balance.unnoticed} "
+        f"stale_seconds_max={freshness.stale_seconds_max:.0f}",
+        flush=True,
+    )
+    never = Counter(o.appointment.fault for o in outcomes if o.seconds is None)
+    return balance.even and not never
+
+
+def settled_balance(pipeline: Pipeline) -> Balance:
+    """Stop publishing, and compare once the tables equal the truth, or have had the time to."""
+    truth = pipeline.stop_publishing()
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        if (tables := read_tables(pipeline)) is not None:
+            unnoticed = 0 if poison_is_reported(pipeline) else pipeline.poison_records
+            balance = compare(truth, tables, unnoticed)
+            if balance.even or time.monotonic() > deadline:
+                return balance
+        elif time.monotonic() > deadline + 60:
+            raise TimeoutError("the tables cannot be read")
+        time.sleep(2)

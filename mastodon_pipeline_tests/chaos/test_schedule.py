@@ -1,0 +1,28 @@
+"""The schedule of faults."""
+
+from itertools import pairwise
+
+from mastodon_pipeline_tests.chaos.faults import FAULTS
+from mastodon_pipeline_tests.chaos.schedule import schedule
+
+DURATIONS = {name: fault.seconds for name, fault in FAULTS.items()}
+
+
+def test_same_seed_gives_the_same_faults() -> None:
+    assert schedule(7, 600, DURATIONS) == schedule(7, 600, DURATIONS)
+    assert schedule(7, 600, DURATIONS) != schedule(8, 600, DURATIONS)
+
+
+def test_every_fault_happens_in_ten_minutes_and_faults_overlap() -> None:
+    for seed in range(20):
+        appointments = schedule(seed, 600, DURATIONS)
+        missing = DURATIONS.keys() - {appointment.fault for appointment in appointments}
+        assert len(missing) <= len(DURATIONS) // 5, (seed, missing)
+        assert [a.begins for a in appointments] == sorted(a.begins for a in appointments)
+        assert any(first.ends > second.begins for first, second in pairwise(appointments))
+        assert all(0 <= a.begins <= a.ends <= 600 for a in appointments)
+
+
+def test_two_minutes_have_a_dozen_faults_or_more() -> None:
+    for seed in range(20):
+        assert len(schedule(seed, 120, DURATIONS)) >= 12
