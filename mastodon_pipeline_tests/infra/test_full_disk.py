@@ -40,8 +40,8 @@ def test_supervisord_restarts_programs_while_its_logs_cannot_be_written(tmp_path
         killed = {0}
         for _ in range(3):
             new = wait_until(lambda: {supervisor.processes()[0].pid} - killed, "it runs again")
-            killed |= new
-            os.kill(*new, signal.SIGKILL)
+            killed.update(new)
+            os.kill(new.pop(), signal.SIGKILL)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
         size = supervisor.log_of("chatty").stat().st_size
         wait_until(lambda: supervisor.log_of("chatty").stat().st_size > size, "it logs again")
