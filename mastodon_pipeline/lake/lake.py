@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import duckdb
+from botocore.exceptions import ClientError
 
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
@@ -28,6 +29,9 @@ from mastodon_pipeline.settings import Settings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_CONTENT_TYPES = {".parquet": "application/vnd.apache.parquet", ".png": "image/png"}
+_NOT_IN_PLACE = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
+
 
 @dataclass(frozen=True, slots=True)
 class Lake:
@@ -36,8 +40,9 @@ class Lake:
     layout: Layout
     connection: duckdb.DuckDBPyConnection
     list_files: ListFiles
-    write_png: Callable[[str, bytes], None]
-    """Writes a picture to a path, in place of what was there."""
+    put_in_place_of: Callable[[StoredFile | None, str, Path], bool]
+    """Puts a local file at a path, if this version of a file is still there (None: no file);
+    returns whether it was."""
     empty_record: str
     """A Parquet file with the record's columns and no rows, see `record.sql`."""
 
@@ -88,7 +93,7 @@ def open_lake(
             layout,
             connection,
             partial(list_objects, s3, settings),
-            partial(_put_png, s3, settings.s3_bucket, layout),
+            partial(_put_in_place_of, s3, settings.s3_bucket, layout),
             empty_record,
         )
 
@@ -105,5 +110,28 @@ def empty_record_file(
         yield path
 
 
-def _put_png(s3: "S3Client", bucket: str, layout: Layout, path: str, content: bytes) -> None:
-    s3.put_object(Bucket=bucket, Key=layout.key(path), Body=content, ContentType="image/png")
+def _put_in_place_of(
+    s3: "S3Client",
+    bucket: str,
+    layout: Layout,
+    replaced: StoredFile | None,
+    path: str,
+    local: Path,
+) -> bool:
+    condition = {"IfMatch": replaced.etag} if replaced else {"IfNoneMatch": "*"}
+    content_type = _CONTENT_TYPES.get(local.suffix, "application/octet-stream")
+    with local.open("rb") as content:
+        try:
+            s3.put_object(
+                Bucket=bucket,
+                Key=layout.key(path),
+                Body=content,
+                ContentType=content_type,
+                **condition,  # type: ignore[arg-type]
+            )
+        except ClientError as error:
+            # Replaced, or being replaced; or deleted since.
+            if error.response.get("Error", {}).get("Code") in _NOT_IN_PLACE:
+                return False
+            raise
+    return True

@@ -7,15 +7,17 @@ See: https://www.w3.org/TR/png-3/#11tEXt
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.lake.replacing import replace_file
 from mastodon_pipeline.usage.charts.drawing import encode_png, png_texts
 from mastodon_pipeline.usage.checks.check import Finding, compare_each
 
@@ -77,12 +79,16 @@ def draw_chart(lake: Lake, chart: Chart, table: str, day: date) -> DrawnChart:
 
     Raises TableError if the table has not been built.
     """
-    drawn_from = fingerprint(_table_files(lake, table, day))  # first: a change meanwhile shows
-    rows = chart_rows(lake, chart, table, day)
-    png = encode_png(chart.draw(rows, day), {"drawn_from": drawn_from, "drawn": _digest(rows)})
     path = lake.layout.chart(chart.name, day)
-    lake.write_png(path, png)
-    return DrawnChart(path, png, int(rows["toots"].sum()))
+
+    def draw(files: Sequence[StoredFile], local: str) -> DrawnChart:
+        rows = chart_rows(lake, chart, table, day)
+        texts = {"drawn_from": fingerprint(files), "drawn": _digest(rows)}
+        png = encode_png(chart.draw(rows, day), texts)
+        Path(local).write_bytes(png)
+        return DrawnChart(path, png, int(rows["toots"].sum()))
+
+    return replace_file(lake, path, draw, lambda: _table_files(lake, table, day))
 
 
 def chart_shows_its_table(

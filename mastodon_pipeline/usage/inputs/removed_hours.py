@@ -10,8 +10,7 @@ This is the one place where the tables themselves hold what nothing else does. W
   late toot alone would replace the hour.
 * The folder is listed before `removed/` is. A build that finds no receipt has thus listed all the
   files; if they vanish before they are read, the build fails, and the next one finds the receipt.
-* Two builds at once may both merge and the later one win, even if it knew of fewer late files: the
-  hour's fingerprint is then not that of its files, so it is stale and built again, and files
+* Of two builds at once that both merge, the later one merges again (`lake.replacing`), and files
   younger than a day are never removed.
 * Without its `toots` such an hour cannot be built: `RecordsGone` is raised, and nothing is written.
 

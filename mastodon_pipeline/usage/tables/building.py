@@ -1,26 +1,47 @@
 """Writes a partition of a table: one query, one file.
 
 Building again changes only what newly landed files change, so any build may be repeated,
-interrupted or run twice at once: an object is replaced whole, and readers see the old or the new.
+interrupted or run twice at once: an object is replaced whole, readers see the old or the new, and
+what was made from older input never replaces what was made from newer (`lake.replacing`).
 
 What a count means: *public top-level toots that a configured server listed while it was listened
 to*. Mastodon's public feeds leave out replies to others, boosts and unlisted posts.
 """
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.usage.tables.table import Partition, Table
+from mastodon_pipeline.lake.replacing import replace_file
+from mastodon_pipeline.usage.tables.table import BuiltPartition, Partition, Table
 
 
-def write_partition(
-    lake: Lake, table: Table[Partition], path: str, values: Mapping[str, object]
-) -> int:
-    """Write a file by the table's query, with its parameters and `values`; return its rows."""
-    if "://" not in path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+def build_partition(
+    lake: Lake,
+    table: Table[Partition],
+    path: str,
+    list_inputs: Callable[[], Sequence[StoredFile]],
+    values: Callable[[Sequence[StoredFile]], Mapping[str, object]],
+) -> BuiltPartition:
+    """Build a partition's file from one version of its input.
+
+    `values` returns the query's parameters for the listed input, beside the table's own.
+
+    Raises TableError if the input, or the file, is replaced again and again meanwhile.
+    """
+
+    def make(inputs: Sequence[StoredFile], local: str) -> BuiltPartition:
+        return BuiltPartition(path, write_rows(lake, table, local, values(inputs)), len(inputs))
+
+    return replace_file(lake, path, make, list_inputs)
+
+
+def write_rows(lake: Lake, table: Table[Partition], path: str, values: Mapping[str, object]) -> int:
+    """Write a local file by the table's query, with its parameters and `values`; return its rows.
+
+    In place of what is there: a partition's own file is for `replace_file` to put there.
+    """
     row = lake.connection.execute(
         query(table.query), {**table.parameters(), **values, "path": path}
     ).fetchone()

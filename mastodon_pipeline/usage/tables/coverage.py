@@ -6,9 +6,10 @@ from datetime import UTC, date, datetime, timedelta
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.lake.replacing import no_inputs
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.checks.coverage import COVERAGE_IS_PLAUSIBLE
-from mastodon_pipeline.usage.tables.building import count_rows, write_partition
+from mastodon_pipeline.usage.tables.building import build_partition, count_rows
 from mastodon_pipeline.usage.tables.server_activity import WEEK, ServerReport, fetch_server_reports
 from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
 
@@ -38,13 +39,13 @@ def build_server_coverage(
         "day": day,
         "last_day": WEEK.days - 1,
     }
-    rows = write_partition(lake, SERVER_COVERAGE, path, values)
+    built = build_partition(lake, SERVER_COVERAGE, path, no_inputs, lambda _: values)
     notes = tuple(
         f"{report.base_url} reports no figures: {report.reason}"
         for report in reports
         if report.reason
     )
-    return BuiltPartition(path, rows, len(files), notes=notes)
+    return BuiltPartition(path, built.rows, len(files), notes=notes)
 
 
 def _build(lake: Lake, day: date) -> BuiltPartition:

@@ -3,10 +3,10 @@
 To add one, write its query and declare it here, in `DAILY_TABLES`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
-from mastodon_pipeline.lake.files import fingerprint
+from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.settings import load_settings
@@ -23,7 +23,7 @@ from mastodon_pipeline.usage.checks.days import (
     MENTIONS_ARE_POSSIBLE,
     TOOTS_SUM_TO_THE_DAY,
 )
-from mastodon_pipeline.usage.tables.building import write_partition
+from mastodon_pipeline.usage.tables.building import build_partition
 from mastodon_pipeline.usage.tables.languages import language_names
 from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
 
@@ -33,16 +33,19 @@ def build_daily(lake: Lake, day: date, table: Table[date], **values: object) -> 
 
     `values` replace the table's own parameters.
     """
-    toots = lake.parquet_files(lake.layout.toots_day(day))
-    path = table.path(lake.layout, day)
-    inputs = {
-        "toots_files": [lake.empty_record, *(file.path for file in toots)],
-        "day": day,
-        "built_from": fingerprint(toots),
-    }
-    return BuiltPartition(
-        path, write_partition(lake, table, path, {**inputs, **values}), len(toots)
-    )
+
+    def list_toots() -> Sequence[StoredFile]:
+        return lake.parquet_files(lake.layout.toots_day(day))
+
+    def query_values(toots: Sequence[StoredFile]) -> Mapping[str, object]:
+        inputs = {
+            "toots_files": [lake.empty_record, *(file.path for file in toots)],
+            "day": day,
+            "built_from": fingerprint(toots),
+        }
+        return {**inputs, **values}
+
+    return build_partition(lake, table, table.path(lake.layout, day), list_toots, query_values)
 
 
 def _daily_table(

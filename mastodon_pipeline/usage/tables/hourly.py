@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from mastodon_pipeline.errors import TableError
-from mastodon_pipeline.lake.files import fingerprint
+from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.lake.replacing import replace_file
 from mastodon_pipeline.schemas import RecordField, record_fields
 from mastodon_pipeline.usage.charts.chart import Chart
 from mastodon_pipeline.usage.charts.hourly import (
@@ -18,7 +19,7 @@ from mastodon_pipeline.usage.charts.hourly import (
 from mastodon_pipeline.usage.checks.hours import HOUR_EQUALS_RECOUNT, NO_DUPLICATE_TOOTS
 from mastodon_pipeline.usage.inputs.clock_skew import counted_in_previous_hour
 from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_records
-from mastodon_pipeline.usage.tables.building import count_rows, write_partition
+from mastodon_pipeline.usage.tables.building import build_partition, count_rows, write_rows
 from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
 
 
@@ -38,22 +39,30 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltPartition:
     Raises RecordsGone if the landed files were removed and the table is gone as well.
     """
     path = TOOTS.path(lake.layout, hour)
-    with hour_records(lake, hour) as records:
-        if not records.landed and lake.parquet_files(path):
-            note = f"{path} is left unchanged: the landed files that it was made from are gone"
-            return BuiltPartition(path, count_rows(lake, path), 0, unchanged=True, notes=(note,))
-        return BuiltPartition(path, write_toots(lake, hour, records, path), len(records.landed))
+
+    def make(_: Sequence[StoredFile], local: str) -> BuiltPartition:
+        with hour_records(lake, hour) as records:
+            if not records.landed and lake.parquet_files(path):
+                note = f"{path} is left unchanged: the landed files that it was made from are gone"
+                return BuiltPartition(
+                    path, count_rows(lake, path), 0, unchanged=True, notes=(note,)
+                )
+            rows = write_toots(lake, hour, records, local)
+            return BuiltPartition(path, rows, len(records.landed))
+
+    # Landed files are never written twice under one name, so they are listed once.
+    return replace_file(lake, path, make)
 
 
 def write_toots(lake: Lake, hour: datetime, records: HourRecords, path: str) -> int:
-    """Write the hour's `toots` to a path; return its rows."""
+    """Write the hour's `toots` to a local path; return its rows."""
     values = {
         "raw_files": list(records.paths),
         "empty_record": lake.empty_record,
         "built_from": fingerprint(records.landed),
         **counted_in_previous_hour(lake, hour),
     }
-    return write_partition(lake, TOOTS, path, values)
+    return write_rows(lake, TOOTS, path, values)
 
 
 def build_toots_per_server(lake: Lake, hour: datetime) -> BuiltPartition:
@@ -62,19 +71,25 @@ def build_toots_per_server(lake: Lake, hour: datetime) -> BuiltPartition:
     Raises TableError if the hour's `toots` have not been built.
     """
     toots = TOOTS.path(lake.layout, hour)
-    if not lake.parquet_files(toots):
-        raise TableError(
-            f"the toots of {hour:%Y-%m-%d %H:%M} UTC have not been built; materialize them too:"
-            f" --select toots,toots_per_server_per_hour --partition {hour:%Y-%m-%d-%H:%M}"
-        )
+
+    def values(inputs: Sequence[StoredFile]) -> Mapping[str, object]:
+        if not inputs:
+            raise TableError(
+                f"the toots of {hour:%Y-%m-%d %H:%M} UTC have not been built; materialize them too:"
+                " --select toots,toots_per_server_per_hour --partition"
+                f" {hour:%Y-%m-%d-%H:%M}"
+            )
+        return {
+            "toots_file": toots,
+            "hour_start": hour,
+            # Passed on: it identifies the landed files that the counts are made from.
+            "built_from": lake.built_from([toots]).get(toots, ""),
+        }
+
     path = TOOTS_PER_SERVER_PER_HOUR.path(lake.layout, hour)
-    values = {
-        "toots_file": toots,
-        "hour_start": hour,
-        # Passed on: it identifies the landed files that the counts are made from.
-        "built_from": lake.built_from([toots]).get(toots, ""),
-    }
-    return BuiltPartition(path, write_partition(lake, TOOTS_PER_SERVER_PER_HOUR, path, values), 1)
+    return build_partition(
+        lake, TOOTS_PER_SERVER_PER_HOUR, path, lambda: lake.parquet_files(toots), values
+    )
 
 
 _IN_QUERY = {"event", "uri", "source", "created_at", "edited_at", "ingested_at"}
