@@ -32,7 +32,7 @@ TootEvent = Literal["update", "status.update", "delete"]
 Source = Literal["stream", "poll", "gap", "replay"]
 
 FUTURE_TOLERANCE_MS = 5 * 60 * 1000
-"""How far a claimed post time may lie beyond our clock before it is clamped."""
+"""How far the claimed time of a post or an edit may lie beyond our clock before it is clamped."""
 MAX_CHARACTERS = {
     "app": 200,
     "language": 64,
@@ -125,7 +125,8 @@ def toot_record(
     language = (status.language or "")[:_LANGUAGE]
     tag_names = [tag.name[:MAX_TAG_CHARACTERS] for tag in status.tags[:MAX_TAG_NAMES]]
     url = status.url or ""
-    created_at, latest = milliseconds(status.created_at), ingested_at + FUTURE_TOLERANCE_MS
+    latest = ingested_at + FUTURE_TOLERANCE_MS
+    created_at = min(milliseconds(status.created_at), latest)
     favourites = status.favourites_count or 0
     server = home_server(author.acct, observer)
     withheld = author.noindex and not observer.noindex_by_default and server == observer.domain
@@ -135,8 +136,10 @@ def toot_record(
         status_id=str(status.id),
         base_url=observer.base_url,
         server=server[:_SERVER],
-        created_at=created_at if created_at < latest else latest,
-        edited_at=milliseconds(status.edited_at) if status.edited_at else None,
+        created_at=created_at,
+        edited_at=min(max(milliseconds(status.edited_at), created_at), latest)
+        if status.edited_at
+        else None,
         ingested_at=ingested_at,
         source=source,
         username=author.username[:_USERNAME],

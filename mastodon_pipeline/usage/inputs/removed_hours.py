@@ -16,7 +16,9 @@ This is the one place where the tables themselves hold what nothing else does. W
 
 What a merge cannot know: a delete that landed before the removal and before any server had reported
 its toot, and a delete without a uri that names the toot by the status id of another server than
-the one in `toots`. Both take a toot, or a delete, that comes weeks late.
+the one in `toots`. Both take a toot, or a delete, that comes weeks late. And a toot that another
+server's delete emptied, when its home server had not reported it, stays deleted whatever that says
+now.
 """
 
 from collections.abc import Iterator

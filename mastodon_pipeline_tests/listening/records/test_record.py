@@ -67,6 +67,16 @@ def test_post_time_in_the_future_is_clamped() -> None:
     assert record().created_at == 1_777_629_600_250
 
 
+def test_time_of_an_edit_is_clamped_as_the_post_time_is() -> None:
+    """A later, true edit must win; and no edit was before its toot."""
+    future = record(created_at="2222-01-01T00:00:00Z", edited_at="9999-12-31T23:59:59Z")
+    assert future.edited_at == future.created_at == NOW + 300_000
+    assert record(edited_at="9999-12-31T23:59:59Z").edited_at == NOW + 300_000
+    assert record(edited_at="0001-01-01T00:00:00Z").edited_at == record().created_at
+    later = record().created_at + 1000
+    assert record(edited_at="2026-05-01T10:00:01.250Z").edited_at == later
+
+
 @pytest.mark.parametrize(
     ("language", "primary"),
     [("zh-CN", "zh"), ("EN", "en"), (None, ""), ("pt_BR", "pt"), ("klingon!", "")],

@@ -3,8 +3,9 @@
 A history is what several servers reported, in any order, of toots that were posted, edited, deleted
 and federated over two hours: records delivered twice, deletes and authors' noindex long after the
 toot, versions out of order and with equal edit times, deletes that name no uri, clocks of 1970 and
-9999, toots of clocks that run ahead, reported by two servers across a full hour. It lands in
-pieces, and after each the hours that are stale are built, as the sensor requests them.
+9999, toots of clocks that run ahead, reported by two servers across a full hour, servers that claim
+a toot of another for their own. It lands in pieces, and after each the hours that are stale are
+built, as the sensor requests them.
 """
 
 import tempfile
@@ -69,10 +70,16 @@ def reports(draw: st.DrawFn, number: int) -> list[Record]:
         "reply": number == 4,
         "language_primary": ("", "en", "xx-unheard-of")[number % 3],
     }
+    app = ("", "Tusky", "an unheard-of app")[number % 3]
     noindex = draw(st.sampled_from(["never", "from the start", "later"]))
     events = []
     for observer in sorted(draw(st.sets(st.sampled_from(SERVERS), min_size=2))):
+        acct = author["username"] if observer == home else f"{author['username']}@{home}"
         seen: Record = {"base_url": f"https://{observer}", "status_id": f"{observer}-{number}"}
+        source = draw(st.sampled_from(["stream", "poll"]))
+        forged: Record = {}
+        if observer != home and draw(st.integers(0, 4)) == 0:
+            forged = {"acct": author["username"], "server": observer, "app": "Zzz forged"}
         if clock == "ahead":
             # Years ahead, so each report has the listener's time: on both sides of the full hour.
             read = NEXT - AHEAD + timedelta(minutes=draw(st.sampled_from([-3, 2])), seconds=number)
@@ -84,9 +91,9 @@ def reports(draw: st.DrawFn, number: int) -> list[Record]:
             text = "" if withheld and observer == home else f"{SECRET} version {version}"
             events.append(
                 record(
-                    **author,
+                    **{**author, "acct": acct, "app": app if observer == home else "", **forged},
                     **seen,
-                    app=("", "Tusky", "an unheard-of app")[number % 3] if observer == home else "",
+                    source=source,
                     created_at=claimed,
                     event="status.update" if version else "update",
                     # The third edit is as old as the second: the newest reading wins.
@@ -139,6 +146,11 @@ def _is_ahead(event: Record) -> bool:
     return bool(event["created_at"] == event["ingested_at"] + AHEAD)
 
 
+def is_of_home(event: Record) -> bool:
+    """The toot's own server reported it."""
+    return bool(event["uri"].startswith(f"{event['base_url']}/"))
+
+
 def recount_hour(
     records: Iterable[Record], before: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
@@ -151,12 +163,14 @@ def recount_hour(
             deletes.append(event)
         elif event["uri"] not in counted_before:
             toots.setdefault(event["uri"], []).append(event)
-    gone = {event["uri"] for event in deletes}
-    gone_ids = {(event["base_url"], event["status_id"]) for event in deletes}
     states = {}
     for uri, versions in toots.items():
+        own = [version for version in versions if is_of_home(version)]
+        home = uri.split("/")[2]
+        named = [version for version in versions if version["server"] == home]
+        trusted = own or named or versions
         newest = max(
-            versions,
+            trusted,
             key=lambda version: (
                 version["edited_at"] or version["created_at"],
                 version["ingested_at"],
@@ -164,16 +178,22 @@ def recount_hour(
                 version["_offset"],
             ),
         )
-        deleted = uri in gone or any(
-            (version["base_url"], version["status_id"]) in gone_ids for version in versions
-        )
+        ids = {(version["base_url"], version["status_id"]) for version in versions}
+        reported = [
+            event
+            for event in deletes
+            if event["uri"] == uri or (event["base_url"], event["status_id"]) in ids
+        ]
+        if any(version["source"] == "stream" for version in own):
+            reported = [event for event in reported if event["base_url"] == own[0]["base_url"]]
+        deleted = bool(reported)
         withheld = any(
-            version["characters"] and not version["mastodon_text"] for version in versions
+            version["characters"] and not version["mastodon_text"] for version in trusted
         )
         states[uri] = {
             "server": newest["server"],
             "username": newest["username"],
-            "app": max(version["app"] for version in versions),
+            "app": max(version["app"] for version in trusted),
             "language_primary": newest["language_primary"],
             "edited_at": newest["edited_at"],
             "mastodon_text": "" if deleted or withheld else newest["mastodon_text"],

@@ -170,6 +170,36 @@ def test_temporary_file_of_toots_as_records_is_removed(lake: Lake) -> None:
     assert not Path(records.paths[-1]).exists()
 
 
+def test_deleted_toot_stays_deleted_when_its_home_server_reports_it_after_the_removal(
+    lake: Lake,
+) -> None:
+    """Another server's delete counted then, and what was deleted is not brought back.
+
+    Shows G15.
+    """
+    elsewhere = {"base_url": "https://two.example", "status_id": "77", "acct": "ada@one.example"}
+    land(lake, *in_order(record(**elsewhere), delete(**elsewhere)))
+    build(lake)
+    remove(lake)
+    land(lake, record(), name="late")
+    (toot,) = build(lake)
+    assert (toot["deleted"], toot["mastodon_text"], len(toot["seen_by"])) == (True, "", 2)
+
+
+def test_other_servers_late_edit_does_not_take_over_a_toot_whose_file_was_removed(
+    lake: Lake,
+) -> None:
+    """Nor its delete. Shows G12."""
+    elsewhere = {"base_url": "https://two.example", "status_id": "77"}
+    land(lake, record())
+    build(lake)
+    remove(lake)
+    forged = record(**elsewhere, edited_at=HOUR.replace(year=9999), mastodon_text="forged")
+    land(lake, *in_order(forged, delete(**elsewhere)), name="late")
+    (toot,) = build(lake)
+    assert (toot["deleted"], toot["mastodon_text"]) == (False, "hello")
+
+
 SERVERS = st.sampled_from(["https://one.example", "https://two.example", "https://three.example"])
 
 
@@ -178,10 +208,12 @@ def histories(draw: st.DrawFn) -> list[Record]:
     """What servers reported of three toots in one hour, in the order in which it was read."""
     records = []
     for _ in range(draw(st.integers(1, 8))):
-        uri = draw(st.sampled_from("abc"))
+        uri = draw(st.sampled_from(["a", "https://one.example/b", "https://two.example/c"]))
         base_url = draw(SERVERS)
         if draw(st.integers(0, 5)) == 0:
-            records.append(delete(uri=uri, base_url=base_url))
+            # Of a toot with a home server, that one's: see the exception below.
+            home = "/".join(uri.split("/")[:3]) if "://" in uri else base_url
+            records.append(delete(uri=uri, base_url=home))
             continue
         edited = draw(st.none() | st.integers(1, 3).map(lambda n: HOUR + timedelta(minutes=n)))
         records.append(

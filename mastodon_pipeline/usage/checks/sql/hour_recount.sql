@@ -1,7 +1,7 @@
 -- Servers whose row in toots_per_server_per_hour differs from a recount of the landed records.
 -- The recount shares nothing with the queries of the table: it reads no toots file, and aggregates
--- whole rows by arg_max. Left out are the toots that the previous hour counts under a time that the
--- listener wrote.
+-- whole rows by arg_max, the most trusted server's first. Left out are the toots that the previous
+-- hour counts under a time that the listener wrote.
 WITH previous AS (
     SELECT uri
     FROM read_parquet($previous_toots, union_by_name := true, hive_partitioning := false)
@@ -20,6 +20,11 @@ record AS MATERIALIZED (
             language_primary: coalesce(language_primary, '')
         } AS reported,
         (
+            -- The server that answers at the uri, then one whose own account it is, then others.
+            coalesce(prefix(uri, concat(base_url, '/')), false),
+            coalesce(strpos(uri, concat('://', server, '/')) > 0, false)
+            AND coalesce(acct, '') NOT LIKE '%@%',
+            coalesce(regexp_matches(uri, concat('(://|[.])', regexp_escape(server), '/')), false),
             coalesce(edited_at, created_at),
             coalesce(ingested_at, to_timestamp(0)),
             _partition,

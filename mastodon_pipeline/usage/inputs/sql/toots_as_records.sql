@@ -4,7 +4,8 @@
 --
 -- * One record an observing server. The one that the row came from wins ties of time, so reading
 --   some of its own sources a second time changes nothing.
--- * A deleted toot gets its delete too: no newer record brings its text back.
+-- * A deleted toot gets its delete too, as from its home server: no newer record brings its text
+--   back.
 -- * Text that was withheld is withheld again, since its characters are still counted.
 COPY (
     WITH toot AS (
@@ -23,7 +24,11 @@ COPY (
     FROM observed
     UNION ALL BY NAME
     SELECT
-        * EXCLUDE (seen_by, deleted) REPLACE ('delete' AS event, '' AS status_id),
+        * EXCLUDE (seen_by, deleted) REPLACE (
+            'delete' AS event,
+            '' AS status_id,
+            coalesce(nullif(regexp_extract(uri, '^https?://[^/]+'), ''), base_url) AS base_url
+        ),
         -1::INTEGER AS _partition,
         0::BIGINT AS _offset
     FROM toot

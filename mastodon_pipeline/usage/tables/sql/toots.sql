@@ -2,12 +2,15 @@
 --
 -- * Copies of a record (the sink delivers at least once) and reports of a toot by several servers
 --   have one uri, so they are grouped into one row here.
--- * The newest edit wins, whatever order the records arrived in.
+-- * A toot's home server speaks for it, as far as it is listened to; what others say of the toot
+--   counts less, the more so the less likely it is (`authority`). Of equal authority the newest edit
+--   wins, whatever order the records arrived in.
 -- * A delete leaves the row, since the toot was published and counts, but neither text nor
 --   hashtags. A delete that names no uri is resolved by the observing server's own status id.
---   A delete whose toot was never seen gives no row.
+--   A delete whose toot was never seen gives no row. Another server's delete, perhaps a moderator's
+--   of their copy, counts only if the home server would not report its own: it was not streamed.
 -- * Only the home server names the posting application; the other servers' records leave it empty.
--- * If any server withheld the text (the author set noindex), no other record brings it back.
+-- * If the text was withheld (the author set noindex), no record of that authority brings it back.
 -- * A toot that the previous hour counts under a time that the listener wrote is left out (see
 --   clock_skew.py).
 -- * Fields that are only carried along are named nowhere: $texts, $numbers, $flags, $lists and
@@ -28,6 +31,14 @@ COPY (
             edited_at::TIMESTAMPTZ AS edited_at,
             coalesce(ingested_at::TIMESTAMPTZ, to_timestamp(0)) AS ingested_at,
             coalesce(source, 'stream') AS source,
+            CASE
+                -- The observing server answers where the toot's uri leads.
+                WHEN starts_with(uri, base_url || '/') THEN 3
+                -- It names a home where the uri leads, and if it is its own, it says so itself.
+                WHEN contains(uri, '://' || server || '/') THEN if(contains(acct, '@'), 1, 2)
+                WHEN contains(uri, '.' || server || '/') THEN 1  -- As of social.one.example.
+                ELSE 0
+            END AS authority,
             coalesce(COLUMNS($texts), ''),
             coalesce(COLUMNS($numbers), 0),
             coalesce(COLUMNS($flags), false),
@@ -51,33 +62,48 @@ COPY (
             uri,
             arg_max(
                 (file_index, file_row_number),
-                (coalesce(edited_at, created_at), ingested_at, _partition, _offset)
+                (authority, coalesce(edited_at, created_at), ingested_at, _partition, _offset)
             ) AS newest,
             list_sort(list_distinct(list(base_url))) AS seen_by,
-            max(app) AS app,
-            bool_or(mastodon_text = '' AND characters > 0) AS withheld
+            max((authority, base_url))[2] AS speaker,
+            max((authority, app))[2] AS app,
+            max((authority, mastodon_text = '' AND characters > 0))[2] AS withheld,
+            max((authority, source = 'stream')) AS highest
         FROM record
         ANTI JOIN previous USING (uri)
         WHERE event <> 'delete'
         GROUP BY uri
     ),
 
-    deleted AS (
-        SELECT uri FROM removal
+    removed AS (
+        SELECT uri, base_url FROM removal
         UNION
-        SELECT record.uri
+        SELECT record.uri, record.base_url
         FROM record
         SEMI JOIN (
             SELECT * FROM removal WHERE status_id <> ''
         ) AS named USING (base_url, status_id)
         WHERE event <> 'delete'
+    ),
+
+    deleted AS (
+        SELECT DISTINCT uri
+        FROM removed
+        JOIN toot USING (uri)
+        WHERE
+            highest[1] < 2  -- No home server listed it.
+            OR NOT highest[2]  -- The home server was not streamed.
+            OR base_url = speaker
+            OR starts_with(uri, base_url || '/')
     )
 
     SELECT * EXCLUDE (_partition, _offset, _ts)
     FROM (FROM read_parquet($empty_record) LIMIT 0)
     UNION ALL BY NAME
     SELECT
-        record.* EXCLUDE (file_index, file_row_number, _partition, _offset) REPLACE (
+        record.* EXCLUDE (
+            file_index, file_row_number, _partition, _offset, authority
+        ) REPLACE (
             toot.app AS app,
             if(deleted.uri IS NULL, tag_names, []) AS tag_names,
             if(deleted.uri IS NULL AND NOT withheld, mastodon_text, '') AS mastodon_text
