@@ -164,8 +164,9 @@ TOOTS: Table[datetime] = Table(
 
     Made from the landed records of the hour: duplicates, and reports of the same toot by several
     servers, are one row: the newest edit, by the word of the toot's home server if that is listened
-    to. Deleted toots stay, as they were published, without their text; toots of authors who set noindex are counted, and their text is not kept. Not in it,
-    since Mastodon's public feeds leave them out: replies to others, boosts, unlisted posts.
+    to. Deleted toots stay, as they were published, without their text; toots of authors who set
+    noindex are counted, and their text is not kept. Not in it, since Mastodon's public feeds leave
+    them out: replies to others, boosts, unlisted posts.
     """,
     sources=("landed_toots",),
     columns=(
