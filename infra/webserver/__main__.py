@@ -1,0 +1,30 @@
+"""`python -m infra.webserver`: dagster-webserver with the same options, behind the guard."""
+
+import os
+from typing import Any
+
+from dagster_webserver import cli
+from starlette.applications import Starlette
+
+from infra.webserver.guard import OriginGuard
+
+
+def main() -> None:
+    """Run dagster-webserver with the guard as the outermost layer of its application.
+
+    Raises AttributeError, and starts nothing, if Dagster builds its application elsewhere.
+    """
+    build = cli.create_app_from_workspace_process_context  # type: ignore[attr-defined]
+    hosts = os.environ.get("DAGSTER_ALLOWED_HOSTS", "").replace(",", " ").split()
+
+    def build_guarded(*arguments: Any, **options: Any) -> Starlette:
+        app: Starlette = build(*arguments, **options)
+        app.add_middleware(OriginGuard, allowed_hosts=hosts)
+        return app
+
+    cli.create_app_from_workspace_process_context = build_guarded  # type: ignore[attr-defined]
+    cli.main()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    main()
