@@ -17,13 +17,13 @@ import httpx
 import psutil
 from bs4 import BeautifulSoup
 from confluent_kafka import Producer
-from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from mastodon import Mastodon, StreamListener
 
 from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.listening.topic.opening import open_listener
+from mastodon_pipeline.listening.topic.registry import registry_client
 from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.servers import parse_server
@@ -152,7 +152,7 @@ class ArticleListener(StreamListener):
 
     def __init__(self, toots_wanted: int, base_url: str, topic: str) -> None:
         settings = load_settings()
-        registry = SchemaRegistryClient({"url": settings.schema_registry_url})
+        registry = registry_client(settings)
         self._serializer = AvroSerializer(registry, ARTICLE_SCHEMA)
         self._producer = Producer(settings.kafka_client_config())
         self._base_url = base_url

@@ -1,10 +1,12 @@
 """The forms that settings may have, beyond their types; pydantic names the variable."""
 
 import re
+import ssl
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, FilePath, SecretStr
 
 _BROKER = re.compile(r"(?:[A-Za-z_]+://)?(?:\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]@]+)(?::(\d{1,5}))?")
 _JDBC_PASSWORD = re.compile(
@@ -103,6 +105,20 @@ def _sqlalchemy_address(value: SecretStr) -> SecretStr:
     return value
 
 
+def _authorities(value: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=value)
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        raise ValueError(f"{value} holds no certificate in PEM, or cannot be read") from None
+    return value
+
+
+def _user_name(value: str) -> str:
+    if ":" in value:
+        raise ValueError("a user's name holds no colon")
+    return value
+
+
 def _key(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
         raise ValueError("a key consists of ASCII characters without spaces")
@@ -123,5 +139,9 @@ JdbcAddress = Annotated[str, AfterValidator(_jdbc_address)]
 """An address as Java's databases have it."""
 SqlAlchemyAddress = Annotated[SecretStr, AfterValidator(_sqlalchemy_address)]
 """An address as SQLAlchemy has it."""
+UserName = Annotated[str, AfterValidator(_user_name)]
+"""A user of an HTTP service: basic authentication puts a colon before the password."""
+AuthoritiesFile = Annotated[FilePath, AfterValidator(_authorities)]
+"""A file of certificates in PEM."""
 AccessKey = Annotated[SecretStr, AfterValidator(_key)]
 """A key of the object store, or its secret."""

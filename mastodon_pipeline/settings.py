@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -32,6 +32,7 @@ from mastodon_pipeline.servers import Server, parse_server, read_servers_file
 from mastodon_pipeline.setting_files import read_variables
 from mastodon_pipeline.setting_values import (
     AccessKey,
+    AuthoritiesFile,
     Brokers,
     Contact,
     HttpAddress,
@@ -39,6 +40,7 @@ from mastodon_pipeline.setting_values import (
     JdbcAddress,
     SqlAlchemyAddress,
     UpperCase,
+    UserName,
     check_text,
 )
 
@@ -103,15 +105,24 @@ class Settings(BaseSettings):
     """librdkafka's `sasl.username`."""
     kafka_sasl_password: SecretStr | None = None
     """librdkafka's `sasl.password`."""
-    kafka_ssl_ca_location: FilePath | None = None
-    """librdkafka's `ssl.ca.location`: a PEM file; unset, the system's certificates are used."""
+    kafka_ssl_ca_location: AuthoritiesFile | None = None
+    """librdkafka's `ssl.ca.location`: a PEM file; unset, that of `services_ca_file`, else the
+    system's certificates are used."""
     schema_registry_url: HttpAddress = "http://127.0.0.1:8081/apis/ccompat/v7"
     """The registry's Confluent API; by default the native stack's Apicurio."""
     connect_registry_url: HttpAddress = "http://127.0.0.1:8081/apis/registry/v2"
     """The registry as Kafka Connect's Avro converter reaches it (Apicurio's own API)."""
+    schema_registry_username: UserName | None = None
+    """The registry's user, if it asks for one: HTTP's basic authentication."""
+    schema_registry_password: SecretStr | None = None
+    """That user's password."""
 
     kafka_connect_url: HttpAddress = "http://127.0.0.1:8083"
     """Kafka Connect's REST API; by default the native stack's."""
+    kafka_connect_username: UserName | None = None
+    """Kafka Connect's user, if its REST API asks for one: HTTP's basic authentication."""
+    kafka_connect_password: SecretStr | None = None
+    """That user's password."""
     sink: Literal["iceberg", "s3"] = "iceberg"
     """Which connector writes the Parquet: Iceberg's, which Maven Central serves, or a plain S3 sink
     that your Connect has already."""
@@ -151,6 +162,11 @@ class Settings(BaseSettings):
     """The object store's key; unset, AWS's own chain applies (profile, role)."""
     aws_secret_access_key: AccessKey | None = None
     """The object store's secret key."""
+
+    services_ca_file: AuthoritiesFile | None = None
+    """A PEM file with the authorities that sign the certificates of our own services: Kafka, the
+    registry, Kafka Connect and the object store. Unset, the system's are trusted. Mastodon servers
+    are not ours."""
 
     alert_urls: SecretStr | None = None
     """Comma-separated Apprise URLs that get a message when a problem begins and when it is over;
@@ -223,8 +239,20 @@ class Settings(BaseSettings):
         parts = re.split(r"[,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)", urls)
         return tuple(dict.fromkeys(url for part in parts if (url := part.strip(" ,\t\n"))))
 
+    @property
+    def registry_login(self) -> tuple[str, str] | None:
+        """The registry's user and password, if both are set."""
+        return _login(self.schema_registry_username, self.schema_registry_password)
+
+    @property
+    def connect_login(self) -> tuple[str, str] | None:
+        """Kafka Connect's user and password, if both are set."""
+        return _login(self.kafka_connect_username, self.kafka_connect_password)
+
     def kafka_client_config(self) -> dict[str, str]:
         """Return librdkafka's properties for reaching the broker, security included."""
+        encrypted = "SSL" in (self.kafka_security_protocol or "")
+        authorities = self.kafka_ssl_ca_location or (self.services_ca_file if encrypted else None)
         properties: Mapping[str, object] = {
             "bootstrap.servers": self.kafka_bootstrap_servers,
             "security.protocol": self.kafka_security_protocol,
@@ -232,9 +260,13 @@ class Settings(BaseSettings):
             "sasl.username": self.kafka_sasl_username,
             "sasl.password": self.kafka_sasl_password
             and self.kafka_sasl_password.get_secret_value(),
-            "ssl.ca.location": self.kafka_ssl_ca_location,
+            "ssl.ca.location": authorities,
         }
         return {name: str(value) for name, value in properties.items() if value is not None}
+
+
+def _login(username: str | None, password: SecretStr | None) -> tuple[str, str] | None:
+    return (username, password.get_secret_value()) if username and password else None
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -182,15 +182,18 @@ def test_secrets_are_in_no_event_log_or_connector_config(running: Demo) -> None:
     Shows G20.
     """
     environment = (running.data / "stack.env").read_text()
-    secrets = re.findall(r"^AWS_SECRET_ACCESS_KEY='?([^'\n]+)'?$", environment, re.M)
+    secrets = re.findall(r"^\w+_(?:SECRET_ACCESS_KEY|PASSWORD)=([^\n]+)$", environment, re.M)
+    login = "pipeline", re.findall(r"^KAFKA_CONNECT_PASSWORD=(.+)$", environment, re.M)[0]
     for process in marked_processes(running.data):
         if "simulator" in " ".join(process.cmdline()):
             variables = process.environ()
             secrets += [v for k, v in variables.items() if k.startswith("MASTODON_TOKEN_")]
-    assert len(secrets) == 3  # MinIO's, and the tokens of two servers
+    assert len(secrets) == 5  # MinIO's, the registry's, Connect's, and the tokens of two servers
     needles = [secret.encode() for secret in secrets]
     connect = f"http://127.0.0.1:{running.ports.connect_port}/connectors/mastodon-sink/config"
-    contents = {"Kafka Connect": httpx.get(connect, timeout=60).raise_for_status().content}
+    contents = {
+        "Kafka Connect": httpx.get(connect, auth=login, timeout=60).raise_for_status().content
+    }
     for folder in ("dagster", "logs"):
         files = [path for path in (running.data / folder).rglob("*") if path.is_file()]
         assert files

@@ -10,8 +10,13 @@ from infra.native_stack.ports import LOOPBACK, Ports
 
 _HEADER = """\
 # Written by the native stack at its start, read by mastodon_pipeline/settings.py.
-# It holds MinIO's credentials, generated on the first start: do not share it.
+# It holds the services' credentials, generated on the first start: do not share it.
 """
+
+
+SERVICE_USER = "pipeline"
+"""The user of the registry and of Kafka Connect, which ask for a password: without one, any web
+page in a browser of this machine could use them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Addresses:
 def stack_variables(
     addresses: Addresses, ports: Ports, previous: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the stack's environment: addresses, ports, and MinIO's credentials.
+    """Return the stack's environment: addresses, ports, and the services' credentials.
 
     The credentials are those of `previous`, an earlier environment of the same stack, or
     generated if it has none.
@@ -58,6 +63,14 @@ def stack_variables(
         "AWS_REGION": addresses.aws_region,
         "AWS_ACCESS_KEY_ID": previous.get("AWS_ACCESS_KEY_ID") or f"stack{secrets.token_hex(8)}",
         "AWS_SECRET_ACCESS_KEY": previous.get("AWS_SECRET_ACCESS_KEY") or secrets.token_hex(24),
+        **{
+            f"{service}_{name}": value
+            for service in ("SCHEMA_REGISTRY", "KAFKA_CONNECT")
+            for name, value in (
+                ("USERNAME", SERVICE_USER),
+                ("PASSWORD", previous.get(f"{service}_PASSWORD") or secrets.token_hex(24)),
+            )
+        },
         **{name: str(port) for name, port in ports.variables()},
     }
 

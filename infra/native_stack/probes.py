@@ -15,12 +15,12 @@ _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 
 
-def http_ok(url: str) -> Probe:
-    """Build a probe: does GET of this URL answer 200?"""
+def http_ok(url: str, login: tuple[str, str] | None = None) -> Probe:
+    """Build a probe: does GET of this URL, with user and password if given, answer 200?"""
 
     def probe() -> bool:
         try:
-            return requests.get(url, timeout=2).status_code == 200
+            return requests.get(url, auth=login, timeout=2).status_code == 200
         except requests.RequestException:
             return False
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.native_stack.addresses import Addresses
+from infra.native_stack.addresses import Addresses, write_private
 from infra.native_stack.fetch import INFRA, Artifacts
 from infra.native_stack.maven import java_home
 from infra.native_stack.ports import LOOPBACK, Ports
@@ -39,6 +39,13 @@ _TERMINAL_VARIABLES = frozenset(
 )
 
 
+_SINK_VARIABLES = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    *("SCHEMA_REGISTRY_USERNAME", "SCHEMA_REGISTRY_PASSWORD"),
+)
+"""What the sink reads from the environment of its worker."""
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
     """What the programs' configurations are built from."""
@@ -47,19 +54,31 @@ class Installation:
     ports: Ports
     addresses: Addresses
     artifacts: Artifacts
-    access_key: str
-    secret_key: str
+    variables: Mapping[str, str]
+    """`stack.env`: the credentials of the services, by the names of the settings."""
+
+    def probe(self, program: str) -> Probe:
+        """Return a program's readiness probe."""
+        return probes(self.ports, self.variables)[program]
 
 
-def probes(ports: Ports) -> dict[str, Probe]:
-    """Return the readiness probe of each program of the stack and of Dagster."""
+def probes(ports: Ports, variables: Mapping[str, str]) -> dict[str, Probe]:
+    """Return the readiness probe of each program of the stack and of Dagster.
+
+    `variables` is the stack's environment, with its credentials.
+    """
     addresses = Addresses.of(ports)
+
+    def login(service: str) -> tuple[str, str]:
+        # A stack of an earlier version that still runs has none.
+        return variables.get(f"{service}_USERNAME", ""), variables.get(f"{service}_PASSWORD", "")
+
     return {
         "kafka": kafka_serves(LOOPBACK, ports.kafka_port),
         "minio": http_ok(f"{addresses.s3_endpoint}/minio/health/ready"),
-        "registry": http_ok(f"{addresses.schema_registry_url}/subjects"),
+        "registry": http_ok(f"{addresses.schema_registry_url}/subjects", login("SCHEMA_REGISTRY")),
         # Not `/`, which answers before connectors can be created.
-        "connect": http_ok(f"{addresses.kafka_connect_url}/health"),
+        "connect": http_ok(f"{addresses.kafka_connect_url}/health", login("KAFKA_CONNECT")),
         "dagster-webserver": http_ok(f"{addresses.dagster_url}/server_info"),
         "dagster-daemon": dagster_daemons_healthy(addresses.dagster_url),
     }
@@ -90,11 +109,11 @@ def dagster_programs(
     webserver = Program(
         name="dagster-webserver",
         command=(
-            str(programs / "dagster-webserver"),
+            *(sys.executable, "-m", "infra.webserver"),
             *("-h", LOOPBACK, "-p", str(port)),
             *workspace,
         ),
-        ready=probes(stack.ports)["dagster-webserver"],
+        ready=stack.probe("dagster-webserver"),
         directory=REPOSITORY,
         environment=variables,
         config_files=(home / "dagster.yaml",),
@@ -106,7 +125,7 @@ def dagster_programs(
     daemon = Program(
         name="dagster-daemon",
         command=(str(programs / "dagster-daemon"), "run", *workspace),
-        ready=probes(stack.ports)["dagster-daemon"],
+        ready=stack.probe("dagster-daemon"),
         directory=REPOSITORY,
         environment=variables,
         config_files=(home / "dagster.yaml",),
@@ -154,7 +173,7 @@ def _kafka(stack: Installation) -> Program:
         name="kafka",
         command=_java("-Xms96m", "-Xmx256m", *classes, "kafka.Kafka", str(properties)),
         initialize=(directory / "log" / "meta.properties", format_storage),
-        ready=probes(ports)["kafka"],
+        ready=stack.probe("kafka"),
         directory=directory,
         config_files=(properties, LOG4J),
         address=stack.addresses.kafka_bootstrap_servers,
@@ -174,11 +193,11 @@ def _minio(stack: Installation) -> Program:
             *("--address", f"{LOOPBACK}:{ports.minio_port}"),
             *("--console-address", f"{LOOPBACK}:{ports.minio_console_port}"),
         ),
-        ready=probes(ports)["minio"],
+        ready=stack.probe("minio"),
         directory=directory,
         environment={
-            "MINIO_ROOT_USER": stack.access_key,
-            "MINIO_ROOT_PASSWORD": stack.secret_key,
+            "MINIO_ROOT_USER": stack.variables["AWS_ACCESS_KEY_ID"],
+            "MINIO_ROOT_PASSWORD": stack.variables["AWS_SECRET_ACCESS_KEY"],
             # No update checks, no telemetry.
             "MINIO_UPDATE": "off",
             "MINIO_CALLHOME_ENABLE": "off",
@@ -198,10 +217,13 @@ def _registry(stack: Installation) -> Program:
             *("-Xms64m", "-Xmx192m", "-jar", f"{stack.artifacts.registry}/quarkus-run.jar"),
             log4j=False,
         ),
-        ready=probes(ports)["registry"],
+        ready=stack.probe("registry"),
         directory=directory,
         environment={
             **read_variables(INFRA / "registry" / "registry.env"),
+            "QUARKUS_SECURITY_USERS_EMBEDDED_USERS_PIPELINE": stack.variables[
+                "SCHEMA_REGISTRY_PASSWORD"
+            ],
             # H2 delays writes by half a second by default; a registry killed in that time would
             # lose a schema that listeners already write with.
             "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{directory}/registry;WRITE_DELAY=0",
@@ -228,15 +250,21 @@ def _connect(stack: Installation) -> Program:
             "plugin.path": str(stack.artifacts.plugins),
         },
     )
+    # Relative to its directory, as the worker's file is.
+    jaas, users = directory / "jaas.conf", directory / "rest-users.properties"
+    shutil.copyfile(INFRA / "connect" / jaas.name, jaas)
+    login = (stack.variables[f"KAFKA_CONNECT_{name}"] for name in ("USERNAME", "PASSWORD"))
+    write_private(users, "=".join(map(_escaped, login)) + "\n")
     return Program(
         name="connect",
         command=_java(
+            f"-Djava.security.auth.login.config={jaas.name}",
             *("-Xms128m", "-Xmx768m", "-cp", f"{stack.artifacts.kafka}/*"),
             # Relative to its directory: the Iceberg sink finds this file again by splitting the
             # command line at spaces.
             *("org.apache.kafka.connect.cli.ConnectDistributed", properties.name),
         ),
-        ready=probes(stack.ports)["connect"],
+        ready=stack.probe("connect"),
         directory=directory,
         # `depends_on` orders what `up` starts; this holds for a restart after a kill, too.
         await_first=(
@@ -245,11 +273,10 @@ def _connect(stack: Installation) -> Program:
         ),
         # The sink reads these from the environment, so no connector config holds a secret.
         environment={
-            "AWS_ACCESS_KEY_ID": stack.access_key,
-            "AWS_SECRET_ACCESS_KEY": stack.secret_key,
+            **{name: stack.variables[name] for name in _SINK_VARIABLES},
             "AWS_REGION": stack.addresses.aws_region,
         },
-        config_files=(properties, LOG4J),
+        config_files=(properties, LOG4J, jaas, users),
         address=stack.addresses.kafka_connect_url,
         ports=(stack.ports.connect_port,),
         depends_on=CONNECT_NEEDS,
@@ -264,6 +291,7 @@ def _watchdog(stack: Installation) -> Program:
         ready=lambda: True,
         directory=stack.data,
         environment={"MASTODON_PIPELINE_DATA": str(stack.data)},
+        config_files=(stack.data / "stack.env",),  # with the passwords that its probes need
     )
 
 

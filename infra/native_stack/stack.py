@@ -144,8 +144,7 @@ class Stack:
                 ports=self.ports,
                 addresses=self.addresses,
                 artifacts=artifacts,
-                access_key=variables["AWS_ACCESS_KEY_ID"],
-                secret_key=variables["AWS_SECRET_ACCESS_KEY"],
+                variables=variables,
             )
             programs = [*stack_programs(stack), *extra]
             if with_dagster:
@@ -311,7 +310,7 @@ class Stack:
     def _status_of(self, process: Process) -> ProgramStatus:
         state, memory = process.state, 0
         if state == "RUNNING":
-            probe = probes(self.ports).get(process.name, lambda: True)
+            probe = probes(self.ports, self._saved_variables()).get(process.name, lambda: True)
             state = "ready" if probe() else "not answering"
         with contextlib.suppress(psutil.Error):
             if process.pid:

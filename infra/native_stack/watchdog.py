@@ -65,7 +65,7 @@ class Watchdog:
 
 def watch(stack: Stack, say: Callable[[str], object]) -> None:
     """Look every few seconds, for good."""
-    watchdog = Watchdog(probes(stack.ports))
+    watchdog = Watchdog(probes(stack.ports, stack.environment))
     while True:
         for process in watchdog.look(stack.supervisor.processes()):
             say(f"{process.name} (process {process.pid}) does not answer: killing it")

@@ -28,7 +28,11 @@ from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.landing.health import SinkState, connector_health
-from mastodon_pipeline.listening.topic.registry import registry_client, value_subject
+from mastodon_pipeline.listening.topic.registry import (
+    registry_client,
+    registry_problem,
+    value_subject,
+)
 from mastodon_pipeline.paths import OWN_FILE, data_directory
 from mastodon_pipeline.settings import Settings, load_settings
 
@@ -103,11 +107,7 @@ def _registry(settings: Settings) -> str:
         with registry_client(settings) as client:
             known = subject in client.get_subjects()
     except Exception as error:
-        # The client passes its HTTP library's errors through, which are not ours to import.
-        raise Unhealthy(
-            f"it does not answer at {settings.schema_registry_url} ({type(error).__name__}): "
-            "start it with `make up`, or set SCHEMA_REGISTRY_URL"
-        ) from None
+        raise Unhealthy(registry_problem(settings, error)) from None
     if not known:
         raise _Waiting(f"it has no {subject} yet: the first listener registers it")
     return f"{subject} is registered"
@@ -132,7 +132,10 @@ def _sink(settings: Settings) -> str:
     if health.state.needs_repair:
         raise Unhealthy(f"{health.detail}: {APPLY_CONFIG} (connector_supervisor does it by itself)")
     if health.state is SinkState.PAUSED:
-        raise Unhealthy(f"{health.detail}: curl -X PUT {resume}")
+        login = ' -u "$KAFKA_CONNECT_USERNAME:$KAFKA_CONNECT_PASSWORD"'
+        raise Unhealthy(
+            f"{health.detail}: curl -X PUT{login if settings.connect_login else ''} {resume}"
+        )
     if health.state is SinkState.STARTING:
         raise _Waiting(health.detail)
     raise Unhealthy(health.detail)

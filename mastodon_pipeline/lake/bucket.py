@@ -18,6 +18,7 @@ from botocore.exceptions import ConnectionError as S3ConnectionError
 from mastodon_pipeline.errors import BucketMissing, ObjectStoreUnavailable, SettingsError
 from mastodon_pipeline.paths import stack_file
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.tls import certificate_problem
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -84,6 +85,8 @@ def s3_client(settings: Settings) -> "S3Client":
         aws_access_key_id=keys.access_key_id,
         aws_secret_access_key=keys.secret_access_key,
         aws_session_token=keys.session_token,
+        # None: boto3's own way, which is AWS_CA_BUNDLE, else the system's authorities.
+        verify=str(settings.services_ca_file) if settings.services_ca_file else None,
         config=Config(
             s3={"addressing_style": "path"},
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -99,7 +102,9 @@ def object_store_errors(settings: Settings) -> Iterator[None]:
     where = f"the object store at {settings.s3_endpoint}"
     try:
         yield
-    except (S3ConnectionError, HTTPClientError):  # refused, unresolvable, timed out, no TLS
+    except (S3ConnectionError, HTTPClientError) as error:  # refused, unresolvable, timed out, TLS
+        if problem := certificate_problem(error):
+            raise ObjectStoreUnavailable(f"{where} cannot be trusted: {problem}") from None
         raise ObjectStoreUnavailable(
             f"{where} does not answer: start it with `make up`, or set S3_ENDPOINT"
         ) from None

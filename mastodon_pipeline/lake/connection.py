@@ -73,6 +73,10 @@ def prepare_lake(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
     connection.execute(
         "SET http_retries = 5"
     )  # waits of 0.1 s, then four times as long each: outlasts some 30 s
+    # Whichever HTTP client DuckDB uses: one of its two does not verify unless told to.
+    connection.execute("SET enable_server_cert_verification = true")
+    if settings.services_ca_file:
+        connection.execute(f"SET ca_cert_file = {_quoted(str(settings.services_ca_file))}")
     if proxy_bypass(endpoint.hostname):
         connection.execute("SET http_proxy = ''")  # DuckDB honours HTTP_PROXY, but not NO_PROXY
     connection.execute(

@@ -3,6 +3,7 @@
 See: https://kafka.apache.org/documentation/#connect_rest
 """
 
+import ssl
 import time
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,9 @@ import httpx
 import msgspec
 
 from mastodon_pipeline.errors import ConnectRefused, ConnectUnavailable
+from mastodon_pipeline.paths import stack_file
+from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.tls import certificate_problem, tls_context
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 2.0
@@ -94,11 +98,33 @@ class ConnectRest:
     """
 
     def __init__(
-        self, url: str, *, timeout_seconds: float = 10.0, deadline_seconds: float = 60.0
+        self,
+        url: str,
+        *,
+        login: tuple[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        timeout_seconds: float = 10.0,
+        deadline_seconds: float = 60.0,
     ) -> None:
+        """Open nothing yet; `login` is user and password, `tls` trusts the system's authorities."""
         self.url = url.rstrip("/")
         self._deadline_seconds = deadline_seconds
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_seconds)
+        self._http = httpx.Client(
+            base_url=self.url, auth=login, verify=tls or True, timeout=timeout_seconds
+        )
+
+    @classmethod
+    def of(
+        cls, settings: Settings, *, timeout_seconds: float = 10.0, deadline_seconds: float = 60.0
+    ) -> Self:
+        """Return a client of the Kafka Connect in the settings."""
+        return cls(
+            settings.kafka_connect_url,
+            login=settings.connect_login,
+            tls=tls_context(settings),
+            timeout_seconds=timeout_seconds,
+            deadline_seconds=deadline_seconds,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -169,9 +195,18 @@ class ConnectRest:
                 answer = self._http.request(method, path, json=body)
             except httpx.HTTPError as error:
                 raise ConnectUnavailable(
-                    f"Kafka Connect at {self.url} does not answer ({error or type(error).__name__}"
-                    "): start the native stack with `make up`, or set KAFKA_CONNECT_URL"
+                    f"Kafka Connect at {self.url} cannot be trusted: {problem}"
+                    if (problem := certificate_problem(error))
+                    else f"Kafka Connect at {self.url} does not answer "
+                    f"({error or type(error).__name__}): start the native stack with `make up`, "
+                    "or set KAFKA_CONNECT_URL"
                 ) from None
+            if answer.status_code == httpx.codes.UNAUTHORIZED:
+                raise ConnectUnavailable(
+                    f"Kafka Connect at {self.url} refuses the password: check"
+                    " KAFKA_CONNECT_USERNAME and KAFKA_CONNECT_PASSWORD (the native stack keeps"
+                    f" its own in {stack_file()})"
+                )
             if answer.is_success:
                 return answer.content
             rebalancing = answer.status_code == httpx.codes.CONFLICT

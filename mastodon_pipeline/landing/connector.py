@@ -27,6 +27,11 @@ from mastodon_pipeline.kafka import NewTopic
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import ConnectorStatus, ConnectRest
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC, connector_config
+from mastodon_pipeline.listening.topic.registry import (
+    refuses_us,
+    registry_client,
+    registry_problem,
+)
 from mastodon_pipeline.listening.topic.topics import ensure_listening_topics
 from mastodon_pipeline.settings import Settings
 
@@ -86,7 +91,7 @@ def apply_connector_config(
     if created := ensure_listening_topics(settings, *_control_topic(settings)):
         log(f"created the topics {', '.join(created)}")
     _wait_for_registry(settings, log)
-    with ConnectRest(settings.kafka_connect_url) as connect:
+    with ConnectRest.of(settings) as connect:
         _wait_for_plugin(connect, wanted["connector.class"], log)
         _validate(connect, wanted)
         name = settings.connector_name
@@ -124,18 +129,20 @@ def _control_topic(settings: Settings) -> tuple[NewTopic, ...]:
 
 
 def _wait_for_registry(settings: Settings, log: Log) -> None:
-    url = settings.schema_registry_url.rstrip("/")
-
     def answers() -> bool:
         try:
-            return httpx.get(f"{url}/subjects", timeout=5).is_success
-        except httpx.HTTPError:
+            with registry_client(settings) as client:
+                client.get_subjects()
+        except Exception as error:
+            if refuses_us(error):
+                raise RegistryUnavailable(registry_problem(settings, error)) from None
             return False
+        return True
 
     if not _wait(answers, READY_WITHIN_SECONDS, log, lambda: "waiting for the schema registry"):
         raise RegistryUnavailable(
-            f"the schema registry at {url} does not answer: start the native stack with"
-            " `make up`, or set SCHEMA_REGISTRY_URL"
+            f"the schema registry at {settings.schema_registry_url} does not answer: start the"
+            " native stack with `make up`, or set SCHEMA_REGISTRY_URL"
         )
 
 

@@ -17,6 +17,13 @@ CONTROL_TOPIC = "control-iceberg"
 """Where the Iceberg sink's tasks and coordinator agree on commits; connectors may share it."""
 
 
+_REGISTRY_LOGIN = {
+    "value.converter.apicurio.auth.username": "${env:SCHEMA_REGISTRY_USERNAME}",
+    "value.converter.apicurio.auth.password": "${env:SCHEMA_REGISTRY_PASSWORD}",
+}
+"""Connect's worker reads both from its own environment."""
+
+
 class _Placeholders(Template):
     delimiter = "@"
 
@@ -38,5 +45,7 @@ def connector_config(settings: Settings) -> dict[str, str]:
         "s3_endpoint": settings.connect_s3_endpoint or settings.s3_endpoint,
     }
     template: dict[str, str] = json.loads(connector_template(settings.sink))
+    if settings.registry_login:
+        template |= _REGISTRY_LOGIN
     filled = {key: _Placeholders(text).substitute(values) for key, text in template.items()}
     return {"name": settings.connector_name, **filled}

@@ -77,8 +77,8 @@ def connector_health(settings: Settings, earlier: Watermark | None, now: float) 
     """
     wanted = connector_config(settings)
     name = settings.connector_name
-    with ConnectRest(
-        settings.kafka_connect_url, timeout_seconds=REST_TIMEOUT_SECONDS, deadline_seconds=0
+    with ConnectRest.of(
+        settings, timeout_seconds=REST_TIMEOUT_SECONDS, deadline_seconds=0
     ) as connect:
         try:
             running = connect.config(name)

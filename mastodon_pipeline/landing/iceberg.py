@@ -107,6 +107,7 @@ def open_table(settings: Settings) -> "Table | None":
                 "s3.access-key-id": keys.access_key_id,
                 "s3.secret-access-key": keys.secret_access_key,
                 "s3.force-virtual-addressing": "false",
+                **_private_authority(settings),
                 **({"s3.session-token": keys.session_token} if keys.session_token else {}),
             },
         )
@@ -119,6 +120,14 @@ def open_table(settings: Settings) -> "Table | None":
             f"the Iceberg catalog at {address.render_as_string()} cannot be read ({reason}): start"
             " the sink once, or set LAKE_CATALOG_URI to its address as SQLAlchemy writes it"
         ) from None
+
+
+def _private_authority(settings: Settings) -> dict[str, str]:
+    if settings.services_ca_file is None:
+        return {}
+    from mastodon_pipeline.landing.iceberg_io import AUTHORITIES, IMPLEMENTATION
+
+    return {"py-io-impl": IMPLEMENTATION, AUTHORITIES: str(settings.services_ca_file)}
 
 
 def commit(settings: Settings, change: Callable[["Table"], object]) -> "Table":

@@ -53,7 +53,6 @@ class Pipeline:
         """The stack's directories that are small disks, to be filled."""
         self.poison_records = 0
         """Values that are no record, produced to the topic."""
-        self._probes = probes(stack.ports)
         self._up, self._counting = threading.Lock(), threading.Lock()
 
     @property
@@ -78,7 +77,9 @@ class Pipeline:
 
     def answers(self, program: str) -> bool:
         """Return whether a program runs and answers."""
-        return self.pid(program) != 0 and self._probes[program]()
+        return (
+            self.pid(program) != 0 and probes(self.stack.ports, self.stack.environment)[program]()
+        )
 
     def pid(self, program: str) -> int:
         """Return a program's process id, 0 if it does not run."""
@@ -115,9 +116,7 @@ class Pipeline:
 
     def connect(self) -> ConnectRest:
         """Return a client of Kafka Connect that gives up soon; use it as a context manager."""
-        return ConnectRest(
-            self.settings.kafka_connect_url, timeout_seconds=5.0, deadline_seconds=5.0
-        )
+        return ConnectRest.of(self.settings, timeout_seconds=5.0, deadline_seconds=5.0)
 
     def produce_poison(self, values: Sequence[bytes]) -> None:
         """Produce values that are no record to the topic."""

@@ -16,13 +16,20 @@ def installation(tmp_path: Path) -> Installation:
     ports = Ports(*range(20001, 20009))
     cache = tmp_path / "cache"
     (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "stack.env").touch()
     return Installation(
         data=tmp_path / "data",
         ports=ports,
         addresses=Addresses.of(ports),
         artifacts=Artifacts(cache, cache, cache, cache / "minio"),
-        access_key="the-access-key",
-        secret_key="the-secret-key",
+        variables={
+            "AWS_ACCESS_KEY_ID": "the-access-key",
+            "AWS_SECRET_ACCESS_KEY": "the-secret-key",
+            "SCHEMA_REGISTRY_USERNAME": "pipeline",
+            "SCHEMA_REGISTRY_PASSWORD": "the-registry-password",
+            "KAFKA_CONNECT_USERNAME": "pipeline",
+            "KAFKA_CONNECT_PASSWORD": "the-connect-password",
+        },
     )
 
 

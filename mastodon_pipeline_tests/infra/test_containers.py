@@ -101,6 +101,8 @@ def test_docker_accepts_the_compose_file() -> None:
             "PATH": "/usr/bin:/bin",
             "AWS_ACCESS_KEY_ID": "some-key",
             "AWS_SECRET_ACCESS_KEY": "k" * 8,
+            "SCHEMA_REGISTRY_PASSWORD": "some-password",
+            "KAFKA_CONNECT_PASSWORD": "some-password",
         },
         capture_output=True,
         text=True,
@@ -201,7 +203,11 @@ def test_the_registry_container_stores_schemas_like_the_native_one(
     assert str(Path(url.path).parent) in [v.split(":")[1] for v in registry["volumes"]]
     assert heap(container.pop("JAVA_OPTS_APPEND")) == heap(native.command)
     addresses = re.compile("QUARKUS_(HTTP|MANAGEMENT)_(HOST|PORT)|APICURIO_DATASOURCE_URL")
-    assert container == {k: v for k, v in native.environment.items() if not addresses.fullmatch(k)}
+    password = "QUARKUS_SECURITY_USERS_EMBEDDED_USERS_PIPELINE"
+    assert container.pop(password).startswith("${SCHEMA_REGISTRY_PASSWORD:?")
+    shared = {k: v for k, v in native.environment.items() if not addresses.fullmatch(k)}
+    assert shared.pop(password) == "the-registry-password"
+    assert container == shared
 
 
 def test_the_connect_container_sets_what_the_native_worker_sets(
@@ -218,11 +224,17 @@ def test_the_connect_container_sets_what_the_native_worker_sets(
     assert not added.keys() & shared.keys()
     assert (shared | added).keys() == native.keys()
     copies = [line for line in dockerfile if line[0] == "COPY"]
-    assert {"connect/worker.properties", "connect/container.properties"} <= set(copies[-1])
+    configurations = ("worker.properties", "container.properties", "jaas.conf")
+    assert {f"connect/{name}" for name in configurations} <= set(copies[-1])
     assert added["plugin.path"] in [line[-1] for line in copies]
     environment = dockerfile_environment(dockerfile)
     assert heap(environment["KAFKA_HEAP_OPTS"]) == heap(programs["connect"].command)
-    assert services["connect"]["environment"].keys() == programs["connect"].environment.keys()
+    variables = services["connect"]["environment"].keys()
+    # The native worker's file of users is written by the stack, the container's when it starts.
+    assert variables - {"KAFKA_CONNECT_PASSWORD"} == programs["connect"].environment.keys()
+    login = "-Djava.security.auth.login.config="
+    assert f"{login}jaas.conf" in programs["connect"].command
+    assert environment["KAFKA_OPTS"] == f"{login}/opt/connect/jaas.conf"
     region = expand(services["connect"]["environment"]["AWS_REGION"])
     assert region == Addresses.of(Ports()).aws_region
     assert set(services["connect"]["depends_on"]) == set(programs["connect"].depends_on)
@@ -243,7 +255,8 @@ def test_connect_container_starts_once_the_registry_answers(
         (tmp_path / name).chmod(0o700)
     result = subprocess.run(
         ["sh", "-c", script.replace(server, "echo started with")],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "KAFKA_CONNECT_PASSWORD": "sesame"},
         capture_output=True,
         text=True,
     )
@@ -254,6 +267,7 @@ def test_connect_container_starts_once_the_registry_answers(
     assert asked[0].split()[-1] in services["registry"]["healthcheck"]["test"][1].replace(
         "127.0.0.1", str(address.hostname)
     )
+    assert (tmp_path / "rest-users.properties").read_text() == "pipeline=sesame\n"
     assert result.stdout.splitlines()[-1] == "started with /opt/connect/connect.properties"
 
 
@@ -305,11 +319,11 @@ def test_no_credential_is_in_the_compose_file(services: dict[str, Service]) -> N
         value
         for service in services.values()
         for name, value in service.get("environment", {}).items()
-        if re.search("SECRET|PASSWORD|ACCESS_KEY|ROOT_USER", name)
+        if re.search("SECRET|PASSWORD|ACCESS_KEY|ROOT_USER|USERS_", name)
     ]
 
-    assert len(secrets) == 4
-    assert all(re.fullmatch(r"\$\{AWS_[A-Z_]+:\?.+\}", value) for value in secrets)
+    assert len(secrets) == 7
+    assert all(re.fullmatch(r"\$\{[A-Z0-9_]+:\?.+\}", value) for value in secrets)
 
 
 def test_every_container_is_checked_restarted_and_keeps_its_data(

@@ -96,8 +96,9 @@ def write_everywhere(stack: Stack) -> int:
     with contextlib.suppress(Exception):
         name = f"Record{time.time():.0f}"
         schema = {"schema": json.dumps({"type": "record", "name": name, "fields": []})}
+        login = ("pipeline", stack.environment["SCHEMA_REGISTRY_PASSWORD"])
         url = f"{stack.addresses.schema_registry_url}/subjects/{name}/versions"
-        requests.post(url, json=schema, timeout=3).raise_for_status()
+        requests.post(url, json=schema, auth=login, timeout=3).raise_for_status()
         written += 1
     with contextlib.suppress(Exception):
         ensure_bucket(load_settings(s3_bucket=f"bucket-{time.time():.0f}"))

@@ -20,14 +20,33 @@ from mastodon_pipeline.settings import load_settings
 def test_command_lines_hold_no_secret(programs: dict[str, Program]) -> None:
     """`ps` shows command lines to every user of the machine. Shows G20."""
     for program in programs.values():
-        assert "the-secret-key" not in shlex.join(program.command)
+        for secret in ("the-secret-key", "the-registry-password", "the-connect-password"):
+            assert secret not in shlex.join(program.command)
 
 
-def test_only_minio_and_connect_get_the_secret(programs: dict[str, Program]) -> None:
-    """The broker and the registry do not need it."""
+def test_each_program_gets_only_the_secrets_that_it_needs(programs: dict[str, Program]) -> None:
+    """The sink in Connect reads the registry and writes to the store; the broker needs nothing."""
     scripts = {name: program.script() for name, program in programs.items()}
+    secrets = ("the-secret-key", "the-registry-password", "the-connect-password")
 
-    assert {name for name in scripts if "the-secret-key" in scripts[name]} == {"minio", "connect"}
+    holders = {secret: {n for n in scripts if secret in scripts[n]} for secret in secrets}
+
+    assert holders == {
+        "the-secret-key": {"minio", "connect"},
+        "the-registry-password": {"registry", "connect"},
+        "the-connect-password": set(),  # in a file that only its owner may read
+    }
+
+
+def test_connects_users_are_in_a_private_file(
+    programs: dict[str, Program], installation: Installation
+) -> None:
+    """Kafka reads the password of its REST API from a file alone."""
+    users = installation.data / "connect" / "rest-users.properties"
+
+    assert users.read_text() == "pipeline=the-connect-password\n"
+    assert users.stat().st_mode & 0o777 == 0o600
+    assert users in programs["connect"].config_files, "a new password restarts Connect"
 
 
 def test_configurations_listen_on_loopback_only(
@@ -42,7 +61,10 @@ def test_configurations_listen_on_loopback_only(
     assert "127.0.0.1:20007" in programs["minio"].command
     for listener in ("HTTP", "MANAGEMENT"):
         assert programs["registry"].environment[f"QUARKUS_{listener}_HOST"] == "127.0.0.1"
-    assert programs["dagster-webserver"].command[1:3] == ("-h", "127.0.0.1")
+    assert programs["dagster-webserver"].command[1:5] == (
+        *("-m", "infra.webserver"),
+        *("-h", "127.0.0.1"),
+    )
 
 
 def test_connect_worker_uses_the_shared_settings(

@@ -84,7 +84,9 @@ def test_credentials_are_readable_by_their_owner_only(stack: Stack) -> None:
 
 def test_connect_has_loaded_the_sink_and_the_converter(stack: Stack) -> None:
     plugins = requests.get(
-        f"{stack.addresses.kafka_connect_url}/connector-plugins?connectorsOnly=false", timeout=60
+        f"{stack.addresses.kafka_connect_url}/connector-plugins?connectorsOnly=false",
+        auth=login(stack, "KAFKA_CONNECT"),
+        timeout=60,
     ).json()
     classes = {plugin["class"] for plugin in plugins}
 
@@ -117,18 +119,19 @@ def test_schemas_and_compatibility_rule_survive_a_killed_registry(stack: Stack) 
 
     The compatibility rule is BACKWARD without being set by a client.
     """
-    url = stack.addresses.schema_registry_url
+    url, auth = stack.addresses.schema_registry_url, login(stack, "SCHEMA_REGISTRY")
     fields = [{"name": "a", "type": "string"}]
     schema = {"schema": json.dumps({"type": "record", "name": "Survivor", "fields": fields})}
     subject = f"{url}/subjects/survivor-value/versions"
-    registered = requests.post(subject, json=schema, timeout=60).json()
+    registered = requests.post(subject, json=schema, auth=auth, timeout=60).json()
 
     kill(stack, "registry")
 
-    latest = requests.get(f"{subject}/latest", timeout=60).json()
+    latest = requests.get(f"{subject}/latest", auth=auth, timeout=60).json()
     assert latest["id"] == registered["id"]
     assert json.loads(latest["schema"])["fields"] == fields
-    assert requests.get(f"{url}/config", timeout=60).json() == {"compatibilityLevel": "BACKWARD"}
+    config = requests.get(f"{url}/config", auth=auth, timeout=60).json()
+    assert config == {"compatibilityLevel": "BACKWARD"}
 
 
 def test_second_up_changes_nothing(stack: Stack) -> None:
@@ -250,3 +253,8 @@ def test_stack_starts_in_a_deep_data_directory(
     finally:
         stack.supervisor.shutdown()
     assert not stack.supervisor.socket.exists()
+
+
+def login(stack: Stack, service: str) -> tuple[str, str]:
+    """Return user and password of a service."""
+    return stack.environment[f"{service}_USERNAME"], stack.environment[f"{service}_PASSWORD"]

@@ -50,7 +50,7 @@ def sink(stack: Stack) -> Iterator[Settings]:
             environment.setenv(name, value)
         settings = load_settings()
     yield settings
-    with ConnectRest(settings.kafka_connect_url) as connect:
+    with ConnectRest.of(settings) as connect:
         connect.delete(settings.connector_name)
 
 

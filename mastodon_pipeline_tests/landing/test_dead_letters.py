@@ -92,7 +92,10 @@ def registry_that_comes_late(settings: Settings) -> Iterator[tuple[str, Callable
 
     class Proxy(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            answer = httpx.get(registry + self.path, headers={"Accept": "*/*"})
+            answer = httpx.get(
+                registry + self.path,
+                headers={"Accept": "*/*", "Authorization": self.headers["Authorization"]},
+            )
             self.send_response(answer.status_code)
             for name in answer.headers.keys() - {"content-encoding", "transfer-encoding"}:
                 if name not in ("content-length", "connection"):

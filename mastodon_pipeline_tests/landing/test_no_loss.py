@@ -72,7 +72,7 @@ def test_deleted_connector_is_created_again_and_continues_where_it_was(
 
     Shows G11.
     """
-    with ConnectRest(sink.kafka_connect_url) as connect:
+    with ConnectRest.of(sink) as connect:
         connect.delete(sink.connector_name)
     produce(sink, toots(100, FIRST, HOURS))
     with dg.DagsterInstance.ephemeral() as instance:

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment
 
 def test_connects_rest_api_shows_no_secret(sink: Settings, landed: int, stack: Stack) -> None:
     """It answers anyone on the machine."""
-    with ConnectRest(sink.kafka_connect_url) as connect:
+    with ConnectRest.of(sink) as connect:
         shown = str(connect.config(sink.connector_name))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         assert stack.environment[name] not in shown
@@ -44,7 +44,7 @@ def test_applying_the_config_again_changes_nothing(sink: Settings, landed: int) 
 def test_drifted_config_is_repaired(sink: Settings, landed: int) -> None:
     """A change over REST is noticed, listed and undone."""
     wanted = connector_config(sink)
-    with ConnectRest(sink.kafka_connect_url) as connect:
+    with ConnectRest.of(sink) as connect:
         connect.put_config(sink.connector_name, wanted | {"tasks.max": "2"})
         assert connector_health(sink, None, 0).state is SinkState.DRIFTED
         applied = apply_connector_config(sink, print)
@@ -77,7 +77,7 @@ def test_task_that_cannot_start_is_reported_with_its_root_cause(
         with pytest.raises(PipelineError, match=r"task \d failed: .*ICEBERG_CATALOG_URI") as error:
             apply_connector_config(wrong, print)
     finally:
-        with ConnectRest(sink.kafka_connect_url) as connect:
+        with ConnectRest.of(sink) as connect:
             connect.delete("landing-broken-sink")
     assert "\n" not in str(error.value)
 

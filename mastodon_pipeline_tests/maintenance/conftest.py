@@ -25,5 +25,5 @@ def sink_lake(stack: Stack) -> Iterator[SinkLake]:
     lake.land(50, YOUNG)
     lake.build(YOUNG)
     yield lake
-    with ConnectRest(settings.kafka_connect_url) as connect:
+    with ConnectRest.of(settings) as connect:
         connect.delete(settings.connector_name)

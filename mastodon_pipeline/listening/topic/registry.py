@@ -15,15 +15,24 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from fastavro import parse_schema
 
 from mastodon_pipeline.errors import RegistryUnavailable, SchemaIncompatible
+from mastodon_pipeline.paths import stack_file
 from mastodon_pipeline.schemas import schema_text
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.tls import certificate_problem
 
 
 def registry_client(settings: Settings) -> SchemaRegistryClient:
     """Return a client of the registry's Confluent API that gives up after seconds, not minutes."""
-    return SchemaRegistryClient(
-        {"url": settings.schema_registry_url, "timeout": 10, "max.retries": 2}
-    )
+    config: dict[str, Any] = {
+        "url": settings.schema_registry_url,
+        "timeout": 10,
+        "max.retries": 2,
+    }
+    if settings.registry_login:
+        config["basic.auth.user.info"] = ":".join(settings.registry_login)
+    if settings.services_ca_file:
+        config["ssl.ca.location"] = str(settings.services_ca_file)
+    return SchemaRegistryClient(config)
 
 
 def value_subject(settings: Settings) -> str:
@@ -96,8 +105,30 @@ def _registry_errors(settings: Settings, expected_status: int) -> Iterator[None]
     except Exception as error:
         if getattr(error, "http_status_code", None) == expected_status:
             raise
-        # The client passes its HTTP library's errors through, which are not ours to import.
-        raise RegistryUnavailable(
-            f"the schema registry at {settings.schema_registry_url} does not answer ({error}); "
-            "start the native stack with `make up`, or set SCHEMA_REGISTRY_URL"
-        ) from None
+        raise RegistryUnavailable(registry_problem(settings, error)) from None
+
+
+def refuses_us(error: Exception) -> bool:
+    """Return whether waiting will not help: a wrong password, or a certificate not trusted."""
+    return getattr(error, "http_status_code", None) in (401, 403) or bool(
+        certificate_problem(error)
+    )
+
+
+def registry_problem(settings: Settings, error: Exception) -> str:
+    """Return, in one line, why the registry cannot be used, and how to fix it.
+
+    The client passes its HTTP library's errors through, which are not ours to import.
+    """
+    where = f"the schema registry at {settings.schema_registry_url}"
+    if certificate := certificate_problem(error):
+        return f"{where} cannot be trusted: {certificate}"
+    if refuses_us(error):
+        return (
+            f"{where} refuses the password: check SCHEMA_REGISTRY_USERNAME and"
+            f" SCHEMA_REGISTRY_PASSWORD (the native stack keeps its own in {stack_file()})"
+        )
+    return (
+        f"{where} does not answer ({error or type(error).__name__}); start the native stack with"
+        " `make up`, or set SCHEMA_REGISTRY_URL"
+    )
