@@ -8,7 +8,7 @@ from mastodon_pipeline_tests.chaos.faults import FAULTS, poison_is_reported
 from mastodon_pipeline_tests.chaos.losses import trace_losses
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline, running_pipeline
 from mastodon_pipeline_tests.chaos.schedule import schedule
-from mastodon_pipeline_tests.chaos.watch import carry_out
+from mastodon_pipeline_tests.chaos.watch import HEADING, carry_out
 
 TOOTS_PER_SECOND = 10.0
 SETTLE_SECONDS = 240.0
@@ -33,7 +33,7 @@ def run_chaos(seed: int, seconds: float, only: str = "") -> bool:
             balance = settled_balance(pipeline)
         if balance.lost:
             print("  lost: " + trace_losses(pipeline, balance.lost), flush=True)
-    print(f"\nseed {seed}\n{'seconds':<9} {'fault':<28} {'recovered by':<50} seconds")
+    print(f"\nseed {seed}\n{HEADING}")
     for outcome in outcomes:
         print(outcome)
     for hour, (published, counted) in sorted(balance.wrong_hours.items()):

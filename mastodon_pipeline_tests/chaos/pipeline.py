@@ -107,11 +107,15 @@ class Pipeline:
         return None
 
     def listens(self) -> bool:
-        """Return whether a run listens and sends heartbeats."""
+        """Return whether the process of a started run lives and sends heartbeats."""
         heartbeat = last_heartbeat(self.instance, DEFAULT_GROUP)
-        return time.time() - heartbeat.sent_at < FRESH_HEARTBEAT_SECONDS and any(
-            run.run_id == heartbeat.run_id and run.state == "started"
-            for run in listener_runs(self.instance, DEFAULT_GROUP)
+        return (
+            time.time() - heartbeat.sent_at < FRESH_HEARTBEAT_SECONDS
+            and self.listener() is not None
+            and any(
+                run.run_id == heartbeat.run_id and run.state == "started"
+                for run in listener_runs(self.instance, DEFAULT_GROUP)
+            )
         )
 
     def connect(self) -> ConnectRest:

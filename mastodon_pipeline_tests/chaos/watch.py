@@ -32,7 +32,10 @@ class Outcome:
     def __str__(self) -> str:
         seconds = "never" if self.seconds is None else f"{self.seconds:.1f}"
         times = f"{self.appointment.begins:.0f}-{self.appointment.ends:.0f}"
-        return f"{times:<9} {self.appointment.fault:<28} {self.recovered_by:<50} {seconds:>7}"
+        return f"{times:<9} {self.appointment.fault:<27} {seconds:>7}  {self.recovered_by}"
+
+
+HEADING = f"{'seconds':<9} {'fault':<27} {'after s':>7}  recovered by"
 
 
 def carry_out(

@@ -19,8 +19,9 @@ from typing import Literal
 
 STALE_HEARTBEAT_SECONDS = 20.0
 """If the last heartbeat is older than this, nobody is listening (heartbeats come every 5 s)."""
-START_TIMEOUT_SECONDS = 180.0
-"""A run that is still starting after this long is never going to start."""
+START_TIMEOUT_SECONDS = 60.0
+"""A run that is still starting after this long lost its process: it takes some 10 s. Should it come
+all the same, it sees that it was replaced, and stops."""
 SHORT_RUN_SECONDS = 60.0
 """A failed run that was shorter than this counts towards the backoff."""
 MAX_BACKOFF_SECONDS = 300.0
