@@ -144,7 +144,9 @@ def run_product(servers: int) -> Iterator[tuple[Stack, SimulatedFediverse]]:
     data = Path(tempfile.mkdtemp(prefix="mastodon-bench-"))
     stack = Stack(data=data, ports=Ports.free(), say=lambda text: click.echo(text, err=True))
     first = find_free_ports(servers + 1)
-    fediverse = SimulatedFediverse(servers, 0, 1.0, 7, first_port=first + 1, control_port=first)
+    fediverse = SimulatedFediverse(
+        servers, 0, 1.0, 7, first_port=first + 1, control_port=first, calm=True
+    )
     former = dict(os.environ)
     try:
         settings = fediverse.listening_environment()

@@ -25,6 +25,8 @@ class SimulatedFediverse:
     seed: int
     first_port: int
     control_port: int
+    calm: bool = False
+    """Whether events come at once and in order, to measure what comes after them."""
 
     @property
     def control_url(self) -> str:
@@ -60,6 +62,7 @@ class SimulatedFediverse:
                 *("--hours", str(self.hours), "--seed", str(self.seed)),
                 *("--first-port", str(self.first_port)),
                 *("--control-port", str(self.control_port)),
+                *(("--calm",) if self.calm else ()),
             ),
             ready=self.answers,
             directory=REPOSITORY,

@@ -13,6 +13,7 @@ import click
 from infra.simulator.control import control_application
 from infra.simulator.fediverse import Fediverse, Options, default_servers, environment
 from infra.simulator.ports import PortInUseError
+from infra.simulator.weather import CALM, ORDINARY
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -69,6 +70,11 @@ from infra.simulator.ports import PortInUseError
     help="Afterwards, toots per second in real time over all servers; or POST /live later.",
 )
 @click.option(
+    "--calm",
+    is_flag=True,
+    help="Events and rows at once and in order, not seconds late as on real servers.",
+)
+@click.option(
     "--tokens-file",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Once all ports are open, write servers and tokens as settings (mode 0600).",
@@ -84,6 +90,7 @@ def simulate(
     control_port: int,
     start: str,
     then_live: float,
+    calm: bool,
     tokens_file: Path | None,
 ) -> None:
     """Simulate Mastodon servers on 127.0.0.1, and count what they publish.
@@ -112,6 +119,7 @@ def simulate(
         start=start,  # type: ignore[arg-type]
         live_rate=then_live,
         first_port=first_port,
+        weather=CALM if calm else ORDINARY,
     )
     try:
         asyncio.run(_serve(options, control_port, tokens_file))

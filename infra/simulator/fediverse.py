@@ -25,6 +25,7 @@ from infra.simulator.ports import HOST, ServerPort
 from infra.simulator.routes import application
 from infra.simulator.server import SimulatedServer, delete, edit
 from infra.simulator.truth import TrueToot, true_toots
+from infra.simulator.weather import ORDINARY, Delays, Weather
 
 SETTLE_SECONDS = 1.0
 """The pause between the last server's first listener and the first toot, so that a client that only
@@ -72,6 +73,7 @@ class Options:
     """Toots per second over all servers after the plan is done."""
     first_port: int = 0
     """The first server's port, the others follow; 0: free ports."""
+    weather: Weather = ORDINARY
 
 
 class Fediverse:
@@ -93,6 +95,8 @@ class Fediverse:
             SimulatedServer(policy, self.plan.authors[policy.domain], None)
             for policy in options.servers
         ]
+        for server in self.servers:
+            server.delays = Delays(options.weather, f"{options.seed} {server.domain}")
         self.by_domain = {server.domain: server for server in self.servers}
         self.applied_events = 0
         self.started, self.done = asyncio.Event(), asyncio.Event()
@@ -213,6 +217,7 @@ class Fediverse:
     async def _publish_plan(self) -> None:
         window = (self.plan.end - self.plan.start) / 1000
         speed = self.options.speed if self.options.speed is not None else window / 20
+        self._set_speed(speed)
         began = time.monotonic()
         events = self.plan.events
         while self.applied_events < len(events):
@@ -225,6 +230,11 @@ class Fediverse:
                 if burst % 100 == 0:
                     await asyncio.sleep(0)  # let the streams send
             await asyncio.sleep(_TICK_SECONDS)
+        self._set_speed(1.0)
+
+    def _set_speed(self, speed: float) -> None:
+        for server in self.servers:
+            server.delays.speed = speed
 
     async def _publish_live(self) -> None:
         while True:

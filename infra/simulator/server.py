@@ -18,6 +18,7 @@ from infra.simulator.limits import Throttles
 from infra.simulator.ports import HOST, ServerPort
 from infra.simulator.streams import Streams
 from infra.simulator.timeline import Timeline
+from infra.simulator.weather import CALM, Delays
 
 STREAMED_AGE_MS = 6 * 3_600_000
 """Remote toots older than this are listed but not streamed, as in Mastodon."""
@@ -76,6 +77,9 @@ class SimulatedServer:
         """How often streams were opened, the timeline polled, and events sent."""
         self.requests: deque[RequestRecord] = deque(maxlen=100_000)
         """The latest requests, including refused and faulty ones, to see how polite a client is."""
+        self.delays = Delays(CALM, policy.domain)
+        self._unlisted: dict[int, asyncio.TimerHandle] = {}
+        """Rows that have an id, and are listed later."""
         self.created: list[int] = []
         """When each status by a local author was created (UTC ms), including hidden ones."""
         self._odd = 0
@@ -103,27 +107,40 @@ class SimulatedServer:
     def publish(self, toot: Toot, status_id: int, at: int) -> bool:
         """List and stream a toot, or its copy, at `at` (UTC ms) by the plan's clock.
 
-        Returns False, and does neither, for a toot that is in no public feed.
+        Returns False, and does neither, for a toot that is in no public feed. Both may be late: see
+        `weather`.
         """
         local = toot.server == self.domain
         if local:
             self.created.append(toot.created_at)
-        if not self.timeline.add(status_id, toot):
+        if not toot.in_public_feeds:
             return False
         toot.listed[self.domain] = status_id
-        if local or at - toot.created_at <= STREAMED_AGE_MS:
-            self._stream("update", self.timeline.status(status_id), toot)
+        streamed = local or at - toot.created_at <= STREAMED_AGE_MS
+        delay = self.delays.of_listing() if self.policy.software == "gotosocial" else 0.0
+        if delay:
+            self._unlisted[status_id] = asyncio.get_running_loop().call_later(
+                delay, self._list, status_id, toot, streamed
+            )
+        else:
+            self._list(status_id, toot, streamed)
         return True
 
     def stream_edit(self, toot: Toot) -> None:
         """Stream an edited toot if this server lists it."""
-        if toot.listed.get(self.domain) is not None:
-            self._stream("status.update", self.timeline.status(toot.listed[self.domain]), toot)
+        status_id = toot.listed.get(self.domain)
+        if status_id is not None and status_id not in self._unlisted:
+            self._stream("status.update", self.timeline.status(status_id), toot)
 
     def delete(self, toot: Toot) -> None:
         """Remove a toot, and stream its delete: nothing but this server's id of it."""
         status_id = toot.listed.get(self.domain)
-        if status_id is not None and self.timeline.remove(status_id):
+        if status_id is None:
+            return
+        if late := self._unlisted.get(status_id):
+            late.cancel()
+            self._list(status_id, toot, streamed=True)
+        if self.timeline.remove(status_id):
             self._stream("delete", self.dialect.id_text(status_id).encode(), toot)
 
     def inject(self, name: str) -> str | None:
@@ -139,13 +156,25 @@ class SimulatedServer:
         self.streams.send_to_all(Frame("update", payload))
         return uri
 
+    def _list(self, status_id: int, toot: Toot, streamed: bool) -> None:
+        self._unlisted.pop(status_id, None)
+        self.timeline.add(status_id, toot)
+        if streamed:
+            self._stream("update", self.timeline.status(status_id), toot)
+
     def _stream(self, event: str, payload: bytes, toot: Toot) -> None:
         local = toot.server == self.domain
         if (self.policy.local_feed if local else self.policy.remote_feed) == "disabled":
             return
+        frame, media = Frame(event, payload), toot.media > 0
+        if delay := self.delays.of_event():
+            asyncio.get_running_loop().call_later(delay, self._send, frame, local, media)
+        else:
+            self._send(frame, local, media)
+
+    def _send(self, frame: Frame, local: bool, media: bool) -> None:
         if len(self.streams):
-            frame = Frame(event, payload)
-            self.served["events"] += self.streams.send(frame, local, media=toot.media > 0)
+            self.served["events"] += self.streams.send(frame, local, media)
 
 
 def edit(toot: Toot, body: Body, at: int, servers: dict[str, SimulatedServer]) -> None:

@@ -1,5 +1,7 @@
 """A sink and positions in memory, for listeners without Kafka."""
 
+import threading
+
 from mastodon_pipeline.listening.following.position import FeedPosition
 from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.recorder import TootRecorder
@@ -61,11 +63,44 @@ def recorder_into(sink: RecordingSink, start: str | None = None) -> TootRecorder
     )
 
 
+class MortalSink(RecordingSink):
+    """Acknowledges when it is polled, and can be killed as a process is."""
+
+    def __init__(self, positions: "MemoryPositions") -> None:
+        super().__init__(acknowledging=False)
+        self._positions = positions
+        self._lock = threading.Lock()
+        self._dead = False
+
+    def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
+        with self._lock:
+            if not self._dead:
+                super().send(record, acknowledged)
+
+    def poll(self) -> None:
+        with self._lock:
+            if not self._dead:
+                self.acknowledge_all()
+
+    def kill(self) -> None:
+        """Let nothing that happens from now on leave the process, as after kill -9.
+
+        Records that are not acknowledged yet are lost, half of them at least.
+        """
+        with self._lock:
+            self._dead = self._positions.frozen = True
+            unacknowledged = len(self.waiting)
+            kept = len(self.records) - unacknowledged
+            self.records = self.records[:kept] + self.records[kept::2]
+
+
 class MemoryPositions:
     """Positions that survive a listener, within a test."""
 
     def __init__(self) -> None:
         self.positions: dict[str, SavedPosition] = {}
+        self.frozen = False
+        """Whether what is written is lost: the process that writes was killed."""
 
     @property
     def last_ids(self) -> dict[str, str]:
@@ -78,7 +113,8 @@ class MemoryPositions:
         return dict(self.positions)
 
     def write(self, key: str, position: SavedPosition) -> None:
-        self.positions[key] = decode_position(encode_position(position))
+        if not self.frozen:
+            self.positions[key] = decode_position(encode_position(position))
 
     def flush(self) -> None:
         pass

@@ -146,6 +146,7 @@ def listening_to(
     only: Sequence[int] | None = None,
     others: Sequence[str] = (),
     positions: MemoryPositions | None = None,
+    sink: RecordingSink | None = None,
     timings: Timings = FAST,
     backoff: Backoff = EAGER,
     settings: Settings | None = None,
@@ -159,7 +160,7 @@ def listening_to(
     urls = [simulator.servers[n].base_url for n in only or range(len(simulator.servers))]
     servers = [parse_server(url, feed) for url in urls for feed in feeds]
     servers += map(parse_server, others)
-    sink, positions = RecordingSink(), positions or MemoryPositions()
+    sink, positions = sink or RecordingSink(), positions or MemoryPositions()
     with listening(
         settings, sink, positions, servers, timings=timings, backoff=backoff
     ) as listener:

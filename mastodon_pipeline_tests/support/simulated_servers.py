@@ -10,20 +10,23 @@ from infra.simulator.faults import Endpoint
 from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
+from infra.simulator.weather import Weather
 from mastodon_pipeline.settings import Settings
 
 STREAMED = ServerPolicy("stream.example", remote_feed="authenticated", thump_seconds=0.1)
 """Sends heartbeats more often than a test's listener calls it silent."""
 POLLED = ServerPolicy("poll.example", token=False, remote_feed="authenticated")
 ENDPOINTS: tuple[Endpoint, ...] = ("instance", "timeline", "streaming")
+BREEZE = Weather(event_seconds=0.15, listing_seconds=0.3)
+"""Ordinary weather in tests' time: late and out of order, but soon."""
 CONTACT = "https://example.org/about-this-client"
 SHORT_RESET: dict[str, Any] = {"reset": "iso", "reset_seconds": 0.1}
 """A rate limit that is over soon: pages of a server without one are read every three seconds."""
 
 
-def quiet(*servers: ServerPolicy) -> Options:
+def quiet(*servers: ServerPolicy, weather: Weather = BREEZE) -> Options:
     """Return options without planned toots; by default for a single server."""
-    return Options(servers=servers or (STREAMED,), toots=0, start="control")
+    return Options(servers=servers or (STREAMED,), toots=0, start="control", weather=weather)
 
 
 def policy_for(endpoint: Endpoint, name: str) -> ServerPolicy:

@@ -12,6 +12,7 @@ import requests
 from infra.simulator.gotosocial import ulid, ulid_number
 from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.simulator import Simulator
+from infra.simulator.weather import CALM
 from mastodon_pipeline_tests.infra.simulator.api import INSTANCE, STREAM, TIMELINE, get
 from mastodon_pipeline_tests.support.simulated_servers import quiet
 
@@ -63,7 +64,7 @@ def test_websocket_carries_the_same_events(policy: ServerPolicy, token_in: str) 
 
 def test_gotosocial_has_ulids_and_no_event_streams() -> None:
     """Its instance does not reveal feed access, and anonymous clients get 401."""
-    with Simulator(quiet(gotosocial("g.example"))) as simulator:
+    with Simulator(quiet(gotosocial("g.example"), weather=CALM)) as simulator:
         server = simulator.servers[0]
         uris = [simulator.publish() for _ in range(3)]
         listed = get(server, TIMELINE, params={"local": "true"}).json()

@@ -11,6 +11,7 @@ import requests
 
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
+from infra.simulator.weather import CALM
 from mastodon_pipeline_tests.infra.simulator.api import INSTANCE, STREAM, TIMELINE, get
 from mastodon_pipeline_tests.support.simulated_servers import quiet
 
@@ -136,7 +137,7 @@ def test_restart_ends_streams_and_refuses_connections_for_a_while() -> None:
 @pytest.mark.parametrize("size", [1, 7])
 def test_streams_can_be_split_at_any_byte(size: int) -> None:
     """The same event arrives in HTTP chunks of N bytes."""
-    with Simulator(quiet()) as simulator:
+    with Simulator(quiet(weather=CALM)) as simulator:
         server = simulator.servers[0]
         with get(server, STREAM, stream=True) as stream:
             chunks = stream.iter_content(None)
@@ -152,7 +153,7 @@ def test_streams_can_be_split_at_any_byte(size: int) -> None:
 
 def test_stream_lines_can_end_with_crlf() -> None:
     """As the specification allows."""
-    with Simulator(quiet()) as simulator:
+    with Simulator(quiet(weather=CALM)) as simulator:
         server = simulator.servers[0]
         with get(server, STREAM, stream=True) as stream:
             simulator.fault("crlf")

@@ -219,7 +219,7 @@ def test_mastodon_py_can_read_simulated_servers() -> None:
         handle = client.stream_local(listener, run_async=True)
         simulator.wait_until(lambda: len(server.streams) == 1)
         uris = [simulator.publish() for _ in range(3)]
-        simulator.wait_until(lambda: listener.uris == uris)
+        simulator.wait_until(lambda: sorted(listener.uris) == sorted(uris))
         assert [status.uri for status in client.timeline_local()] == uris[::-1]
         assert [status.uri for status in client.timeline_public(limit=2)] == uris[:0:-1]
         handle.close()

@@ -94,8 +94,8 @@ def test_broken_websocket_is_reopened_and_its_gap_filled(
     ):
         server = connected(scene)
         first = scene.receive_toot()
-        simulator.fault("drop", seconds=0.4)
-        simulator.fault(fault, seconds=0.4)
+        simulator.fault("drop", seconds=1.0)
+        simulator.fault(fault, seconds=1.0)
         missed = [simulator.publish() for _ in range(60)]
         scene.wait_for_toots([first, *missed])
         scene.receive_toot()
