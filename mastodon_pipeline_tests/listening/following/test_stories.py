@@ -67,7 +67,7 @@ def test_random_faults_lose_no_toot(seed: int, monkeypatch: pytest.MonkeyPatch) 
                 sink=sinks[-1],
                 timings=TIMINGS,
             ) as scene:
-                wait_until(scene.is_followed, "the server")
+                wait_until(scene.is_followed, lambda: scene.statistics().snapshot().line())
                 if listener < LISTENERS - 1:
                     for _ in range(choices.randint(3, 8)):
                         cause_event(scene, choices, everything)
