@@ -203,6 +203,11 @@ class Refused(ServerError):
         super().__init__(f"{status} {self.reason}")
         self.headers: Mapping[str, str] = headers or {}
 
+    @property
+    def is_bot_wall(self) -> bool:
+        """Whether something before the server refuses us: it sends a page where an API has JSON."""
+        return self.status == 403 and "html" in self.headers.get("Content-Type", "").lower()
+
 
 class Unreachable(ServerError):
     """A server gave no usable answer: DNS, TCP, TLS, a timeout, or bytes that make no sense."""

@@ -90,8 +90,8 @@ class MortalSink(RecordingSink):
         with self._lock:
             self._dead = self._positions.frozen = True
             unacknowledged = len(self.waiting)
-            kept = len(self.records) - unacknowledged
-            self.records = self.records[:kept] + self.records[kept::2]
+            acknowledged = len(self.records) - unacknowledged
+            self.records = self.records[:acknowledged] + self.records[acknowledged::2]
 
 
 class MemoryPositions:

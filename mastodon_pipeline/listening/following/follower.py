@@ -170,7 +170,8 @@ class ServerFollower:
             self._resources.on_failure(error)
             return None
         except Refused as refused:
-            return self._wait_after(f"the server answers {refused}")
+            has_token = self._selector.has_token
+            return self._wait_after(refusal_reason(self.server, refused, has_token))
         except Unreachable as error:
             return self._wait_after(str(error))
         except Exception as error:
@@ -223,7 +224,7 @@ class ServerFollower:
             except (UnsafeAddress, CrossHostRedirect) as error:
                 raise _Parked(str(error)) from None
             except Refused as refused:
-                if refused.status not in PARKING_REFUSALS:
+                if refused.status not in PARKING_REFUSALS or refused.is_bot_wall:
                     raise
                 reason = refusal_reason(self.server, refused, self._selector.has_token)
                 raise _Parked(reason) from None

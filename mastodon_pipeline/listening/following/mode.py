@@ -82,13 +82,13 @@ def after_refusal(refusals: Refusals, mode: Mode, refused: Refused) -> Refusals 
     None if no other mode is worth a try: the server is down, wants a pause, or refuses us.
     """
     # Not the exception itself: its traceback would keep the whole connection alive.
-    refused = Refused(refused.status, refused.reason)
+    wall, refused = refused.is_bot_wall, Refused(refused.status, refused.reason)
     if mode.kind == "stream" and refused.status in STREAM_REFUSALS:
         return replace(refusals, stream=refused)
     if mode.kind == "websocket" and refused.status in STREAM_REFUSALS:
         return replace(refusals, websocket=refused)
     wider = mode.kind == "poll" and mode.feed == "public" and not mode.with_token
-    if wider and refused.status in PARKING_REFUSALS:
+    if wider and refused.status in PARKING_REFUSALS and not wall:
         return replace(refusals, wider_feed=refused)
     return None
 
@@ -96,6 +96,12 @@ def after_refusal(refusals: Refusals, mode: Mode, refused: Refused) -> Refusals 
 def refusal_reason(server: Server, refused: Refused, has_token: bool) -> str:
     """Describe an HTTP error to a person: the response, and what it may mean."""
     reason = f"the server answers {refused}"
+    if refused.is_bot_wall:
+        wall = "Cloudflare" if "CF-Ray" in refused.headers else "a bot wall"
+        return (
+            f"{reason} with a page for people, so {wall} stands before it: if it does not pass,"
+            " ask its admin to let the User-Agent mastodon_pipeline through"
+        )
     if refused.status == 410:
         return f"{reason}: it has been retired"
     if refused.status == 401 and has_token:

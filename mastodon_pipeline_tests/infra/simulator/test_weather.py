@@ -66,8 +66,8 @@ def test_toot_that_is_deleted_before_it_is_listed_is_listed_first() -> None:
 
 
 def test_same_seed_gives_the_same_delays_and_speed_shortens_them() -> None:
-    one, same, fast = (Delays(Weather(), "seed") for _ in range(3))
+    first, same, fast = (Delays(Weather(), "seed") for _ in range(3))
     fast.speed = 1000.0
-    delays = [one.of_event() for _ in range(5)]
+    delays = [first.of_event() for _ in range(5)]
     assert [same.of_event() for _ in range(5)] == delays
     assert [round(fast.of_event() * 1000, 9) for _ in range(5)] == [round(d, 9) for d in delays]

@@ -229,6 +229,20 @@ def test_stream_that_cannot_be_opened_is_polled_until_it_can(
         assert duplicates(scene.sink.uris()) == {}
 
 
+def test_listener_that_starts_behind_a_bot_wall_says_so_and_waits_for_it_to_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is not parked for an hour: walls come and go within minutes. Shows G6."""
+    with Simulator(quiet(POLLED, STREAMED)) as simulator:
+        for server, endpoint in enumerate(("timeline", "instance")):
+            simulator.fault("wall", server, endpoint=endpoint, status=403, seconds=60)
+        with listening_to(simulator, monkeypatch) as scene:
+            for server in range(2):
+                scene.wait_for("waiting", "a bot wall stands before it", server=server)
+                simulator.fault("clear", server)
+                scene.receive_toot(server)
+
+
 def test_gap_behind_a_bot_wall_is_filled_once_the_wall_lets_us_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
