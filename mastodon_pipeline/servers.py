@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.paths import OWN_FILE
+from mastodon_pipeline.server_names import server_name
 from mastodon_pipeline.setting_files import read_settings_text, read_variables
 
 Feed = Literal["local", "public", "remote"]
@@ -23,7 +24,7 @@ class Server:
     """One Mastodon server to listen to."""
 
     base_url: str
-    """Scheme, host and, if it is not the default one, port: `https://mastodon.social`."""
+    """Scheme and name (see `server_names`): `https://mastodon.social`."""
     feed: Feed = "local"
     token_env: str = ""
     """The environment variable that holds the access token; the token itself is not held here."""
@@ -45,8 +46,9 @@ class Server:
 def parse_server(url: str, feed: str = "local", token_env: str = "") -> Server:
     """Return the server that a person wrote as `mastodon.social` or `https://mastodon.social/`.
 
-    Without `token_env` its token is in `MASTODON_TOKEN_<HOST>`, upper case, with an underscore for
-    every other character: `MASTODON_TOKEN_MASTODON_SOCIAL`.
+    However it is written, it has one base URL: see `server_names`. Without `token_env` its token is
+    in `MASTODON_TOKEN_<HOST>`, upper case, with an underscore for every other character:
+    `MASTODON_TOKEN_MASTODON_SOCIAL`.
 
     Raises SettingsError if the text is not a server's address or the feed does not exist.
     """
@@ -69,8 +71,36 @@ def parse_server(url: str, feed: str = "local", token_env: str = "") -> Server:
         raise refusal
     if feed not in get_args(Feed):
         raise SettingsError(f"feed {feed!r} of {url} is none of {', '.join(get_args(Feed))}")
-    variable = token_env or "MASTODON_TOKEN_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
-    return Server(f"{parts.scheme}://{host}", feed, variable)  # type: ignore[arg-type]
+    name = server_name(host, 80 if parts.scheme == "http" else 443)
+    if not name or (not host.isascii() and not re.fullmatch(r"[a-z0-9_.-]+(:[0-9]+)?", name)):
+        raise refusal
+    variable = token_env or _token_variable(name, host)
+    return Server(f"{parts.scheme}://{name}", feed, variable)  # type: ignore[arg-type]
+
+
+def canonical_base_url(url: str) -> str:
+    """Return the base URL by which a server is known now, for one that was saved or recorded.
+
+    What is no base URL is returned as it is.
+    """
+    try:
+        return parse_server(url).base_url
+    except SettingsError:
+        return url
+
+
+def _token_variable(name: str, written: str) -> str:
+    """Return the variable of the server's token: by its name, else as it is written if that is set.
+
+    Tokens were stored by the host as it was written.
+    """
+    by_name, by_host = (
+        "MASTODON_TOKEN_" + re.sub(r"[^A-Z0-9]", "_", host.upper()) for host in (name, written)
+    )
+    for variable in (by_name, by_host):
+        if os.environ.get(variable) or (by_name != by_host and _own_file().get(variable)):
+            return variable
+    return by_name
 
 
 def read_servers_file(path: Path) -> list[Server]:

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from mastodon_pipeline import servers
 from mastodon_pipeline.errors import SettingsError
-from mastodon_pipeline.servers import Server, parse_server, read_servers_file
+from mastodon_pipeline.servers import (
+    Server,
+    canonical_base_url,
+    parse_server,
+    read_servers_file,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,11 +23,18 @@ from mastodon_pipeline.servers import Server, parse_server, read_servers_file
         ("https://Mastodon.Social/", "https://mastodon.social"),
         ("http://127.0.0.1:9101", "http://127.0.0.1:9101"),
         (" fosstodon.org ", "https://fosstodon.org"),
+        ("one.example:443", "https://one.example"),
+        ("http://one.example:80", "http://one.example"),
+        ("https://one.example:80", "https://one.example:80"),
+        ("https://One.Example.", "https://one.example"),
+        ("https://Bücher.example.:443/", "https://xn--bcher-kva.example"),
+        ("xn--bcher-kva.example", "https://xn--bcher-kva.example"),
     ],
 )
 def test_server_is_parsed_as_people_write_it(text: str, base_url: str) -> None:
-    """A bare domain means https; case, blanks and a trailing slash do not matter."""
+    """A bare domain means https; case, blanks, a final dot or slash, and its port do not matter."""
     assert parse_server(text).base_url == base_url
+    assert canonical_base_url(base_url) == base_url
 
 
 @pytest.mark.parametrize("text", ["", "ftp://a.example", "https://a.example/web", "https://"])
@@ -47,6 +59,7 @@ def test_any_text_is_either_a_server_or_a_settings_error(text: str) -> None:
     except SettingsError:
         return
     assert server.base_url.startswith(("https://", "http://"))
+    assert parse_server(server.base_url).base_url == server.base_url
 
 
 def test_credentials_in_an_address_are_dropped() -> None:
@@ -64,6 +77,17 @@ def test_token_is_looked_up_by_host_and_not_held_by_the_server(
     monkeypatch.setenv("MASTODON_TOKEN_MASTODON_SOCIAL", "s3cret")
     assert server.token == "s3cret"
     assert "s3cret" not in repr(server)
+
+
+def test_token_stored_by_another_spelling_of_the_host_is_still_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was named by the host as a person wrote it."""
+    monkeypatch.delenv("MASTODON_TOKEN_XN__BCHER_KVA_EXAMPLE", raising=False)
+    monkeypatch.setenv("MASTODON_TOKEN_B_CHER_EXAMPLE", "s3cret")
+    assert parse_server("bücher.example").token == "s3cret"
+    monkeypatch.setenv("MASTODON_TOKEN_XN__BCHER_KVA_EXAMPLE", "newer")
+    assert parse_server("bücher.example").token == "newer"
 
 
 def test_token_is_read_from_the_env_file_until_that_changes(

@@ -42,6 +42,7 @@ from mastodon_pipeline.listening.following.websocket import follow_websocket
 from mastodon_pipeline.listening.records.record import ObservingServer
 from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
+from mastodon_pipeline.server_names import server_name
 from mastodon_pipeline.servers import Server
 from mastodon_pipeline.settings import Settings
 
@@ -297,7 +298,10 @@ class ServerFollower:
 
     def _use(self, answer: InstanceAnswer) -> None:
         self._recorder.observer = ObservingServer(
-            self.server.base_url, answer.info.domain, answer.info.noindex_by_default
+            # The info that an older listener saved may spell the domain otherwise.
+            self.server.base_url,
+            server_name(answer.info.domain),
+            answer.info.noindex_by_default,
         )
 
     def _on_429(self, wait: float) -> None:

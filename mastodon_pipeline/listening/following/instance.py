@@ -29,6 +29,7 @@ from mastodon_pipeline.listening.client.session import (
     mastodon_client,
     translated_errors,
 )
+from mastodon_pipeline.server_names import server_name
 from mastodon_pipeline.servers import Server
 from mastodon_pipeline.settings import Settings
 
@@ -146,7 +147,11 @@ def instance_info(server: Server, entity: Mapping[str, Any]) -> InstanceInfo:
     """Return what is used of an instance entity; what makes no sense in it counts as missing."""
     feeds = _object_at(entity, "configuration", "timelines_access", "live_feeds")
     return InstanceInfo(
-        domain=_domain(entity.get("domain")) or _domain(entity.get("uri")) or _own_domain(server),
+        # GoToSocial names the domain of its accounts beside its own, if the two differ.
+        domain=_domain(entity.get("account_domain"))
+        or _domain(entity.get("domain"))
+        or _domain(entity.get("uri"))
+        or _own_domain(server),
         version=clean_line(_text(entity.get("version")), _MAX_VERSION_CHARACTERS),
         local_access=_access(feeds.get("local")),
         remote_access=_access(feeds.get("remote")),
@@ -174,8 +179,8 @@ def streaming_url(entity: Mapping[str, Any]) -> str:
 
 def _domain(value: object) -> str:
     """Return a domain as an instance entity names it, or ''; Pleroma's `uri` is an address."""
-    domain = _text(value).split("://")[-1].rstrip("/").lower()
-    return domain if _DOMAIN.fullmatch(domain) else ""
+    domain = _text(value).split("://")[-1].rstrip("/")
+    return server_name(domain) if _DOMAIN.fullmatch(domain) else ""
 
 
 def _is_gotosocial(entity: Mapping[str, Any]) -> bool:

@@ -27,6 +27,7 @@ from mastodon_pipeline.listening.protocol.ids import listed_at
 from mastodon_pipeline.listening.protocol.statuses import Status
 from mastodon_pipeline.listening.protocol.text import plain_text, scrub
 from mastodon_pipeline.listening.records.language import primary_language
+from mastodon_pipeline.server_names import server_name
 
 TootEvent = Literal["update", "status.update", "delete"]
 Source = Literal["stream", "poll", "gap", "replay"]
@@ -102,7 +103,7 @@ class ObservingServer:
 
     base_url: str
     domain: str
-    """The domain in its accounts' addresses, which need not be the host of `base_url`."""
+    """The name of its accounts' domain, which need not be the host of `base_url`."""
     noindex_by_default: bool = False
     """It sends `noindex` of whoever has not opted in to search: its `noindex` is no wish."""
 
@@ -214,8 +215,8 @@ def delete_record(
 
 
 def home_server(acct: str, observer: ObservingServer) -> str:
-    """Return the author's own server: the domain of `acct`, or the observer's if it has none."""
-    return (acct.rpartition("@")[2] if "@" in acct else observer.domain).lower()
+    """Return the name of the author's own server: that of `acct`, or the observer's."""
+    return server_name(acct.rpartition("@")[2]) if "@" in acct else observer.domain
 
 
 def milliseconds(moment: datetime) -> int:

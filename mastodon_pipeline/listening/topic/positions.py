@@ -12,7 +12,8 @@ import msgspec
 from confluent_kafka import Producer
 
 from mastodon_pipeline.kafka import offsets, open_consumer, read
-from mastodon_pipeline.listening.following.position_store import SavedPosition
+from mastodon_pipeline.listening.following.position_store import SavedPosition, feed_key
+from mastodon_pipeline.servers import canonical_base_url
 from mastodon_pipeline.settings import Settings
 
 _READ_SECONDS = 20.0
@@ -51,8 +52,17 @@ class KafkaPositions:
             for message in read(consumer, topic, ranges, _READ_SECONDS):
                 key, value = message.key(), message.value()
                 if key and value:
-                    positions[key.decode()] = decode_position(value)
+                    positions[current_key(key.decode())] = decode_position(value)
         return positions
+
+
+def current_key(key: str) -> str:
+    """Return the feed's key by its server's name now; the listener once kept other spellings.
+
+    Of two spellings the position that was written last counts: it comes last in the topic.
+    """
+    base_url, _, feed = key.rpartition(" ")
+    return feed_key(canonical_base_url(base_url), feed)
 
 
 def encode_position(position: SavedPosition) -> bytes:

@@ -21,6 +21,8 @@ from mastodon_pipeline.listening.records.record import (
 )
 from mastodon_pipeline.listening.records.sink import DeadLetter, TootSink
 from mastodon_pipeline.schemas import RecordField, record_fields
+from mastodon_pipeline.server_names import server_name
+from mastodon_pipeline.servers import canonical_base_url
 
 TOPIC_COLUMNS = frozenset({"event", "uri", "status_id", "base_url", "created_at", "mastodon_text"})
 """Columns by which a landed record of the topic is recognised."""
@@ -170,8 +172,10 @@ def _record(row: Row) -> TootRecord:
     latest = time.time_ns() // 1_000_000 + FUTURE_TOLERANCE_MS
     fields = cut_short_fields(row)
     fields["created_at"] = min(row["created_at"], latest)
-    # Again: what was recorded by an older version, or another listener, has a code by another rule.
+    # Again: an older version, or another listener, recorded them by other rules.
     fields["language_primary"] = primary_language(fields.get("language", ""))
+    fields["server"] = server_name(fields.get("server", ""))
+    fields["base_url"] = canonical_base_url(fields.get("base_url", ""))
     return TootRecord(**fields)
 
 

@@ -43,7 +43,8 @@ def info_of(**entity: object) -> InstanceInfo:
     [
         ("B.Example", "b.example"),
         ("https://b.example/", "b.example"),
-        ("bücher.example", "bücher.example"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("b.example.:443", "b.example"),
         ("b.example:8443", "b.example:8443"),
         ("\ud800.example", "a.example"),
         ("b.example\n", "a.example"),
@@ -58,6 +59,13 @@ def info_of(**entity: object) -> InstanceInfo:
 def test_domain_that_makes_no_sense_is_that_of_the_address(domain: object, used: str) -> None:
     """It becomes the name of a home server in every table. Shows G6."""
     assert info_of(domain=domain).domain == used
+
+
+def test_gotosocial_s_accounts_are_of_its_account_domain() -> None:
+    """`account_domain` stands beside `domain`, where its API is. Shows G12."""
+    entity = {"domain": "social.b.example", "account_domain": "B.example"}
+    assert info_of(**entity).domain == "b.example"
+    assert info_of(**{**entity, "account_domain": ""}).domain == "social.b.example"
 
 
 json_values = st.recursive(

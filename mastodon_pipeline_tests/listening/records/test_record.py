@@ -53,7 +53,13 @@ def test_counts_are_of_the_plain_text() -> None:
 
 @pytest.mark.parametrize(
     ("acct", "server"),
-    [("ann", "a.example"), ("bob@B.Example", "b.example"), ("odd@x@c.example", "c.example")],
+    [
+        ("ann", "a.example"),
+        ("bob@B.Example", "b.example"),
+        ("odd@x@c.example", "c.example"),
+        ("eva@bücher.example", "xn--bcher-kva.example"),
+        ("eva@Xn--Bcher-kva.Example.:443", "xn--bcher-kva.example"),
+    ],
 )
 def test_server_of_a_record_is_the_authors_home(acct: str, server: str) -> None:
     """A local account lives at the observer's own domain, which need not be the URL's host."""

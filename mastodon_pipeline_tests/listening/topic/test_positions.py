@@ -1,10 +1,12 @@
 """Positions in Kafka: read back by another process, whichever version wrote them."""
 
+import pytest
+
 from mastodon_pipeline.listening.following.instance import InstanceInfo
 from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
 from mastodon_pipeline.listening.topic.opening import open_kafka
-from mastodon_pipeline.listening.topic.positions import decode_position
+from mastodon_pipeline.listening.topic.positions import current_key, decode_position
 from mastodon_pipeline.settings import Settings
 
 
@@ -23,6 +25,38 @@ def test_latest_position_of_each_feed_is_read_back(settings: Settings) -> None:
         "https://a.example local": SavedPosition("9"),
         "https://b.example local": SavedPosition("01J8", (gap,), info),
     }
+
+
+def test_position_saved_by_another_spelling_of_the_server_is_found(settings: Settings) -> None:
+    """The first version kept a server as a person wrote it; of two spellings the later counts.
+
+    Shows G2.
+    """
+    _, positions = open_kafka(settings)
+    positions.write("https://bücher.example local", SavedPosition("7"))
+    positions.write("https://one.example.:443 public", SavedPosition("1"))
+    positions.write("https://one.example public", SavedPosition("2"))
+    positions.write("what this is nobody knows", SavedPosition("3"))
+    positions.flush()
+    saved = positions.read()
+    assert saved["https://xn--bcher-kva.example local"] == SavedPosition("7")
+    assert saved["https://one.example public"] == SavedPosition("2")
+    assert saved["what this is nobody knows"] == SavedPosition("3")
+
+
+@pytest.mark.parametrize(
+    ("key", "current"),
+    [
+        ("https://a.example local", "https://a.example local"),
+        ("https://Bücher.example:443 public", "https://xn--bcher-kva.example public"),
+        ("http://127.0.0.1:9101 local", "http://127.0.0.1:9101 local"),
+        ("local", "local"),
+        ("", ""),
+    ],
+)
+def test_key_is_that_of_the_servers_name(key: str, current: str) -> None:
+    """Shows G2."""
+    assert current_key(key).strip() == current
 
 
 def test_position_of_the_first_version_is_decoded() -> None:
