@@ -26,6 +26,7 @@
     ServerError                   another server misbehaves; the listener handles it, by its kind
     ├── Refused                   it answers with an HTTP error
     ├── Unreachable               it gives no usable answer
+    │   └── NoMastodonApi         it answers, but not as Mastodon's API does
     ├── UnsafeAddress             it names an address that no public server has
     └── CrossHostRedirect         it sends us to another host
 
@@ -211,6 +212,10 @@ class Refused(ServerError):
 
 class Unreachable(ServerError):
     """A server gave no usable answer: DNS, TCP, TLS, a timeout, or bytes that make no sense."""
+
+
+class NoMastodonApi(Unreachable):
+    """A server answers, but not as Mastodon's API does: with a page for people, for example."""
 
 
 class UnsafeAddress(ServerError):

@@ -39,6 +39,7 @@ POST /fault?kind=KIND[&server=DOMAIN]   at one server or at all, where KIND is
        wall&status=N                    a page for people, as from a bot wall before the server
        redirect[&target=URL]            to the same path, here or on another server
        bomb, endless_header, endless_line [&megabytes=N]
+       json&text=TEXT                   200 with this as JSON
        drop, hang, hang_up, cut_body, trickle, slow_header, garbage
        each with &seconds=S[&endpoint=ENDPOINT][&path=BEGINNING]
 """
@@ -104,6 +105,7 @@ class _Control:
                 megabytes=int(_number(request, "megabytes", 64)),
                 piece_bytes=int(_number(request, "bytes", 0)),
                 path=request.query.get("path", ""),
+                text=request.query.get("text", ""),
             )
         return _json(results)
 
@@ -131,6 +133,7 @@ def inject_fault(
     megabytes: int = 64,
     piece_bytes: int = 0,
     path: str = "",
+    text: str = "",
 ) -> Any:
     """Inject a fault at a server (see `HELP`); return a result if the fault has one.
 
@@ -165,7 +168,7 @@ def inject_fault(
         case _ if kind in REQUEST_FAULTS:
             headers = reset_headers(cast(ResetForm, reset), time.time() + reset_seconds)
             until = time.monotonic() + seconds
-            fault = Fault(kind, until, status, headers, target, megabytes, path)
+            fault = Fault(kind, until, status, headers, target, megabytes, text, path)
             server.faults.inject(fault, cast(Endpoint, endpoint) if endpoint else None)
         case _:
             raise web.HTTPBadRequest(text=f"no fault {kind!r}\n\n{HELP}")

@@ -13,6 +13,7 @@ slow_header     200, with a header of a byte now and then, forever
 endless_header  200, with a header line of many MB
 endless_line    200, a body of many MB without a newline
 garbage         200, a page of HTML
+json            200, the configured text as JSON
 """
 
 import asyncio
@@ -48,6 +49,8 @@ async def answer(fault: Fault, request: web.Request) -> web.StreamResponse | Non
         case "garbage":
             page = "<html><body>Welcome</body></html>"
             return web.Response(text=page, content_type="text/html", headers=fault.headers)
+        case "json":
+            return web.Response(text=fault.text, content_type="application/json")
         case "bomb":
             body = _bomb(fault.megabytes)
             return web.Response(body=body, headers=_headers(request) | {"Content-Encoding": "gzip"})

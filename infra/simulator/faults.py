@@ -11,7 +11,7 @@ ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 REQUEST_FAULTS = frozenset(
     {
         *("answer", "wall", "drop", "hang", "hang_up", "cut_body", "trickle", "redirect"),
-        *("bomb", "endless_header", "endless_line", "garbage", "slow_header"),
+        *("bomb", "endless_header", "endless_line", "garbage", "slow_header", "json"),
     }
 )
 """Faults of requests; see `fault_answers`."""
@@ -63,6 +63,8 @@ class Fault:
     """For `redirect`: scheme and authority of another server; '' for this one."""
     megabytes: int = 64
     """For large answers: their size, decompressed (in 2^20 bytes)."""
+    text: str = ""
+    """For `json`: the body."""
     path: str = ""
     """Only requests whose path begins with this: `/api/v2/` of a server whose `/api/v1/` works."""
 

@@ -110,6 +110,16 @@ class Scene:
         wait_until(is_reached, failure, timeout_seconds, _POLL_SECONDS)
         return statistics.reason
 
+    def wait_until_failing(self, endpoint: Endpoint, *reasons: str, server: int | str = 0) -> None:
+        """Wait until an endpoint's fault shows, with all these words.
+
+        A server whose self-description fails is followed all the same.
+        """
+        if endpoint == "instance":
+            self.wait_for("streaming", "does not describe itself", *reasons, server=server)
+        else:
+            self.wait_for("waiting", *reasons, server=server)
+
     def wait_until_connected(self, state: str = "streaming", server: int | str = 0) -> None:
         """Wait until the stream is open and the gap before it is filled."""
         self.wait_for(state, server=server)

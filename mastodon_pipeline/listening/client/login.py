@@ -73,7 +73,7 @@ class Login:
             url: str = self._client.auth_request_url(
                 scopes=SCOPES, allow_http=self._settings.mastodon_allow_private_addresses
             )
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
             raise LoginFailed(f"{self._server.name} does not register applications") from None
         except (MastodonError, UnsafeAddress, CrossHostRedirect) as error:
             raise LoginFailed(self._reason(error)) from None

@@ -7,7 +7,7 @@ import socket
 import ssl
 from http.client import RemoteDisconnected
 
-from aiohttp import ClientPayloadError, ServerDisconnectedError
+from aiohttp import ClientPayloadError, ClientSSLError, ServerDisconnectedError
 from urllib3.exceptions import (
     ConnectTimeoutError,
     NameResolutionError,
@@ -33,6 +33,8 @@ def _reason(error: BaseException) -> str:
             return "DNS: its name cannot be resolved"
         if isinstance(cause, NewConnectionError):
             continue  # A subclass of its timeout error; the socket's error is inside.
+        if isinstance(cause, ClientSSLError):
+            continue  # OpenSSL's error is inside; aiohttp's has its class, but not its attributes.
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"TLS: its certificate is not valid: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):

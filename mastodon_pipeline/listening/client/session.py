@@ -17,13 +17,24 @@ from urllib.parse import urlsplit
 
 import certifi
 import requests
-from mastodon import Mastodon, MastodonAPIError, MastodonError, MastodonRatelimitError
+from mastodon import (
+    Mastodon,
+    MastodonAPIError,
+    MastodonNetworkError,
+    MastodonRatelimitError,
+)
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 from urllib3 import ProxyManager
 from urllib3.exceptions import HTTPError
 
-from mastodon_pipeline.errors import CrossHostRedirect, Refused, Unreachable, UnsafeAddress
+from mastodon_pipeline.errors import (
+    CrossHostRedirect,
+    NoMastodonApi,
+    Refused,
+    ServerError,
+    Unreachable,
+)
 from mastodon_pipeline.listening.client.addresses import check_address
 from mastodon_pipeline.listening.client.exchange import POOLS, Peer
 from mastodon_pipeline.listening.client.reasons import network_reason
@@ -148,6 +159,7 @@ def translated_errors(server: Server, client: Mastodon) -> Iterator[None]:
 
     Raises:
         Refused: the server answers with an HTTP error.
+        NoMastodonApi: it answers something else than Mastodon's API.
         Unreachable: no usable response.
         UnsafeAddress: its URL is not https, or its host is not public.
         CrossHostRedirect: it redirects to another host.
@@ -155,18 +167,26 @@ def translated_errors(server: Server, client: Mastodon) -> Iterator[None]:
     try:
         yield
     except MastodonRatelimitError:
-        headers = getattr(client.session, "response_headers", {})
-        raise Refused(429, "Too Many Requests", headers) from None
+        raise Refused(429, "Too Many Requests", _response_headers(client)) from None
     except MastodonAPIError as error:
         status = error.args[1] if len(error.args) > 1 else None
         if isinstance(status, int):
-            headers = getattr(client.session, "response_headers", {})
-            raise Refused(status, str(error.args[2]), headers) from None
-        raise Unreachable(f"{server.name} does not speak Mastodon's API") from None
-    except MastodonError as error:
-        if isinstance(error.__context__, UnsafeAddress | CrossHostRedirect | Unreachable):
+            raise Refused(status, str(error.args[2]), _response_headers(client)) from None
+        raise NoMastodonApi(f"{server.name} does not speak Mastodon's API") from None
+    except MastodonNetworkError as error:
+        if isinstance(error.__context__, ServerError):
             raise error.__context__ from None
         raise Unreachable(network_reason(error)) from None
+    except ServerError:
+        raise
+    except Exception:
+        # Nested too deeply, or of other types than Mastodon.py casts.
+        raise NoMastodonApi(f"{server.name} answers what makes no sense") from None
+
+
+def _response_headers(client: Mastodon) -> Mapping[str, str]:
+    headers: Mapping[str, str] = getattr(client.session, "response_headers", {})
+    return headers
 
 
 @cache

@@ -142,8 +142,8 @@ class ServerFollower:
         self._selector.accept(answer)
         self._use(answer)
         new_mode = self._selector.mode()
-        if replace(new_mode, reason=mode.reason) != mode:
-            _log.info("%s: following it in another mode: %s", self.server.name, new_mode.reason)
+        if replace(new_mode, reason=mode.reason, note=mode.note) != mode:
+            _log.info("%s: following it in another mode: %s", self.server.name, new_mode.words)
             self._stream_timeout.reschedule(asyncio.get_running_loop().time())
 
     def save_position(self, write: Callable[[SavedPosition], None]) -> None:
@@ -211,7 +211,7 @@ class ServerFollower:
                 self._use(answer)
                 mode = self._selector.mode()
                 if mode.kind == "park":
-                    raise _Parked(mode.reason)
+                    raise _Parked(mode.words)
                 try:
                     ended = await self._follow_in(mode, answer)
                 except Refused as refused:
@@ -310,7 +310,7 @@ class ServerFollower:
 
     def _on_page(self, mode: Mode) -> None:
         self._backoff.note_connected()
-        self.statistics.set_state("polling", mode.reason)
+        self.statistics.set_state("polling", mode.words)
 
     def _on_open(self, mode: Mode, reader: TimelineReader) -> None:
         statistics = self.statistics
@@ -324,8 +324,8 @@ class ServerFollower:
         statistics.connects += 1
         statistics.note_activity()
         if mode.kind == "stream":
-            statistics.set_state("streaming")
+            statistics.set_state("streaming", mode.note)
         else:
-            statistics.set_state("websocket", mode.reason)
+            statistics.set_state("websocket", mode.words)
         self._recorder.gap = self.position.open_gap(cut_at)
         self._gaps.add(self._recorder.gap, reader)

@@ -12,14 +12,14 @@ import math
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from mastodon import Mastodon, MastodonNotFoundError
+from mastodon import Mastodon
 
-from mastodon_pipeline.errors import Refused, Unreachable
+from mastodon_pipeline.errors import NoMastodonApi, Refused, ServerError, Unreachable
 from mastodon_pipeline.foreign_text import clean_line
 from mastodon_pipeline.listening.client.addresses import in_daemon_thread
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Timings
@@ -36,6 +36,10 @@ from mastodon_pipeline.settings import Settings
 Access = Literal["public", "authenticated", "disabled"]
 TOKEN_REFUSALS = frozenset({401, 403})
 """HTTP errors that may be the token's fault: without it the server may answer."""
+_FINAL_REFUSALS = frozenset({410, 429})
+"""HTTP errors of the self-description after which nothing else is asked for."""
+_NO_OLDER_API = frozenset({401, 403, 410, 429})
+"""HTTP errors that the older API will answer with, too."""
 _SOON_SECONDS = 60.0
 _MAX_VERSION_CHARACTERS = 100
 _MAX_URL_CHARACTERS = 500
@@ -72,6 +76,8 @@ class InstanceAnswer:
     token: str | None = field(repr=False)
     token_refusal: Refused | None = None
     """Set if the server refused the request with the token, and answered it without."""
+    failure: str = ""
+    """Why the server did not describe itself: then `info` is an assumption. '' if it did."""
     fetched_at: float = field(default_factory=time.monotonic)
     """Monotonic seconds."""
     valid_until: float = math.inf
@@ -98,21 +104,35 @@ class InstanceProbe:
     async def fetch(self, server: Server, token: str | None) -> InstanceAnswer:
         """Fetch a server's instance info with this token, and without it if it is refused.
 
-        Raises Refused, Unreachable, UnsafeAddress, CrossHostRedirect as `translated_errors` does.
+        A server that does not describe itself may have a timeline all the same: its answer has the
+        failure, and info that assumes open feeds.
+
+        Raises:
+            Refused: it wants a pause, or has been retired.
+            UnsafeAddress, CrossHostRedirect: as `translated_errors` does.
         """
         async with self._concurrent:
             try:
                 # The session's own deadline ends the thread; this one also bounds name servers.
                 async with asyncio.timeout(3 * self._timings.request_seconds):
                     info, refusal = await in_daemon_thread(lambda: self._fetch(server, token))
-            except TimeoutError:
-                raise Unreachable("timed out") from None
             except Refused as refused:
                 budget = self._budgets.for_host(server.base_url)
                 budget.observe_refusal(refused.status, refused.headers)
-                raise
+                if refused.status in _FINAL_REFUSALS or budget.refused_for() > 0:
+                    raise
+                return self._assumed(server, token, f"the server answers {refused}")
+            except Unreachable as error:
+                return self._assumed(server, token, str(error))
+            except TimeoutError:
+                return self._assumed(server, token, "timed out")
         max_age = self._timings.info_max_age_seconds * random.uniform(0.75, 1.0)
         return InstanceAnswer(info, token, refusal, valid_until=time.monotonic() + max_age)
+
+    def _assumed(self, server: Server, token: str | None, failure: str) -> InstanceAnswer:
+        valid_until = time.monotonic() + self._timings.fresh_seconds
+        info = InstanceInfo(_own_domain(server), "", "public", "public")
+        return InstanceAnswer(info, token, failure=failure, valid_until=valid_until)
 
     def _fetch(self, server: Server, token: str | None) -> tuple[InstanceInfo, Refused | None]:
         timeout = self._timings.request_seconds
@@ -134,13 +154,33 @@ class InstanceProbe:
 
 
 def fetch_instance_info(server: Server, client: Mastodon) -> InstanceInfo:
-    """Fetch the server's instance entity. Raises as `translated_errors` does."""
+    """Fetch the server's instance entity, by the older API if the newer one does not work.
+
+    Servers before Mastodon 4.0, and Pleroma, have only the older one. Raises as `translated_errors`
+    does.
+    """
+    try:
+        return _described(server, client, client.instance_v2)
+    except Refused as refused:
+        if refused.status in _NO_OLDER_API:
+            raise
+        failure: ServerError = refused
+    except NoMastodonApi as error:
+        failure = error
+    try:
+        return _described(server, client, client.instance_v1)
+    except ServerError:
+        raise failure from None
+
+
+def _described(
+    server: Server, client: Mastodon, fetch: Callable[[], Mapping[str, Any]]
+) -> InstanceInfo:
     with translated_errors(server, client):
-        try:
-            entity: Mapping[str, Any] = client.instance_v2()
-        except MastodonNotFoundError:
-            entity = client.instance_v1()  # Before Mastodon 4.0, and Pleroma: `uri` for `domain`.
-    return instance_info(server, entity)
+        entity = fetch()
+        if not any(_text(entity.get(name)) for name in ("domain", "uri", "version")):
+            raise NoMastodonApi(f"{server.name} does not describe itself")
+        return instance_info(server, entity)
 
 
 def instance_info(server: Server, entity: Mapping[str, Any]) -> InstanceInfo:

@@ -42,38 +42,54 @@ class Mode:
     """For streams and WebSockets, without the path."""
     feed: Feed = "local"
     """The configured feed, or less if the server does not offer it."""
+    note: str = ""
+    """What is unusual: less than the configured feed, or a server that does not describe itself."""
+
+    @property
+    def words(self) -> str:
+        """The reason with the note, for people."""
+        return "; ".join(filter(None, (self.reason, self.note)))
 
 
 def choose_mode(
     server: Server, info: InstanceInfo, has_token: bool, refusals: Refusals = NO_REFUSALS
 ) -> Mode:
     """Choose streaming if there is a token and the server allows it, else polling, else park."""
-    access = _feed_access(server.feed, info)
-    if access == "disabled":
+    feed, note = _offered_feed(server.feed, info)
+    if feed is None:
         return Mode("park", f"the server has disabled its {server.feed} feed")
+    access = _feed_access(feed, info)
     streaming_url = info.streaming_url or server.base_url
     stream, websocket = refusals.stream, refusals.websocket
     if has_token and stream is None:
-        return Mode("stream", "there is a token", True, streaming_url, server.feed)
+        return Mode("stream", "there is a token", True, streaming_url, feed, note)
     refused = websocket or stream
     if has_token and refused is not None and refused.status not in TOKEN_REFUSALS:
         if websocket is None and refused.status in NO_EVENT_STREAM:
             reason = f"there is a token, and no event stream ({refused})"
-            return Mode("websocket", reason, True, streaming_url, server.feed)
-        return Mode("poll", f"it does not stream ({refused})", True, "", server.feed)
+            return Mode("websocket", reason, True, streaming_url, feed, note)
+        return Mode("poll", f"it does not stream ({refused})", True, "", feed, note)
     reason = f"it refuses the token ({refused})" if refused else "there is no token"
     if access == "public" and refusals.wider_feed is None:
-        return Mode("poll", reason, feed=server.feed)
-    if server.feed == "public" and info.local_access == "public":
+        return Mode("poll", reason, feed=feed, note=note)
+    if feed == "public" and info.local_access == "public":
         return Mode("poll", f"{reason}, so it shows us only its local toots", feed="local")
     if refused:
         hint = f"is the token in {server.token_env} still valid?"
         return Mode("park", f"it refuses the token ({refused}); {hint}")
-    return Mode(
-        "park",
-        f"its {server.feed} feed needs a token: set {server.token_env}, or run "
-        f"mastodon-pipeline login {server.base_url}",
-    )
+    return Mode("park", f"its {feed} feed needs a token: {_token_hint(server)}", note=note)
+
+
+def _token_hint(server: Server) -> str:
+    return f"set {server.token_env}, or run mastodon-pipeline login {server.base_url}"
+
+
+def described(mode: Mode, failure: str) -> Mode:
+    """Return the mode with a note if the server does not describe itself, for this reason."""
+    if not failure:
+        return mode
+    note = f"it does not describe itself ({failure}), so open feeds are assumed"
+    return replace(mode, note="; ".join(filter(None, (mode.note, note))))
 
 
 def after_refusal(refusals: Refusals, mode: Mode, refused: Refused) -> Refusals | None:
@@ -107,6 +123,23 @@ def refusal_reason(server: Server, refused: Refused, has_token: bool) -> str:
     if refused.status == 401 and has_token:
         return f"{reason}; is the token in {server.token_env} still valid?"
     return reason
+
+
+def _offered_feed(feed: Feed, info: InstanceInfo) -> tuple[Feed | None, str]:
+    """Return the feed, or the half of a public one that is not disabled with a note that says so.
+
+    None if it is disabled as a whole: its stream would stay open and silent.
+    """
+    local, remote = (access != "disabled" for access in (info.local_access, info.remote_access))
+    if feed == "public" and local != remote:
+        half: Feed = "local" if local else "remote"
+        missing = "remote" if local else "local"
+        return (
+            half,
+            f"the server has disabled its {missing} feed, so only its {half} toots are read",
+        )
+    offered = {"local": local, "remote": remote, "public": local and remote}[feed]
+    return (feed if offered else None), ""
 
 
 def _feed_access(feed: Feed, info: InstanceInfo) -> Access:

@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import replace
 
-from mastodon_pipeline.errors import CrossHostRedirect, Refused, Unreachable, UnsafeAddress
+from mastodon_pipeline.errors import Refused, ServerError
 from mastodon_pipeline.listening.client.pacing import Timings
 from mastodon_pipeline.listening.following.instance import (
     InstanceAnswer,
@@ -14,12 +14,12 @@ from mastodon_pipeline.listening.following.instance import (
 )
 from mastodon_pipeline.listening.following.mode import (
     NO_REFUSALS,
-    PARKING_REFUSALS,
     STREAM_REFUSALS,
     Mode,
     Refusals,
     after_refusal,
     choose_mode,
+    described,
 )
 from mastodon_pipeline.servers import Server
 
@@ -42,8 +42,8 @@ class ModeSelector:
 
     @property
     def info(self) -> InstanceInfo | None:
-        """The server's instance info; None while it is unknown."""
-        return self._answer.info if self._answer else None
+        """What the server says about itself; None while that is unknown."""
+        return self._answer.info if self._answer and not self._answer.failure else None
 
     @property
     def expired(self) -> bool:
@@ -58,7 +58,7 @@ class ModeSelector:
     async def answer(self) -> InstanceAnswer:
         """Return the server's answer, fetched if there is none or it has expired.
 
-        Raises Refused, Unreachable, UnsafeAddress, CrossHostRedirect as the probe does.
+        Raises Refused, UnsafeAddress, CrossHostRedirect as the probe does.
         """
         if self._saved is not None:
             self.accept(saved_answer(self._saved, self._server.token))
@@ -66,14 +66,10 @@ class ModeSelector:
         known = self._answer
         if known is not None and not self.expired:
             return known
-        try:
-            fetched = await self._probe.fetch(self._server, self._server.token)
-        except (Refused, Unreachable) as error:
-            refuses = isinstance(error, Refused) and error.status in {*PARKING_REFUSALS, 429}
-            if known is None or refuses:
-                raise
+        fetched = await self._probe.fetch(self._server, self._server.token)
+        if known is not None and fetched.failure:
             # Its API is down, but the known info still leads to its stream or timeline.
-            self._answer = self._extended(known)
+            self._answer = replace(self._extended(known), token=fetched.token)
             return self._answer
         if known is not None:
             self._refusals = NO_REFUSALS  # An hour later it may accept what it refused.
@@ -89,13 +85,18 @@ class ModeSelector:
             return None
         self._answer = self._extended(self._answer)
         try:
-            return await self._probe.fetch(self._server, self._server.token)
-        except (Refused, Unreachable, UnsafeAddress, CrossHostRedirect) as error:
-            _log.info("%s: its instance info cannot be fetched: %s", self._server.name, error)
-            return None
+            answer = await self._probe.fetch(self._server, self._server.token)
+        except ServerError as error:
+            failure = str(error)
         except Exception:
             _log.exception("%s: its instance info cannot be read", self._server.name)
             return None
+        else:
+            if not answer.failure:
+                return answer
+            failure = answer.failure
+        _log.info("%s: its instance info cannot be fetched: %s", self._server.name, failure)
+        return None
 
     def accept(self, answer: InstanceAnswer) -> None:
         """Choose modes by this answer from now on."""
@@ -106,7 +107,8 @@ class ModeSelector:
     def mode(self) -> Mode:
         """Choose the next mode; call it after `answer` or `accept`."""
         assert self._answer is not None
-        return choose_mode(self._server, self._answer.info, self.has_token, self._refusals)
+        mode = choose_mode(self._server, self._answer.info, self.has_token, self._refusals)
+        return described(mode, self._answer.failure)
 
     def note_refusal(self, refused: Refused, mode: Mode) -> bool:
         """Note that the server refuses this mode; return whether to choose again.

@@ -17,6 +17,7 @@ from mastodon_pipeline.listening.following.mode import (
     Refusals,
     after_refusal,
     choose_mode,
+    described,
     refusal_reason,
 )
 from mastodon_pipeline.listening.following.streaming import stream_url
@@ -86,16 +87,16 @@ async def _try(
     info: InstanceInfo | None = None
     try:
         answer = await probe.fetch(server, token)
-        info = answer.info
+        info = None if answer.failure else answer.info
         refusals = Refusals(stream=answer.token_refusal)
-        mode = choose_mode(server, info, token is not None, refusals)
+        mode = choose_mode(server, answer.info, token is not None, refusals)
         while (refused := await _refusal(server, mode, token, connections)) is not None:
             next_refusals = after_refusal(refusals, mode, refused)
             if next_refusals is None:
                 raise refused
             refusals = next_refusals
-            mode = choose_mode(server, info, token is not None, refusals)
-        return ServerTrial(server, info, mode, mode.reason)
+            mode = choose_mode(server, answer.info, token is not None, refusals)
+        return ServerTrial(server, info, mode, described(mode, answer.failure).words)
     except (UnsafeAddress, CrossHostRedirect) as error:
         return ServerTrial(server, info, Mode("park", str(error)), str(error))
     except Refused as refused:

@@ -12,10 +12,12 @@ import pytest
 from infra.simulator.content import Writer
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
+from mastodon_pipeline.cli.servers import table
 from mastodon_pipeline.listening.client.pacing import Timings
+from mastodon_pipeline.listening.following.trial import try_server
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
 from mastodon_pipeline_tests.support.scene import FAST, STEADY, Scene, duplicates, listening_to
-from mastodon_pipeline_tests.support.simulated_servers import quiet
+from mastodon_pipeline_tests.support.simulated_servers import quiet, simulator_settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
@@ -259,3 +261,21 @@ def test_gap_behind_a_bot_wall_is_filled_once_the_wall_lets_us_pass(
         missed = [simulator.publish() for _ in range(3)]
         scene.wait_for_toots([first, *missed])
         assert scene.statistics().unfilled_gaps == ()
+
+
+@pytest.mark.parametrize("token", [True, False], ids=["streamed", "polled"])
+def test_public_feed_of_a_server_without_a_remote_one_is_its_local_toots(
+    token: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not parked as a whole, and its state says what is left out. Shows G1."""
+    policy = replace(STREAMED, token=token, remote_feed="disabled")
+    with (
+        Simulator(quiet(policy)) as simulator,
+        listening_to(simulator, monkeypatch, feeds=("public",)) as scene,
+    ):
+        scene.wait_for("streaming" if token else "polling", "only its local toots are read")
+        scene.receive_toot()
+        trial = try_server(
+            scene.statistics().server, simulator_settings(simulator, monkeypatch), None
+        )
+        assert "disabled its remote feed" in table([trial])[1]

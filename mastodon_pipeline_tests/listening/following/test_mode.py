@@ -33,6 +33,33 @@ def test_disabled_feed_is_parked_even_with_a_token() -> None:
     assert choose_mode(server(), instance(local="disabled"), has_token=True).kind == "park"
 
 
+@pytest.mark.parametrize("has_token", [False, True])
+@pytest.mark.parametrize(("offered", "disabled"), [("local", "remote"), ("remote", "local")])
+def test_public_feed_with_a_disabled_half_is_the_other_half(
+    offered: Feed, disabled: str, has_token: bool
+) -> None:
+    """And what is left out is said."""
+    access: dict[str, Access] = {offered: "public", disabled: "disabled"}
+    mode = choose_mode(server("public"), instance(**access), has_token)
+    assert (mode.kind, mode.feed) == ("stream" if has_token else "poll", offered)
+    assert f"disabled its {disabled} feed, so only its {offered} toots" in mode.words
+    other = choose_mode(server(disabled), instance(**access), has_token)  # type: ignore[arg-type]
+    assert other.kind == "park"
+
+
+def test_open_half_of_a_public_feed_may_need_a_token() -> None:
+    info = instance("authenticated", "disabled")
+    mode = choose_mode(server("public"), info, has_token=False)
+    assert mode.kind == "park"
+    assert "its local feed needs a token" in mode.words
+    assert choose_mode(server("public"), info, has_token=True).feed == "local"
+
+
+def test_public_feed_whose_halves_are_disabled_is_parked() -> None:
+    mode = choose_mode(server("public"), instance("disabled", "disabled"), has_token=True)
+    assert (mode.kind, mode.reason) == ("park", "the server has disabled its public feed")
+
+
 @pytest.mark.parametrize(
     ("feed", "kind"), [("local", "poll"), ("remote", "park"), ("public", "poll")]
 )

@@ -119,7 +119,7 @@ def test_no_response_exhausts_memory(
         tracemalloc.start()
         try:
             with listening_to(simulator, monkeypatch, backoff=Backoff(20, 20)) as scene:
-                scene.wait_for("waiting")
+                scene.wait_until_failing(endpoint)
                 assert tracemalloc.get_traced_memory()[1] < 48 * MEGABYTE
                 assert scene.requests(endpoint) == 1
         finally:
@@ -135,7 +135,7 @@ def test_html_page_with_status_200_is_no_response(monkeypatch: pytest.MonkeyPatc
             simulator.fault("garbage", server, endpoint=endpoint, seconds=60, **SHORT_RESET)
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             for server, endpoint in enumerate(ENDPOINTS):
-                scene.wait_for("waiting", server=server)
+                scene.wait_until_failing(endpoint, server=server)
                 assert scene.requests(endpoint, server) <= 6
                 simulator.fault("clear", server)
             for server in range(len(ENDPOINTS)):

@@ -54,7 +54,7 @@ def test_server_that_accepts_but_never_answers_is_tried_again(
         servers = inject_faults(simulator, [{"endpoint": at} for at in ENDPOINTS], "hang")
         with listening_to(simulator, monkeypatch) as scene:
             for server in servers:
-                scene.wait_for("waiting", "timed out", server=server)
+                scene.wait_until_failing(ENDPOINTS[server], "timed out", server=server)
                 assert scene.requests(ENDPOINTS[server], server) <= 2
                 simulator.fault("clear", server)
             for server in servers:
@@ -73,7 +73,7 @@ def test_response_that_trickles_times_out(
         servers = inject_faults(simulator, [{"endpoint": at} for at in endpoints], kind)
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             for server in servers:
-                scene.wait_for("waiting", "timed out", server=server, timeout_seconds=60)
+                scene.wait_until_failing(endpoints[server], "timed out", server=server)
                 assert scene.requests(endpoints[server], server) <= MAX_ATTEMPTS
                 simulator.fault("clear", server)
             for server in servers:
@@ -116,7 +116,7 @@ def test_server_that_is_down_is_tried_again_with_growing_waits(
         servers = inject_faults(simulator, faults)
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             for server, (status, at) in zip(servers, cases, strict=True):
-                scene.wait_for("waiting", str(status), server=server)
+                scene.wait_until_failing(at, str(status), server=server)
                 assert 0 < scene.requests(at, server) <= MAX_ATTEMPTS
                 simulator.fault("clear", server)
             for server in servers:
