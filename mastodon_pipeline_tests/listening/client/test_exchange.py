@@ -74,8 +74,8 @@ class SlowServer:
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            connection.settimeout(self._pause_seconds)
             connection.recv(65536)
+            connection.settimeout(self._pause_seconds)
             connection.sendall(self._first)
             while not self._stopped:
                 try:
