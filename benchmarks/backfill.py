@@ -110,7 +110,8 @@ def bench(days: int, toots: int) -> None:
         os.environ["FIRST_DAY"] = f"{start - HOUR:%Y-%m-%d}"
         files = put_objects(landed(start, days, toots))
         with open_lake(load_settings()) as lake:
-            hours = {lake.layout.hour_of(f.path) for f in lake.list_files(lake.layout.landed())}
+            lake.landed.refresh(whole=True)
+            hours = lake.landed.hours_indexed_since(start)
         first, last = min(h for h in hours if h), max(h for h in hours if h)
         click.echo(f"{toots:,} toots, {files:,} landed files, {len(hours)} hours", err=True)
         backfill = materialize(first, last)

@@ -5,11 +5,9 @@ does as well, with the same queries.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +19,7 @@ from botocore.exceptions import ClientError
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.files import ListFiles, StoredFile, list_objects
+from mastodon_pipeline.lake.landed import LandedFiles
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.schemas import RecordField, record_fields
@@ -46,20 +45,16 @@ class Lake:
     empty_record: str
     """A Parquet file with the record's columns and no rows, see `record.sql`."""
 
+    landed: LandedFiles = field(init=False)
+    """What the landed files hold."""
+
+    def __post_init__(self) -> None:
+        landed = LandedFiles(self.layout, self.connection, self.list_files, self.empty_record)
+        object.__setattr__(self, "landed", landed)
+
     def parquet_files(self, prefix: str) -> list[StoredFile]:
         """List the Parquet files whose path starts with a prefix, in the order of the paths."""
         return [file for file in self.list_files(prefix) if file.path.endswith(".parquet")]
-
-    def by_hour(self, files: Iterable[StoredFile]) -> dict[datetime, list[StoredFile]]:
-        """Group landed files, or receipts, by the start of the hour (UTC) whose folder they are in.
-
-        Files in no hour's folder are left out.
-        """
-        hours: defaultdict[datetime, list[StoredFile]] = defaultdict(list)
-        for file in files:
-            if hour := self.layout.hour_of(file.path):
-                hours[hour].append(file)
-        return dict(hours)
 
     def built_from(self, files: Iterable[str]) -> dict[str, str]:
         """Return, by path, the fingerprint of the files that each table's file was made from.

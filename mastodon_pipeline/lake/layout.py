@@ -2,14 +2,18 @@
 
 | files | path below the bucket |
 |---|---|
-| landed records | `topics/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` (written by the sink) |
+| landed records | `topics/<topic>/kafka_timestamp_day=YYYY-MM-DD/*.parquet` (written by the sink) |
+| landed until 2026-11-26 | `topics/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` |
 | removed records | `removed/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` (their coordinates) |
 | `toots` | `toots/day=YYYY-MM-DD/hour=HH/toots.parquet` |
 | `toots_per_server_per_hour` | `usage/toots_per_server_per_hour/day=YYYY-MM-DD/HH.parquet` |
 | `daily_usage` and the other daily tables | `usage/<table>/day=YYYY-MM-DD/<table>.parquet` |
 | charts | `charts/<chart>/day=YYYY-MM-DD.png` |
 
-The pipeline's own: `index/<topic>/landed.parquet`, `ledger/<topic>/need_not_land.parquet`,
+A landed file may hold records of any post hour: its folder only says on which day Kafka took
+them.
+
+The pipeline's own: `index/<topic>/files/*.parquet`, `ledger/<topic>/need_not_land.parquet`,
 `removed/<topic>/changed` and `removed/maintenance.lock`. The Iceberg table's metadata is below
 `warehouse/`.
 
@@ -18,12 +22,15 @@ columns would put the number in place of the table's own `hour`. All days and ho
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Self
+from urllib.parse import quote
 
 from mastodon_pipeline.settings import Settings
 
+_DAY_FOLDER = re.compile(r"kafka_timestamp_day=(\d{4}-\d{2}-\d{2})")
 _HOUR_FOLDER = re.compile(r"created_at_hour=(\d{4}-\d{2}-\d{2}-\d{2})")
 
 
@@ -48,24 +55,44 @@ class Layout:
         return f"{self.root}/topics/{self.topic}/"
 
     def landed_hour(self, hour: datetime) -> str:
-        """The prefix of the records whose `created_at` is in this hour."""
+        """The prefix of an hour's records in lakes from before 2026-11-26, by `created_at`."""
         return f"{self.landed()}{_hour_folder(hour)}"
 
-    def hour_of(self, path: str) -> datetime | None:
-        """Return the start of the hour whose folder a landed file, or a receipt, is in.
+    def landed_day(self, day: date) -> str:
+        """The prefix of the records that Kafka took on this day."""
+        return f"{self.landed()}kafka_timestamp_day={day:%Y-%m-%d}/"
 
-        None if it is in no hour's folder.
-        """
-        folder = path.removeprefix(self.landed()).removeprefix(self.removed()).partition("/")[0]
-        match = _HOUR_FOLDER.fullmatch(folder)
-        try:
-            return match and datetime.strptime(match[1], "%Y-%m-%d-%H").replace(tzinfo=UTC)
-        except ValueError:
-            return None  # an hour or a day that no calendar has
+    def uncounted(self) -> str:
+        """The prefix of landed records that no table counts, left by maintenance for good."""
+        return f"{self.landed()}not_counted/"
+
+    def end_of_folder(self, folder: str) -> datetime | None:
+        """Return when the day or hour ended (UTC) that a folder of landed files is named by."""
+        name = folder.removeprefix(self.landed())
+        day, hour = _DAY_FOLDER.fullmatch(name), _HOUR_FOLDER.fullmatch(name)
+        with suppress(ValueError):  # an hour or a day that no calendar has
+            if day:
+                return _utc(day[1], "%Y-%m-%d") + timedelta(days=1)
+            if hour:
+                return _utc(hour[1], "%Y-%m-%d-%H") + timedelta(hours=1)
+        return None
 
     def landed_index(self) -> str:
-        """The file that remembers which offsets the landed files hold."""
-        return f"{self.root}/index/{self.topic}/landed.parquet"
+        """The prefix of the objects that remember what the landed files hold, see `lake.landed`."""
+        return f"{self.root}/index/{self.topic}/files/"
+
+    def index_group(self, path: str) -> str:
+        """Return the name of the index's object that a landed file, or a receipt, is in.
+
+        By its folder, and folders of hours by day. Groups sort as the paths of their files do.
+        """
+        below = path.removeprefix(self.landed()).removeprefix(self.removed())
+        folder = below.rpartition("/")[0].partition("/")[0]
+        if match := _HOUR_FOLDER.fullmatch(folder):
+            folder = folder[:-3]
+        if not path.startswith(self.landed()):
+            return f"removed={match[1][:10] if match else ''}"
+        return quote(folder, safe="=") or "_"
 
     def need_not_land(self) -> str:
         """The file with the offsets that were seen to hold nothing that has to land."""
@@ -118,6 +145,10 @@ class Layout:
     def chart(self, name: str, day: date) -> str:
         """The picture of a day."""
         return f"{self.root}/charts/{name}/day={day:%Y-%m-%d}.png"
+
+
+def _utc(text: str, form: str) -> datetime:
+    return datetime.strptime(text, form).replace(tzinfo=UTC)
 
 
 def _hour_folder(hour: datetime) -> str:

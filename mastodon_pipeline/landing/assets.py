@@ -23,10 +23,10 @@ landed_toots_spec = dg.AssetSpec(
     kinds={"kafkaconnect", "parquet", "s3"},
     owners=["team:mastodon-pipeline"],
     description=(
-        "The topic's records as Parquet in the object store, in one folder for each UTC hour of"
-        " `created_at` (`topics/<topic>/created_at_hour=YYYY-MM-DD-HH/`), with their Kafka"
-        " coordinates `_partition`, `_offset` and `_ts`. Nothing missing, duplicates allowed."
-        " Written by Kafka Connect; observed here: files, rows, bytes, newest toot, sink lag."
+        "The topic's records as Parquet in the object store, below `topics/<topic>/`, with their"
+        " Kafka coordinates. Any file may hold records of any post hour. Nothing missing,"
+        " duplicates allowed. Written by Kafka Connect; observed here: files, rows, bytes, newest"
+        " hour, sink lag."
     ),
 )
 
@@ -104,8 +104,12 @@ def _observation_metadata(
             str(partition.partition): partition.lag for partition in progress
         },
     }
-    if landed.newest_toot is not None:
-        metadata["newest_toot"] = dg.MetadataValue.timestamp(landed.newest_toot)
+    if landed.newest_hour is not None:
+        metadata["newest_hour"] = dg.MetadataValue.timestamp(landed.newest_hour)
+    if landed.unreadable:
+        metadata["unreadable files"] = [
+            f"{file.path}: {file.reason}" for file in landed.unreadable[:EXAMPLES_SHOWN]
+        ]
     if landed.newest_file is not None:
         metadata["newest_file"] = dg.MetadataValue.timestamp(landed.newest_file)
     return metadata

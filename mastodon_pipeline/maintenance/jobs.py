@@ -20,9 +20,9 @@ class MaintenanceConfig(dg.Config):
 
 @dg.op(
     description=(
-        "Removes landed files of verified hours past RAW_RETENTION_DAYS from the Iceberg table and"
-        " the bucket, expires snapshots, removes orphans. Only one runs at a time; killing it is"
-        " harmless."
+        "Removes landed files of verified days of arrival past RAW_RETENTION_DAYS from the Iceberg"
+        " table and the bucket, expires snapshots, removes orphans. Only one runs at a time;"
+        " killing it is harmless."
     ),
     tags={"kind": "iceberg"},
 )
@@ -70,10 +70,10 @@ def _metadata(report: Report) -> dict[str, Any]:
         "dry run": report.dry_run,
         "snapshots expired": report.snapshots_expired,
         "snapshots left": report.snapshots_left,
-        "hours verified": report.hours_verified,
-        "hours removed": report.hours_removed,
-        "hours waiting": report.hours_waiting,
-        "hours kept": len(report.hours_kept),
+        "folders verified": report.folders_verified,
+        "folders removed": report.folders_removed,
+        "folders waiting": report.folders_waiting,
+        "folders kept": len(report.folders_kept),
         "files dropped from the table": report.dropped.files,
         "files removed": report.removed.files,
         "bytes removed": report.removed.bytes,

@@ -1,14 +1,16 @@
-"""Maintains the lake: old snapshots, landed hours past their retention, and orphans.
+"""Maintains the lake: old snapshots, landed files past their retention, and orphans.
 
-Compaction is `toots` itself, one file an hour: once an hour is older than RAW_RETENTION_DAYS and
-its tables are verified, its landed files are removed, first from the Iceberg table and then, when
-no snapshot names them any more, from the bucket. That takes two runs, so readers of the table
-keep their files for as long as snapshots live.
+Compaction is `toots` itself, one file an hour: once a day of arrival is RAW_RETENTION_DAYS past,
+and the tables of all hours that its files hold records of are verified, its files are removed,
+first from the Iceberg table and then, when no snapshot names them any more, from the bucket. That
+takes two runs, so readers of the table keep their files for as long as snapshots live.
 
 What could lose toots here, and what protects them:
 
-* An hour's tables might lack what its files hold: each time, just before the files are removed,
-  the tables are verified against exactly these files, `toots` row by row (see `verification`).
+* An hour's tables might lack what its files hold: each time, before the files are removed, the
+  tables are verified against exactly the hour's files, `toots` row by row (see `verification`).
+* Some records are in no table, such as those of post times before FIRST_DAY: they are copied to
+  `Layout.uncounted` first, and stay.
 * A late toot might afterwards replace the hour: see `usage.inputs.removed_hours`. The receipt that
   prevents it is written before the first file is removed.
 * The sink might yet commit a file that no snapshot names: only files older than a day are touched,
@@ -16,7 +18,8 @@ What could lose toots here, and what protects them:
 * The sink might lose its position: its newest snapshot, and all later ones, are never expired
   (see `landing.iceberg.sink_chain`).
 * A presumed orphan might hold records that no other file has: its coordinates are compared with
-  the hour's other files first, and it stays if any is missing there.
+  the folder's other files first, and it stays if any is missing there. Offsets alone are no
+  coordinates: a Kafka that started over gives them out again, at another time.
 * Files land while this runs: the landed files are listed first, the table is read afterwards, and
   only what was listed is removed. So a file that was committed meanwhile is either not listed or
   named by a snapshot.
@@ -24,7 +27,7 @@ What could lose toots here, and what protects them:
 See: https://iceberg.apache.org/docs/latest/maintenance/
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -43,9 +46,14 @@ from mastodon_pipeline.landing.iceberg import (
     sink_wrote,
     snapshot_paths,
 )
+from mastodon_pipeline.maintenance.landed_folders import (
+    Folders,
+    landed_folders,
+    maintain_landed_folders,
+    remove_data_orphans,
+)
 from mastodon_pipeline.maintenance.lock import hold_lock
 from mastodon_pipeline.maintenance.objects import BucketRemover, Remover
-from mastodon_pipeline.maintenance.raw_hours import maintain_raw_hours, remove_data_orphans
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import Settings
 
@@ -96,9 +104,11 @@ def maintain(
         lock = None if dry_run else stack.enter_context(hold_lock(s3, settings))
         lake = stack.enter_context(open_lake(settings))
         remover = BucketRemover(s3, settings, lock, log)
-        landed = lake.by_hour(
-            lake.parquet_files(lake.layout.landed())
-        )  # before the table is read: see above
+        lake.landed.refresh(whole=True)  # before the table is read: see above
+        stack.enter_context(lake.landed.held())
+        landed = landed_folders(lake)
+        for unreadable in lake.landed.unreadable():
+            report.faults.append(f"{unreadable.path} stays: {unreadable.reason}")
         table = open_table(settings) if settings.sink == "iceberg" else None
         if table is None and settings.sink == "iceberg":
             report.faults.append(f"the sink has not created its table {settings.iceberg_table} yet")
@@ -110,17 +120,17 @@ def maintain(
             named = snapshot_paths(table, snapshots, remover.progress)
             settled = min(settled, _newest_sink_commit(settings, table) - ages.files)
         live = live_files(table) if table is not None else {}
-        past = _past_retention(settings, landed, now)
-        drop = maintain_raw_hours(
+        past = _past_retention(settings, lake, landed, now)
+        drop = maintain_landed_folders(
             *(lake, remover, report),
-            hours={hour: landed[hour] for hour in past},
+            folders={folder: landed[folder] for folder in past},
             named=named,
             live=live.keys(),
             settled=settled,
             first_day=settings.first_day,
         )
         if table is not None:
-            younger = {hour: files for hour, files in landed.items() if hour not in past}
+            younger = {folder: files for folder, files in landed.items() if folder not in past}
             remove_data_orphans(
                 *(lake, remover, report), younger, named, live.keys(), settled=settled
             )
@@ -145,12 +155,19 @@ def _table_errors(settings: Settings) -> Iterator[None]:
 
 
 def _past_retention(
-    settings: Settings, hours: Iterable[datetime], now: datetime
-) -> frozenset[datetime]:
+    settings: Settings, lake: Lake, folders: Folders, now: datetime
+) -> frozenset[str]:
+    """Return the folders that are past their retention: by their names, else by their files."""
     if not settings.raw_retention_days:
         return frozenset()
     oldest = now - timedelta(days=settings.raw_retention_days)
-    return frozenset(hour for hour in hours if hour + timedelta(hours=1) <= oldest)
+    uncounted = lake.layout.uncounted().rstrip("/")
+    ends = {
+        folder: lake.layout.end_of_folder(folder) or max(file.modified for file in files)
+        for folder, files in folders.items()
+        if folder != uncounted
+    }
+    return frozenset(folder for folder, end in ends.items() if end <= oldest)
 
 
 def _expire(

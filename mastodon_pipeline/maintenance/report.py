@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 
 FAULTS_SHOWN = 5
 
@@ -30,22 +29,22 @@ class Report:
     dry_run: bool
     snapshots_expired: int = 0
     snapshots_left: int = 0
-    hours_verified: int = 0
-    """Hours past their retention whose tables hold all that their landed files do."""
-    hours_removed: int = 0
-    """Verified hours whose landed files this run removed."""
-    hours_waiting: int = 0
-    """Verified hours whose landed files a snapshot still names: a later run removes them."""
-    hours_kept: dict[datetime, str] = field(default_factory=dict)
-    """Hours past their retention whose landed files stay, and why."""
+    folders_verified: int = 0
+    """Folders past their retention whose records' hours have tables that hold all of them."""
+    folders_removed: int = 0
+    """Verified folders whose landed files this run removed."""
+    folders_waiting: int = 0
+    """Verified folders whose landed files a snapshot still names: a later run removes them."""
+    folders_kept: dict[str, str] = field(default_factory=dict)
+    """Folders past their retention whose landed files stay, and why."""
     dropped: Amount = field(default_factory=Amount)
     """Landed files that the Iceberg table's next snapshot no longer names."""
     removed: Amount = field(default_factory=Amount)
-    """Landed files of verified hours, removed from the bucket."""
+    """Landed files of verified folders, removed from the bucket."""
     metadata_orphans: Amount = field(default_factory=Amount)
     """Manifests, manifest lists and metadata files that nothing names any more."""
     data_orphans: Amount = field(default_factory=Amount)
-    """Landed files of younger hours that no snapshot names, and whose records other files have."""
+    """Of younger folders, files that no snapshot names, and whose records other files have."""
     faults: list[str] = field(default_factory=list)
     """What a person should look at, one line each; nothing of it was touched."""
 
@@ -54,16 +53,16 @@ class Report:
         would = "would be " if self.dry_run else ""
         lines = [
             f"snapshots: {self.snapshots_expired:,} {would}expired, {self.snapshots_left:,} left",
-            f"hours past retention: {self.hours_verified + len(self.hours_kept):,};"
-            f" {self.hours_verified:,} verified, of which {self.hours_removed:,} {would}removed,"
-            f" {self.hours_waiting:,} wait for their snapshots to expire",
+            f"folders past retention: {self.folders_verified + len(self.folders_kept):,};"
+            f" {self.folders_verified:,} verified, of which {self.folders_removed:,}"
+            f" {would}removed, {self.folders_waiting:,} wait for their snapshots to expire",
             f"landed files {would}dropped from the Iceberg table: {self.dropped}",
             f"landed files {would}removed from the bucket: {self.removed}",
             f"orphans {would}removed: metadata {self.metadata_orphans}; data {self.data_orphans}",
         ]
-        for reason, count in Counter(self.hours_kept.values()).most_common():
-            first = min(hour for hour, why in self.hours_kept.items() if why == reason)
-            lines.append(f"{count:,} hours kept: {reason} (first: {first:%Y-%m-%d %H:%M} UTC)")
+        for reason, count in Counter(self.folders_kept.values()).most_common():
+            first = min(folder for folder, why in self.folders_kept.items() if why == reason)
+            lines.append(f"{count:,} folders kept: {reason} (first: {first})")
         return [*lines, *self.faults[:FAULTS_SHOWN]]
 
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.checks.check import Finding
+from mastodon_pipeline.usage.checks.check import LISTED_FAULTS, Finding
 from mastodon_pipeline.usage.checks.lake import days_are_current, hours_are_current, outside_hours
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
 
@@ -52,8 +52,8 @@ def daily_tables_are_current(lake: LakeResource) -> dg.AssetCheckResult:
 @dg.asset_check(
     asset="toots",
     description=(
-        "No files in future hours or outside any hour folder. Also reports what is older than"
-        " FIRST_DAY and therefore not counted."
+        "Every landed file can be read, and every record has a plausible post time that is not in"
+        " the future. Also reports what is older than FIRST_DAY and therefore not counted."
     ),
 )
 def every_toot_has_an_hour(lake: LakeResource) -> dg.AssetCheckResult:
@@ -65,11 +65,10 @@ def every_toot_has_an_hour(lake: LakeResource) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=files.summary,
         metadata={
-            "files before FIRST_DAY": files.before,
-            "records before FIRST_DAY": files.before_records,
-            "files in future hours": files.future,
-            "records in future hours": files.future_records,
-            "files outside any hour folder": files.outside,
+            "records before FIRST_DAY": files.before,
+            "records in future hours": files.future,
+            "records without a plausible post time": files.implausible,
+            "unreadable files": [file.path for file in files.unreadable[:LISTED_FAULTS]],
         },
     )
 

@@ -54,7 +54,7 @@ def table_asset(table: Table[Any]) -> dg.AssetsDefinition:
     )
     def build(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
         partitions = {key: partitioning.parse(key) for key in context.partition_keys}
-        with readable_failures(), lake.open() as opened:
+        with readable_failures(), lake.open() as opened, opened.landed.held():
             for key, partition in partitions.items():
                 built = table.build(opened, partition)
                 for note in built.notes:

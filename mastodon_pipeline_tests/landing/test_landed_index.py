@@ -25,13 +25,12 @@ def missing(
 ) -> tuple[int, int, list[int]]:
     """Return a partition's landed and missing offsets, counted, and the first missing ones."""
     with duckdb.connect() as connection:
-        connection.execute(query("landing/landed_folder"))
-        for number, (partition, first, last) in enumerate(ranges):
-            connection.execute(
-                "INSERT INTO landed_folder VALUES ($folder, '', 1, [{_partition: $partition,"
-                " first_offset: $first, last_offset: $last}])",
-                {"folder": str(number), "partition": partition, "first": first, "last": last},
-            )
+        connection.execute(
+            "CREATE TEMP TABLE landed_range"
+            " (kafka_partition INTEGER, first_offset BIGINT, last_offset BIGINT)"
+        )
+        for stretch in ranges:
+            connection.execute("INSERT INTO landed_range VALUES (?, ?, ?)", stretch)
         rows: Missing = connection.execute(
             query("landing/missing_offsets"),
             {
@@ -89,28 +88,10 @@ def test_examples_of_missing_offsets_are_bounded_and_their_count_is_not() -> Non
     assert missing([], dead=(0, 1, 2), examples=2) == (0, 7, [3, 4])
 
 
-def test_folder_is_indexed_as_ranges(tmp_path: object) -> None:
-    """A duplicate is once in the ranges, and each time in the rows."""
-    path = f"{tmp_path}/a.parquet"
-    with duckdb.connect() as connection:
-        connection.execute(query("landing/landed_folder"))
-        connection.execute(
-            "COPY (SELECT unnest([0, 0, 0, 0, 1, 1]) AS _partition,"
-            " unnest([4, 5, 5, 9, 5, 6])::BIGINT AS _offset) TO $path",
-            {"path": path},
-        )
-        values = {"folder": "here", "version": "1", "files": [path]}
-        connection.execute(query("landing/index_folder"), values)
-        (folder,) = connection.execute("FROM landed_folder").fetchall()
-    assert folder[:3] == ("here", "1", 6)
-    assert [tuple(stretch.values()) for stretch in folder[3]] == [(0, 4, 5), (0, 9, 9), (1, 5, 6)]
-
-
 @pytest.fixture
 def empty_lake(tmp_path: Path) -> Iterator[Lake]:
-    """A lake in a local directory, with the folder of the index, which S3 does not need."""
+    """A lake in a local directory."""
     with local_lake(tmp_path) as lake:
-        Path(lake.layout.landed_index()).parent.mkdir(parents=True)
         yield lake
 
 
@@ -126,7 +107,7 @@ def test_removed_files_are_counted_by_their_receipts(empty_lake: Lake) -> None:
     landed = landed_toots(empty_lake)
     assert (landed.files, landed.rows, landed.hours, landed.opened) == (1, 1, 1, 2)
     ranges = empty_lake.connection.execute(
-        "SELECT unnest(ranges, recursive := true) FROM landed_folder ORDER BY ALL"
+        "SELECT kafka_partition, first_offset, last_offset FROM landed_range ORDER BY ALL"
     ).fetchall()
     assert ranges == [(0, 1, 1), (0, 7, 7)]
     assert landed_toots(empty_lake).opened == 0

@@ -4,7 +4,10 @@
 COPY (
     SELECT
         unnest(from_json('{}', $columns)), -- the schema's fields
-        0::INTEGER AS _partition, -- the sink's columns: where Kafka keeps the record, and its time
+        0::INTEGER AS kafka_partition, -- the sink's columns: where Kafka keeps the record, and when
+        0::BIGINT AS kafka_offset, -- it took it
+        to_timestamp(0) AS kafka_timestamp,
+        0::INTEGER AS _partition, -- their names in lakes from before 2026-11-26
         0::BIGINT AS _offset,
         to_timestamp(0) AS _ts
     LIMIT 0

@@ -1,13 +1,13 @@
 -- Those of the given records that are in no landed file and in no receipt.
 SELECT
-    suspect._partition,
-    suspect._offset
+    suspect.kafka_partition,
+    suspect.kafka_offset
 FROM (
     SELECT
-        unnest($partitions)::INTEGER AS _partition,
-        unnest($offsets)::BIGINT AS _offset
+        unnest($partitions)::INTEGER AS kafka_partition,
+        unnest($offsets)::BIGINT AS kafka_offset
 ) AS suspect
-ANTI JOIN (SELECT unnest(ranges, recursive := true) FROM landed_folder) AS landed
+ANTI JOIN landed_range AS landed
     ON
-        landed._partition = suspect._partition
-        AND suspect._offset BETWEEN landed.first_offset AND landed.last_offset;
+        landed.kafka_partition = suspect.kafka_partition
+        AND suspect.kafka_offset BETWEEN landed.first_offset AND landed.last_offset;

@@ -3,13 +3,15 @@
 SELECT count(*)
 FROM (
     SELECT DISTINCT
-        _partition,
-        _offset
+        coalesce(kafka_partition, _partition) AS kafka_partition,
+        coalesce(kafka_offset, _offset) AS kafka_offset,
+        coalesce(kafka_timestamp, _ts) AS kafka_timestamp
     FROM read_parquet($files, union_by_name := true, hive_partitioning := false)
 ) AS own
 ANTI JOIN (
     SELECT
-        _partition,
-        _offset
+        coalesce(kafka_partition, _partition) AS kafka_partition,
+        coalesce(kafka_offset, _offset) AS kafka_offset,
+        coalesce(kafka_timestamp, _ts) AS kafka_timestamp
     FROM read_parquet($others, union_by_name := true, hive_partitioning := false)
-) AS other USING (_partition, _offset);
+) AS other USING (kafka_partition, kafka_offset, kafka_timestamp);

@@ -1,27 +1,26 @@
 """Checks of the lake as it is, whoever built it: is it current, and is all of it counted?
 
-They cost the same with any history: they list the last two days, and what lies outside all hours
-that have a table.
+They cost little with any history: they compare the last two days, and ask the index of the landed
+files for what no hour's table counts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import product
 
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.usage.checks.check import Finding, compare_each
+from mastodon_pipeline.lake.landed import UnreadableFile
+from mastodon_pipeline.usage.checks.check import LISTED_FAULTS, Finding, compare_each
 
 HOUR = timedelta(hours=1)
 CHECKED_HOURS = 48
 HOURLY_PATIENCE = timedelta(minutes=10)
 """How long an hour's tables may be behind what has landed: they are due within a minute."""
+NEVER = datetime.min.replace(tzinfo=UTC)
 DAILY_PATIENCE = timedelta(minutes=30)
 """How long a day's tables may be behind its toots: they are due within five minutes."""
-COUNTED_FILES = 500
-"""Of at most so many files outside all hours the records are counted; a few milliseconds each."""
 
 
 def hours_are_current(lake: Lake, now: datetime) -> Finding:
@@ -32,9 +31,8 @@ def hours_are_current(lake: Lake, now: datetime) -> Finding:
     has been behind for less than ten minutes is skipped.
     """
     this_hour = now.replace(minute=0, second=0, microsecond=0)
-    hours = (this_hour - hours_ago * HOUR for hours_ago in reversed(range(CHECKED_HOURS)))
-    folders = {hour: lake.parquet_files(lake.layout.landed_hour(hour)) for hour in hours}
-    landed = {hour: files for hour, files in folders.items() if files}
+    lake.landed.refresh()
+    landed = lake.landed.of_hours([this_hour - ago * HOUR for ago in range(CHECKED_HOURS)])
 
     def find_faults(hour: datetime) -> list[str] | None:
         since = _behind_since(lake, lake.layout.toots_per_server(hour), landed[hour])
@@ -71,64 +69,54 @@ def days_are_current(lake: Lake, tables: Iterable[str], now: datetime) -> Findin
 
 @dataclass(frozen=True, slots=True)
 class OutsideHours:
-    """Landed files that no hour's table can count, and how many records the first 500 hold."""
+    """Landed records that no hour's table can count, and files that cannot be read."""
 
     before: int
-    """Files of hours before FIRST_DAY: claimed to be old, and left out as configured."""
-    before_records: int
+    """Records of hours before FIRST_DAY: claimed to be old, and left out as configured."""
     future: int
-    """Files of future hours. Listeners correct such times: our own clock ran ahead, or a replay."""
-    future_records: int
-    outside: int
-    """Files outside any hour folder, such as records without a time."""
+    """Of future hours. Listeners correct such times: our own clock ran ahead, or a replay."""
+    implausible: int
+    """Without a post time, or with one before 1970."""
+    unreadable: tuple[UnreadableFile, ...]
+    """Files below the topic's folder that hold no records, or damaged ones."""
 
     @property
     def passed(self) -> bool:
-        """True if no file is where it should not be; old toots may land."""
-        return not (self.future or self.outside)
+        """True if each record has an hour, or is old, and each file can be read."""
+        return not (self.future or self.implausible or self.unreadable)
 
     @property
     def summary(self) -> str:
-        """One line."""
-        return (
-            f"{self.future} files in future hours, {self.outside} outside any hour folder;"
-            f" {self.before} from before FIRST_DAY are not counted, as configured"
-        )
+        """One line, and the first of the files that cannot be read."""
+        lines = [
+            f"{self.future} records of future hours, {self.implausible} without a plausible post"
+            f" time, {len(self.unreadable)} files that cannot be read; {self.before} records from"
+            " before FIRST_DAY are not counted, as configured"
+        ]
+        named = (f"{file.path}: {file.reason}" for file in self.unreadable[:LISTED_FAULTS])
+        return "\n".join([*lines, *named])
 
 
 def outside_hours(lake: Lake, now: datetime, first_day: date) -> OutsideHours:
     """Count what has landed outside the hours from `first_day` to the one after `now` (UTC).
 
-    Folders are listed in the order of their hours, so a longer history costs no more.
+    All landed files are listed, and those that are new are opened; those that could not be read
+    are tried again.
     """
+    lake.landed.refresh(whole=True)
     first = datetime.combine(first_day, time(), UTC)
-    before: list[StoredFile] = []
-    outside = 0
-    for file in lake.list_files(lake.layout.landed()):
-        hour = lake.layout.hour_of(file.path)
+    before = future = implausible = 0
+    for hour, (_, records) in lake.landed.hours_indexed_since(NEVER).items():
         if hour is None:
-            outside += 1
+            implausible += records
         elif hour < first:
-            before.append(file)
-        else:
-            break
-    future: list[StoredFile] = []
-    # The tilde sorts after every name in the folder of the last hour that counts.
-    for file in lake.list_files(lake.layout.landed(), f"{lake.layout.landed_hour(now + HOUR)}~"):
-        if lake.layout.hour_of(file.path) is None:
-            outside += 1
-        else:
-            future.append(file)
-    return OutsideHours(
-        len(before),
-        _count_records(lake, before),
-        len(future),
-        _count_records(lake, future),
-        outside,
-    )
+            before += records
+        elif hour > now + HOUR:
+            future += records
+    return OutsideHours(before, future, implausible, lake.landed.unreadable())
 
 
-def _behind_since(lake: Lake, table: str, inputs: list[StoredFile]) -> datetime | None:
+def _behind_since(lake: Lake, table: str, inputs: Sequence[StoredFile]) -> datetime | None:
     """Return since when a table is behind the files it should be made from; None if it is not."""
     built = [file for file in lake.parquet_files(table) if file.path == table]
     if built and lake.built_from([table]).get(table) == fingerprint(inputs):
@@ -137,13 +125,3 @@ def _behind_since(lake: Lake, table: str, inputs: list[StoredFile]) -> datetime 
     if not built:
         return newest
     return min((f.modified for f in inputs if f.modified > built[0].modified), default=newest)
-
-
-def _count_records(lake: Lake, files: Iterable[StoredFile]) -> int:
-    paths = [file.path for file in files if file.path.endswith(".parquet")][:COUNTED_FILES]
-    if not paths:
-        return 0
-    ((records,),) = lake.connection.execute(
-        query("usage/checks/record_count"), {"files": paths}
-    ).fetchall()
-    return int(records)

@@ -5,11 +5,12 @@ This is the one place where the tables themselves hold what nothing else does. W
 * Landed files are removed only by `mastodon_pipeline.maintenance`, and only once the hour's tables
   are verified against exactly these files. Before the first file goes, their Kafka coordinates are
   written below `removed/`: the receipt, which is never deleted.
-* An hour with a receipt is built from its `toots` as they are *and* the files in its folder: a late
-  toot is merged in, and files left over from an interrupted removal change nothing. Otherwise the
-  late toot alone would replace the hour.
-* The folder is listed before `removed/` is. A build that finds no receipt has thus listed all the
-  files; if they vanish before they are read, the build fails, and the next one finds the receipt.
+* An hour with a receipt is built from its `toots` as they are *and* the landed files that hold
+  records of it: a late toot is merged in, and files that are left, in the folder of another day or
+  by an interrupted removal, change nothing. Otherwise the late toot alone would replace the hour.
+* The landed files are listed before `removed/` is. A build that finds no receipt has thus listed
+  all the files; if they vanish before they are read, the build fails, and the next one finds the
+  receipt.
 * Of two builds at once that both merge, the later one merges again (`lake.replacing`), and files
   younger than a day are never removed.
 * Without its `toots` such an hour cannot be built: `RecordsGone` is raised, and nothing is written.
@@ -39,10 +40,10 @@ class HourRecords:
     """What an hour of `toots` is made from."""
 
     landed: tuple[StoredFile, ...]
-    """The files in the hour's folder."""
+    """The landed files that hold records of the hour, and of others."""
     paths: tuple[str, ...]
     """Parquet files to read, which have every column of the record: `landed`, and the hour's toots
-    as records if landed files were removed."""
+    as records if landed files were removed. A query of them takes the hour's rows alone."""
     removed: bool
     """Landed files of this hour were removed, or are about to be."""
 
@@ -53,7 +54,7 @@ def hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
 
     Raises RecordsGone if both the landed files and the toots made from them are gone.
     """
-    landed = tuple(lake.parquet_files(lake.layout.landed_hour(hour)))  # first, see above
+    landed = lake.landed.of_hour(hour)  # first, see above
     paths = (lake.empty_record, *(file.path for file in landed))
     if not lake.parquet_files(lake.layout.removed_hour(hour)):
         yield HourRecords(landed, paths, removed=False)

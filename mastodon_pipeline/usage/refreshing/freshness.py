@@ -1,21 +1,19 @@
 """Which hours and days are behind what has landed.
 
 There is no memory of what was requested: an hour is stale as long as its table's file does not
-carry the fingerprint of the files that are in the hour's folder now. So a run that fails, is killed
-or never starts leaves its hours stale, and they are requested again; files that land while a run
-is reading leave theirs stale too.
+carry the fingerprint of the landed files that hold records of it (`lake.landed`). So a run that
+fails, is killed or never starts leaves its hours stale, and they are requested again; files that
+land while a run is reading leave theirs stale too.
 
-A listing costs what it lists, so a scan lists the current hour and its neighbours, and of all else
-(late toots may reopen any hour) a piece, from where the last scan stopped, for half a second: it
-takes no longer with more history. A small lake is scanned whole each time.
+Opening a table costs milliseconds, so a scan compares the hours of files that are new to the index,
+and of these at most a hundred, beside the current hour and its neighbours: after a replay of a year
+the next scans go on where it stopped, in rounds. Of a large lake a scan lists the newest files, and
+goes on with a sweep through the others for half a second: it takes no longer with more history.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
-from time import monotonic
 
 import msgspec
 
@@ -25,28 +23,30 @@ from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-UPLOAD_MARGIN = timedelta(minutes=10)
-"""S3 stamps a file with the start of its upload: it may appear this much later."""
+MARGIN = timedelta(minutes=10)
+"""How much later than its stamp a file may appear in the index: another process opened it, saved
+what it saw afterwards, or has a clock that is behind."""
 LISTING_SECONDS = 0.5
 """How long a scan goes on listing; a twentieth of the time between two scans."""
-MAX_OPENED_HOURS = 100
-"""Hours of a piece whose tables are opened: a few milliseconds each."""
+MAX_COMPARED_HOURS = 100
+"""Hours whose tables a scan opens, beside the current ones: a few milliseconds each."""
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """What a scan leaves for the next: how far the sweep is, which goes through everything."""
+    """What a scan leaves for the next: how far its round through the changed hours is."""
 
     horizon: datetime = NEVER
-    """Hours whose newest file is older than this were fresh when the last sweep passed them."""
+    """Hours whose files all were in the index before this were current when the last round passed
+    them."""
     after: str = ""
-    """The last file that this sweep has listed; empty if a new one begins."""
-    newest: datetime = NEVER
-    """When the newest file was written that was known as this sweep began."""
-    seen: datetime = NEVER
-    """When the newest file was written that this sweep has listed."""
+    """The last day of arrival that the sweep has listed; empty if a new sweep begins."""
+    hour: datetime = NEVER
+    """The last hour that this round has compared; `NEVER` if a new one begins."""
+    began: datetime = NEVER
+    """When this round began."""
     unsettled: datetime | None = None
-    """The oldest of the hours (by their newest files) that this sweep found stale."""
+    """When the files of the hours that this round found stale were new to the index, the oldest."""
     removed: datetime = NEVER
     """When maintenance last removed landed files of hours that may still change."""
 
@@ -71,10 +71,10 @@ class Freshness:
     stale_days: tuple[date, ...]
     """Days whose daily tables are behind `toots` as it is, in order; UTC."""
     ignored: tuple[str, ...]
-    """Files that are not counted, and why, a line each."""
+    """What is not counted, and why, a line each."""
     cursor: Cursor = field(default_factory=Cursor)
     newest: datetime | None = None
-    """When the newest file of the current hour and its neighbours was written, UTC."""
+    """When the newest file with records of the current hour or its neighbours was written, UTC."""
 
 
 def scan(
@@ -83,53 +83,50 @@ def scan(
     now: datetime,
     first_day: date,
     listing_seconds: float = LISTING_SECONDS,
+    max_hours: int = MAX_COMPARED_HOURS,
 ) -> Freshness:
     """Find what is stale at `now` (UTC), from `first_day` to the hour of `now`.
 
-    Goes on with the sweep for `listing_seconds`, and by at least one hour's files.
+    Goes on with the sweep for `listing_seconds`, and with the round by `max_hours`.
     """
-    this_hour = now.replace(minute=0, second=0, microsecond=0)
-    current = [
-        file
-        for hour in (this_hour - HOUR, this_hour, this_hour + HOUR)
-        for file in lake.parquet_files(lake.layout.landed_hour(hour))
-    ]
     removed = max(
         (file.modified for file in lake.list_files(lake.layout.removal_marker())), default=NEVER
     )
-    if (
-        removed != cursor.removed or cursor.horizon > now
-    ):  # of a former version, or a clock set back
-        # An hour that lost a file is stale, and no newer file shows it.
+    refreshed, after = lake.landed.refresh(), ""
+    forgotten = refreshed.forgotten
+    if not refreshed.whole:
+        swept, after = lake.landed.sweep(cursor.after, listing_seconds)
+        forgotten += swept.forgotten
+    if removed != cursor.removed or cursor.horizon > now or forgotten:
+        # An hour that lost a file is stale, and no newer file shows it. Or the cursor is of a
+        # former version, or a clock was set back.
         cursor = Cursor(removed=removed)
-    if not cursor.after:
-        newest = max([*_stamps(current, now), cursor.seen])
-        cursor = Cursor(cursor.horizon, newest=newest, seen=newest, removed=removed)
-    piece, after = _list_piece(lake, cursor, listing_seconds)
-    landed = {file.path: file for file in (*current, *piece)}.values()
-    by_hour, ignored = _group_by_hour(lake, landed, now, first_day)
-    recent = {
-        hour: files
-        for hour, files in by_hour.items()
-        if max(file.modified for file in files) >= cursor.horizon
-    }
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    current = [this_hour - HOUR, this_hour, this_hour + HOUR]
+    indexed = lake.landed.hours_indexed_since(cursor.horizon)
+    changed, ignored = _countable(indexed, now, first_day)
+    if cursor.hour == NEVER:
+        cursor = msgspec.structs.replace(cursor, began=now)
+    piece = [hour for hour in sorted(changed) if hour > cursor.hour][:max_hours]
+    by_hour = lake.landed.of_hours({*piece, *current})
     # The next hour's partition begins with the hour; until then its toots, of clocks that are a
     # little ahead, wait.
-    stale_hours = _stale_hours(lake, {h: files for h, files in recent.items() if h <= now})
-    stale_days = _stale_days(lake, {hour.date() for hour in recent})
+    stale_hours = _stale_hours(lake, {h: files for h, files in by_hour.items() if h <= now})
+    stale_days = _stale_days(lake, {hour.date() for hour in by_hour})
     # Nothing that is stale may fall behind the horizon.
     unsettled = [
-        max(file.modified for file in files)
-        for hour, files in recent.items()
+        changed[hour]
+        for hour in piece
         if hour in stale_hours or hour.date() in stale_days or hour > now
     ]
-    seen = max([*_stamps(piece, now), cursor.seen])
+    ends = not piece or piece[-1] == max(changed)
+    newest = [file.modified for hour in current for file in by_hour.get(hour, ())]
     return Freshness(
         tuple(sorted(stale_hours)),
         tuple(sorted(stale_days)),
         ignored,
-        _advance(cursor, after, seen, unsettled),
-        max((file.modified for file in current), default=None),
+        _advance(cursor, after, removed, unsettled, NEVER if ends else piece[-1]),
+        max(newest, default=None),
     )
 
 
@@ -144,57 +141,45 @@ def contiguous(moments: Sequence[datetime], step: timedelta) -> list[tuple[datet
     return ranges
 
 
-def _list_piece(lake: Lake, cursor: Cursor, listing_seconds: float) -> tuple[list[StoredFile], str]:
-    """Return the files of the next hours, and the file after which to go on: '' at the end."""
-    deadline = monotonic() + listing_seconds
-    piece: list[StoredFile] = []
-    opened = 0
-    landed = lake.list_files(lake.layout.landed(), cursor.after)
-    for _, listed in groupby(landed, lambda file: file.path.rpartition("/")[0]):
-        files = list(listed)
-        piece += [file for file in files if file.path.endswith(".parquet")]
-        opened += max(file.modified for file in files) >= cursor.horizon
-        if opened >= MAX_OPENED_HOURS or monotonic() >= deadline:
-            return piece, files[-1].path
-    return piece, ""
-
-
-def _stamps(files: Iterable[StoredFile], now: datetime) -> list[datetime]:
-    """Return when these files were written, but for stamps in the future.
-
-    A file that a wrong clock stamped a year ahead would move the horizon there, and hide all that
-    lands in between.
-    """
-    return [file.modified for file in files if file.modified <= now]
-
-
-def _advance(cursor: Cursor, after: str, seen: datetime, unsettled: list[datetime]) -> Cursor:
-    """Return the cursor after a scan; at a sweep's end its horizon moves up."""
+def _advance(
+    cursor: Cursor, after: str, removed: datetime, unsettled: list[datetime], hour: datetime
+) -> Cursor:
+    """Return the cursor after a scan; at a round's end its horizon moves up."""
     if cursor.unsettled is not None:
         unsettled = [*unsettled, cursor.unsettled]
-    if after:
+    if hour != NEVER:
         oldest = min(unsettled, default=None)
-        return Cursor(cursor.horizon, after, cursor.newest, seen, oldest, cursor.removed)
-    horizon = min([*unsettled, cursor.newest])
-    if horizon > cursor.horizon + UPLOAD_MARGIN:
-        return Cursor(horizon - UPLOAD_MARGIN, seen=seen, removed=cursor.removed)
-    return Cursor(cursor.horizon, seen=seen, removed=cursor.removed)
+        return Cursor(cursor.horizon, after, hour, cursor.began, oldest, removed)
+    horizon = min([*unsettled, cursor.began])
+    if horizon > cursor.horizon + MARGIN:
+        return Cursor(horizon - MARGIN, after, removed=removed)
+    return Cursor(cursor.horizon, after, removed=removed)
 
 
-def _group_by_hour(
-    lake: Lake, landed: Collection[StoredFile], now: datetime, first_day: date
-) -> tuple[dict[datetime, list[StoredFile]], tuple[str, ...]]:
-    by_hour = lake.by_hour(landed)
-    ignored = Counter({"outside any hour folder": len(landed) - sum(map(len, by_hour.values()))})
-    for hour in list(by_hour):
-        if hour.date() < first_day:
-            ignored[f"from before FIRST_DAY {first_day}"] += len(by_hour.pop(hour))
+def _countable(
+    indexed: Mapping[datetime | None, tuple[datetime, int]], now: datetime, first_day: date
+) -> tuple[dict[datetime, datetime], tuple[str, ...]]:
+    """Return the hours that have a partition, or soon will, and lines about the others' records."""
+    changed: dict[datetime, datetime] = {}
+    before = future = implausible = 0
+    for hour, (indexed_at, records) in indexed.items():
+        if hour is None:
+            implausible += records
+        elif hour.date() < first_day:
+            before += records
         elif hour > now + HOUR:
-            ignored["in future hours (wrong clocks)"] += len(by_hour.pop(hour))
-    return by_hour, tuple(f"{count} files {why}" for why, count in sorted(ignored.items()) if count)
+            future += records
+        else:
+            changed[hour] = indexed_at
+    reasons = (
+        (before, f"from before FIRST_DAY {first_day}"),
+        (future, "of future hours (wrong clocks)"),
+        (implausible, "without a plausible post time"),
+    )
+    return changed, tuple(f"{count} records {reason}" for count, reason in reasons if count)
 
 
-def _stale_hours(lake: Lake, by_hour: dict[datetime, list[StoredFile]]) -> set[datetime]:
+def _stale_hours(lake: Lake, by_hour: Mapping[datetime, Collection[StoredFile]]) -> set[datetime]:
     built = {
         file.path
         for day in {hour.date() for hour in by_hour}

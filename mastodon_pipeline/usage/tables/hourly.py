@@ -17,7 +17,7 @@ from mastodon_pipeline.usage.charts.hourly import (
     draw_toots_per_server,
 )
 from mastodon_pipeline.usage.checks.hours import HOUR_EQUALS_RECOUNT, NO_DUPLICATE_TOOTS
-from mastodon_pipeline.usage.inputs.clock_skew import counted_in_previous_hour
+from mastodon_pipeline.usage.inputs.clock_skew import HOUR, counted_in_previous_hour
 from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_records
 from mastodon_pipeline.usage.tables.building import build_partition, count_rows, write_rows
 from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
@@ -39,8 +39,13 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltPartition:
     Raises RecordsGone if the landed files were removed and the table is gone as well.
     """
     path = TOOTS.path(lake.layout, hour)
+    attempts = 0
 
     def make(_: Sequence[StoredFile], local: str) -> BuiltPartition:
+        nonlocal attempts
+        attempts += 1
+        if attempts > 1:
+            lake.landed.expire()  # another build was faster: it may have known of newer files
         with hour_records(lake, hour) as records:
             if not records.landed and lake.parquet_files(path):
                 note = f"{path} is left unchanged: the landed files that it was made from are gone"
@@ -58,6 +63,8 @@ def write_toots(lake: Lake, hour: datetime, records: HourRecords, path: str) -> 
     """Write the hour's `toots` to a local path; return its rows."""
     values = {
         "raw_files": list(records.paths),
+        "hour_start": hour,
+        "hour_end": hour + HOUR,
         "empty_record": lake.empty_record,
         "built_from": fingerprint(records.landed),
         **counted_in_previous_hour(lake, hour),

@@ -25,6 +25,7 @@ from mastodon_pipeline_tests.support.local_lake import (
     LocalLakeResource,
     land,
     record,
+    rows,
 )
 
 NOW = HOUR + timedelta(minutes=30)
@@ -100,30 +101,44 @@ def test_daily_table_behind_its_toots_is_a_fault(current: Lake, table: str) -> N
     )
 
 
-def test_files_outside_the_hours_are_counted(lake: Lake) -> None:
-    """Old ones may be there; those in future hours, or outside any hour folder, are a warning."""
-    future = record(uri="b", created_at=datetime(9999, 12, 31, tzinfo=UTC))
+def test_records_outside_the_hours_are_counted(lake: Lake) -> None:
+    """Old ones may be there; those of future hours, or of the year 1, are a warning."""
+    future = record(uri="b", created_at=datetime(9998, 12, 31, tzinfo=UTC))
     land(lake, record(), record(uri="c", created_at=HOUR + timedelta(hours=1)))
     land(lake, *(record(uri=f"{n}", created_at=datetime(1970, 1, 1, tzinfo=UTC)) for n in "xyz"))
     files = outside_hours(lake, NOW, FIRST_DAY)
-    assert (files.before, files.before_records, files.passed) == (1, 3, True)
+    assert (files.before, files.passed) == (3, True)
     land(lake, future, future)
     files = outside_hours(lake, NOW, FIRST_DAY)
-    assert (files.future, files.future_records, files.passed) == (1, 2, False)
-    outside = Path(lake.layout.landed(), "created_at_hour=null", "a.parquet")
-    outside.parent.mkdir()
-    outside.write_bytes(b"")
+    assert (files.future, files.passed) == (2, False)
+    Path(lake.layout.landed(), "created_at_hour=9998-12-31-00", "a.parquet").unlink()
+    land(lake, record(uri="d", created_at=datetime(1, 1, 1, tzinfo=UTC)))
     files = outside_hours(lake, NOW, FIRST_DAY)
-    assert (files.before, files.future, files.outside) == (1, 1, 1)
-    assert files.summary == (
-        "1 files in future hours, 1 outside any hour folder; 1 from before FIRST_DAY are not"
-        " counted, as configured"
-    )
+    assert (files.future, files.implausible, files.passed) == (0, 1, False)
+
+
+@pytest.mark.parametrize("content", [b"", b"7 bytes", b"PAR1" + b"\0" * 99 + b"PAR1"])
+def test_file_that_cannot_be_read_is_named_and_the_rest_is_judged(
+    lake: Lake, content: bytes
+) -> None:
+    """It is opened once, and once more by each check, until somebody removes it."""
+    land(lake, record(), record(uri="x", created_at=datetime(1970, 1, 1, tzinfo=UTC)))
+    broken = Path(lake.layout.landed_hour(HOUR), "broken.parquet")
+    broken.write_bytes(content)
+    files = outside_hours(lake, NOW, FIRST_DAY)
+    assert [file.path for file in files.unreadable] == [str(broken)]
+    assert (files.before, files.passed) == (1, False)
+    assert str(broken) in files.summary
+    build_hours(lake, HOUR)
+    assert len(rows(lake, lake.layout.toots(HOUR))) == 1
+    assert hours_are_current(lake, NOW) == Finding(1, ())
+    broken.unlink()
+    assert outside_hours(lake, NOW, FIRST_DAY).passed
 
 
 def test_checks_of_the_lake_run_in_a_separate_job(lake: Lake, instance: dg.DagsterInstance) -> None:
     """Shown at their tables, and not in the refreshes, which run every few seconds."""
-    land(lake, record(created_at=datetime(9999, 12, 31, tzinfo=UTC)))
+    land(lake, record(created_at=datetime(9998, 12, 31, tzinfo=UTC)))
     outcome = definitions.resolve_job_def("usage_checks").execute_in_process(
         instance=instance, resources={"lake": LocalLakeResource(root=lake.layout.root)}
     )

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mastodon_pipeline.lake import landed
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.refreshing.freshness import HOUR as ONE_HOUR
-from mastodon_pipeline.usage.refreshing.freshness import Cursor, contiguous, scan
+from mastodon_pipeline.usage.refreshing.freshness import NEVER, Cursor, contiguous, scan
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
 from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline.usage.tables.table import Table
@@ -21,11 +22,17 @@ FIRST_DAY = date(2026, 1, 1)
 LATE = HOUR - timedelta(hours=30)
 
 
-def age(lake: Lake, hour: datetime, by: timedelta) -> None:
-    """Make the hour's landed files this much older than NOW, by the store's clock."""
-    then = (NOW - by).timestamp()
-    for file in lake.parquet_files(lake.layout.landed_hour(hour)):
-        os.utime(file.path, (then, then))
+@pytest.fixture(autouse=True)
+def at_now(lake: Lake) -> None:
+    """What is new to the index is so at NOW."""
+    lake.landed.clock = lambda: NOW
+
+
+def index(lake: Lake, ago: timedelta) -> None:
+    """Open what has landed, some time before NOW."""
+    lake.landed.clock = lambda: NOW - ago
+    lake.landed.refresh()
+    lake.landed.clock = lambda: NOW
 
 
 def test_hour_that_was_never_built_is_stale(lake: Lake) -> None:
@@ -67,8 +74,9 @@ def test_new_file_makes_only_its_hour_stale(lake: Lake) -> None:
 
 def test_hour_stays_stale_until_it_is_built(lake: Lake) -> None:
     """A run that was requested and failed changes nothing, after any number of scans. Shows G14."""
-    land(lake, record(), record(uri="b", created_at=LATE))
-    age(lake, LATE, timedelta(days=1))
+    land(lake, record(uri="b", created_at=LATE))
+    index(lake, timedelta(days=1))
+    land(lake, record())
     build_hours(lake, HOUR)
     build_day(lake, DAY)
     cursor = Cursor()
@@ -89,9 +97,9 @@ def test_hour_is_stale_if_the_run_was_killed_before_the_counts(lake: Lake) -> No
 
 def test_fresh_hours_behind_the_horizon_are_not_opened_again(lake: Lake) -> None:
     """A scan costs what changed recently: older tables may even be gone."""
-    land(lake, record(), record(uri="b", created_at=LATE))
-    age(lake, LATE, timedelta(days=1))
-    age(lake, HOUR, timedelta(0))
+    land(lake, record(uri="b", created_at=LATE))
+    index(lake, timedelta(days=1))
+    land(lake, record())
     build_hours(lake, HOUR, LATE)
     build_day(lake, DAY)
     build_day(lake, LATE.date())
@@ -102,32 +110,53 @@ def test_fresh_hours_behind_the_horizon_are_not_opened_again(lake: Lake) -> None
     assert freshness.stale_hours == ()
 
 
+def test_late_file_that_another_process_opened_is_not_missed(lake: Lake) -> None:
+    """However long ago it was written: a check may list all of a large lake before the sensor."""
+    land(lake, record(created_at=LATE))
+    index(lake, timedelta(days=1))
+    build_hours(lake, LATE)
+    build_day(lake, LATE.date())
+    cursor = scan(lake, Cursor(), NOW, FIRST_DAY).cursor
+    land(lake, record(uri="b", created_at=LATE), name="late")
+    then = (NOW - timedelta(days=3)).timestamp()
+    os.utime(f"{lake.layout.landed_hour(LATE)}late.parquet", (then, then))
+    lake.landed.refresh(whole=True)
+    assert scan(lake, cursor, SOON, FIRST_DAY).stale_hours == (LATE,)
+
+
 def test_file_stamped_a_year_ahead_does_not_hide_what_lands_meanwhile(lake: Lake) -> None:
     """Neither does a cursor that a former version left with a horizon in the future."""
     land(lake, record(created_at=LATE))
     build_hours(lake, LATE)
     build_day(lake, LATE.date())
-    age(lake, LATE, -timedelta(days=365))
+    ahead = (NOW + timedelta(days=365)).timestamp()
+    os.utime(f"{lake.layout.landed_hour(LATE)}a.parquet", (ahead, ahead))
     cursor = scan(lake, Cursor(), NOW, FIRST_DAY).cursor
     cursor = scan(lake, cursor, NOW, FIRST_DAY).cursor
     assert cursor.horizon <= NOW
     land(lake, record(uri="b"))
-    age(lake, HOUR, timedelta(minutes=1))
     for known in (cursor, Cursor(horizon=NOW + timedelta(days=365))):
         assert HOUR in scan(lake, known, NOW, FIRST_DAY).stale_hours
 
 
 def test_removed_file_makes_its_hour_stale_behind_the_horizon(lake: Lake) -> None:
-    """No newer file shows it: maintenance records that it removed one."""
-    land(lake, record(), record(uri="b", created_at=LATE))
+    """The scan sees it missing; if another process saw it first, by maintenance's marker."""
+    land(lake, record(uri="b", created_at=LATE))
     land(lake, record(uri="b", created_at=LATE), name="again")
-    age(lake, LATE, timedelta(days=1))
-    age(lake, HOUR, timedelta(0))
+    index(lake, timedelta(days=1))
+    land(lake, record())
     build_hours(lake, HOUR, LATE)
     build_day(lake, DAY)
     build_day(lake, LATE.date())
     cursor = scan(lake, Cursor(), NOW, FIRST_DAY).cursor
-    Path(f"{lake.layout.landed_hour(LATE)}again.parquet").unlink()
+    again = Path(f"{lake.layout.landed_hour(LATE)}again.parquet")
+    content = again.read_bytes()
+    again.unlink()
+    assert scan(lake, cursor, SOON, FIRST_DAY).stale_hours == (LATE,)
+    again.write_bytes(content)
+    index(lake, timedelta(days=1))
+    again.unlink()
+    lake.landed.refresh()
     assert scan(lake, cursor, SOON, FIRST_DAY).stale_hours == ()
     Path(lake.layout.removal_marker()).parent.mkdir(parents=True)
     Path(lake.layout.removal_marker()).touch()
@@ -139,60 +168,67 @@ def test_removed_file_makes_its_hour_stale_behind_the_horizon(lake: Lake) -> Non
 
 def test_horizon_waits_for_a_stale_day(lake: Lake) -> None:
     """Its hours are fresh; the day is still to be built."""
-    land(lake, record(), record(uri="b", created_at=LATE))
-    age(lake, LATE, timedelta(days=1))
+    land(lake, record(uri="b", created_at=LATE))
+    index(lake, timedelta(days=1))
+    land(lake, record())
     build_hours(lake, HOUR, LATE)
     build_day(lake, DAY)
     cursor = scan(lake, Cursor(), NOW, FIRST_DAY).cursor
     assert scan(lake, cursor, SOON, FIRST_DAY).stale_days == (LATE.date(),)
 
 
-def test_long_history_is_scanned_piece_by_piece(lake: Lake) -> None:
-    """At least an hour a scan, beside the current one; after the end it begins again."""
+def test_many_changed_hours_are_compared_in_rounds(lake: Lake) -> None:
+    """Some a scan, beside the current one; after the end the round begins again."""
     late = [HOUR - timedelta(hours=ago) for ago in (50, 40, 30)]
     land(lake, record(), *(record(uri=f"{hour}", created_at=hour) for hour in late))
     cursor, seen = Cursor(), []
-    for _ in range(6):
-        freshness = scan(lake, cursor, NOW, FIRST_DAY, listing_seconds=0)
+    for _ in range(5):
+        freshness = scan(lake, cursor, NOW, FIRST_DAY, max_hours=1)
         seen.append(freshness.stale_hours)
         cursor = freshness.cursor
     assert seen == [
         (late[0], HOUR),
         (late[1], HOUR),
         (late[2], HOUR),
-        (HOUR,),  # the sweep has reached the current hour itself
-        (HOUR,),  # and the end
+        (HOUR,),  # the round has reached the current hour itself, and the end
         (late[0], HOUR),
     ]
 
 
-def test_horizon_waits_for_what_was_stale_in_any_piece(lake: Lake) -> None:
-    """The sweep ends some scans later, and has not forgotten it."""
-    land(lake, record(), *(record(uri=f"{n}", created_at=LATE - n * ONE_HOUR) for n in range(3)))
+def test_large_lake_is_swept_piece_by_piece(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least a day of arrival a scan, beside the newest; after the end it begins again."""
+    monkeypatch.setattr(landed, "SMALL_INDEX_BYTES", 0)
+    days = [HOUR - timedelta(days=ago) for ago in (3, 2, 1)]
+    land(lake, record())
+    lake.landed.refresh()
+    land(lake, *(record(uri=f"{hour}", created_at=hour) for hour in days))
+    cursor, seen, opened = Cursor(), [], []
+    for _ in range(5):
+        freshness = scan(lake, cursor, NOW, FIRST_DAY, listing_seconds=0)
+        seen.append(freshness.stale_hours)
+        cursor = freshness.cursor
+        opened.append(cursor.after)
+    assert seen == [(*days[:n], HOUR) for n in (1, 2, 3, 3, 3)]
+    names = [f"created_at_hour={day:%Y-%m-%d}" for day in (*days, HOUR)]
+    assert opened == [*names, ""]
+
+
+def test_horizon_waits_for_what_was_stale_anywhere_in_the_round(lake: Lake) -> None:
+    """The round ends some scans later, and has not forgotten it."""
     stale = LATE - ONE_HOUR
-    age(lake, stale, timedelta(days=1))
+    land(lake, record(uri="1", created_at=stale))
+    index(lake, timedelta(days=1))
+    land(lake, record(), *(record(uri=f"{n}", created_at=LATE - n * ONE_HOUR) for n in (0, 2)))
     build_hours(lake, HOUR, LATE, LATE - 2 * ONE_HOUR)
     build_day(lake, DAY)
     build_day(lake, LATE.date())
     cursor = Cursor()
     for _ in range(3):
-        sweep = [scan(lake, cursor, NOW, FIRST_DAY, listing_seconds=0)]
-        while sweep[-1].cursor.after:
-            sweep.append(scan(lake, sweep[-1].cursor, NOW, FIRST_DAY, listing_seconds=0))
-        assert {hour for freshness in sweep for hour in freshness.stale_hours} == {stale}
-        cursor = sweep[-1].cursor
-    assert cursor.horizon == NOW - timedelta(days=1, minutes=10)
-
-
-def test_tables_of_a_lake_at_rest_are_not_opened_again(lake: Lake) -> None:
-    """Nothing has landed for days: the second sweep knows what the first has listed."""
-    land(lake, record(created_at=LATE))
-    age(lake, LATE, timedelta(days=1))
-    build_hours(lake, LATE)
-    build_day(lake, LATE.date())
-    cursor = Cursor()
-    for _ in range(3):
-        cursor = scan(lake, cursor, NOW, FIRST_DAY).cursor
+        rounds = [scan(lake, cursor, NOW, FIRST_DAY, max_hours=1)]
+        while rounds[-1].cursor.hour > NEVER:
+            rounds.append(scan(lake, rounds[-1].cursor, NOW, FIRST_DAY, max_hours=1))
+        assert {hour for freshness in rounds for hour in freshness.stale_hours} == {stale}
+        cursor = rounds[-1].cursor
     assert cursor.horizon == NOW - timedelta(days=1, minutes=10)
 
 
@@ -200,9 +236,8 @@ def test_toots_of_the_next_hour_wait_for_its_partition(lake: Lake) -> None:
     """Clocks may be minutes ahead; the hour has no partition before it begins."""
     coming = HOUR + timedelta(hours=1)
     land(lake, record(created_at=coming))
-    age(lake, coming, timedelta(minutes=25))
+    index(lake, timedelta(minutes=25))
     land(lake, record())
-    age(lake, HOUR, timedelta(0))
     build_hours(lake, HOUR)
     build_day(lake, DAY)
     freshness = scan(lake, Cursor(), NOW, FIRST_DAY)
@@ -210,27 +245,29 @@ def test_toots_of_the_next_hour_wait_for_its_partition(lake: Lake) -> None:
     assert scan(lake, freshness.cursor, coming, FIRST_DAY).stale_hours == (coming,)
 
 
-def test_files_outside_all_partitions_are_ignored_with_a_reason(lake: Lake) -> None:
-    """Wrong clocks do not create hours, nor do folders that name none."""
+def test_records_outside_all_partitions_are_ignored_with_a_reason(lake: Lake) -> None:
+    """Wrong clocks do not create hours, nor do files that hold no records."""
     future = NOW.replace(year=2031)
     old = datetime(2019, 5, 1, 3, tzinfo=UTC)
+    ancient = datetime(1, 1, 1, 14, tzinfo=UTC)
     land(lake, record(), record(uri="b", created_at=future), record(uri="c", created_at=old))
-    outside = Path(lake.layout.landed(), "created_at_hour=null", "a.parquet")
-    outside.parent.mkdir()
-    outside.write_bytes(b"")
+    land(lake, record(uri="d", created_at=ancient), record(uri="e", created_at=ancient))
+    broken = Path(lake.layout.landed(), "created_at_hour=null", "a.parquet")
+    broken.parent.mkdir()
+    broken.write_bytes(b"7 bytes")
     freshness = scan(lake, Cursor(), NOW, FIRST_DAY)
     assert freshness.stale_hours == (HOUR,)
     assert freshness.ignored == (
-        "1 files from before FIRST_DAY 2026-01-01",
-        "1 files in future hours (wrong clocks)",
-        "1 files outside any hour folder",
+        "1 records from before FIRST_DAY 2026-01-01",
+        "1 records of future hours (wrong clocks)",
+        "2 records without a plausible post time",
     )
 
 
 def test_cursor_is_serialized_and_parsed() -> None:
     """Compact with any history; one that cannot be parsed means a scan of everything."""
-    path = f"s3://mastodon/topics/mastodon-topic/created_at_hour=2026-11-24-15/{'0' * 60}.parquet"
-    cursor = Cursor(horizon=NOW, after=path, newest=HOUR, seen=NOW, unsettled=LATE)
+    after = "kafka_timestamp_day=2026-11-24"
+    cursor = Cursor(horizon=NOW, after=after, hour=HOUR, began=NOW, unsettled=LATE)
     assert Cursor.parse(str(cursor)) == cursor
     assert len(str(cursor)) < 400
     assert Cursor.parse("of an older version") == Cursor.parse(None) == Cursor()

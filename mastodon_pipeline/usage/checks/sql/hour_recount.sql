@@ -27,12 +27,14 @@ record AS MATERIALIZED (
             coalesce(regexp_matches(uri, concat('(://|[.])', regexp_escape(server), '/')), false),
             coalesce(edited_at, created_at),
             coalesce(ingested_at, to_timestamp(0)),
-            _partition,
-            _offset
+            coalesce(kafka_partition, _partition),
+            coalesce(kafka_offset, _offset)
         ) AS age
     FROM read_parquet($raw_files, union_by_name := true, hive_partitioning := false)
     WHERE
-        event IS DISTINCT FROM 'delete'
+        created_at >= $hour_start::TIMESTAMPTZ
+        AND created_at < $hour_start::TIMESTAMPTZ + INTERVAL 1 HOUR
+        AND event IS DISTINCT FROM 'delete'
         AND coalesce(uri, '') NOT IN (SELECT previous.uri FROM previous)
 ),
 

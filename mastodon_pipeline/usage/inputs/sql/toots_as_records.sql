@@ -19,8 +19,8 @@ COPY (
     SELECT
         * EXCLUDE (seen_by, deleted, newest_base_url)
             REPLACE (if(base_url = newest_base_url, status_id, '') AS status_id),
-        if(base_url = newest_base_url, 2147483647, -1)::INTEGER AS _partition,
-        0::BIGINT AS _offset
+        if(base_url = newest_base_url, 2147483647, -1)::INTEGER AS kafka_partition,
+        0::BIGINT AS kafka_offset
     FROM observed
     UNION ALL BY NAME
     SELECT
@@ -29,8 +29,8 @@ COPY (
             '' AS status_id,
             coalesce(nullif(regexp_extract(uri, '^https?://[^/]+'), ''), base_url) AS base_url
         ),
-        -1::INTEGER AS _partition,
-        0::BIGINT AS _offset
+        -1::INTEGER AS kafka_partition,
+        0::BIGINT AS kafka_offset
     FROM toot
     WHERE deleted
 ) TO $path (FORMAT parquet);

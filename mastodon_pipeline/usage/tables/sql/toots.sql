@@ -1,4 +1,4 @@
--- One hour's toots, each once: the landed records of one hour folder, made one row per uri.
+-- One hour's toots, each once: its records in the landed files, made one row per uri.
 --
 -- * Copies of a record (the sink delivers at least once) and reports of a toot by several servers
 --   have one uri, so they are grouped into one row here.
@@ -23,8 +23,8 @@ COPY (
         SELECT
             file_index,
             file_row_number,
-            _partition,
-            _offset,
+            coalesce(kafka_partition, _partition) AS kafka_partition,
+            coalesce(kafka_offset, _offset) AS kafka_offset,
             coalesce(event, 'update') AS event,
             coalesce(nullif(uri, ''), base_url || '#' || status_id) AS uri,
             created_at::TIMESTAMPTZ AS created_at,
@@ -45,6 +45,7 @@ COPY (
             coalesce(COLUMNS($lists), []),
             COLUMNS($nullable)
         FROM read_parquet($raw_files, union_by_name := true, hive_partitioning := false)
+        WHERE created_at >= $hour_start AND created_at < $hour_end
     ),
 
     previous AS (
@@ -62,7 +63,13 @@ COPY (
             uri,
             arg_max(
                 (file_index, file_row_number),
-                (authority, coalesce(edited_at, created_at), ingested_at, _partition, _offset)
+                (
+                    authority,
+                    coalesce(edited_at, created_at),
+                    ingested_at,
+                    kafka_partition,
+                    kafka_offset
+                )
             ) AS newest,
             list_sort(list_distinct(list(base_url))) AS seen_by,
             max((authority, base_url))[2] AS speaker,
@@ -97,12 +104,14 @@ COPY (
             OR starts_with(uri, base_url || '/')
     )
 
-    SELECT * EXCLUDE (_partition, _offset, _ts)
+    SELECT * EXCLUDE (
+        kafka_partition, kafka_offset, kafka_timestamp, _partition, _offset, _ts
+    )
     FROM (FROM read_parquet($empty_record) LIMIT 0)
     UNION ALL BY NAME
     SELECT
         record.* EXCLUDE (
-            file_index, file_row_number, _partition, _offset, authority
+            file_index, file_row_number, kafka_partition, kafka_offset, authority
         ) REPLACE (
             toot.app AS app,
             if(deleted.uri IS NULL, tag_names, []) AS tag_names,

@@ -1,19 +1,28 @@
-"""Which landed hours are removed: those whose tables were built from exactly their files."""
+"""Which landed folders are removed: those whose hours' tables were built from all their files."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.maintenance.raw_hours import maintain_raw_hours
+from mastodon_pipeline.maintenance.landed_folders import landed_folders, maintain_landed_folders
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.usage.tables.hourly import build_toots, build_toots_per_server
-from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record, rows
+from mastodon_pipeline_tests.support.building import build_hours
+from mastodon_pipeline_tests.support.local_lake import (
+    DAY,
+    HOUR,
+    land,
+    record,
+    rows,
+    write_parquet,
+)
 
 LATER = HOUR + timedelta(days=3650)
+FOLDER = "created_at_hour=2026-11-24-15"
 
 
 class DirectoryRemover:
@@ -56,13 +65,19 @@ def maintain(
     settled: datetime = LATER,
     first_day: date = DAY,
     dry_run: bool = False,
+    only: str = "",
     interrupt_after: int = 1000,
 ) -> tuple[Report, list[str]]:
-    """Maintain the hour; return the report, and the files to drop from the table."""
+    """Maintain all folders; return the report, and the files to drop from the table."""
     report = Report(dry_run)
-    drop = maintain_raw_hours(
+    lake.landed.refresh(whole=True)
+    drop = maintain_landed_folders(
         *(lake, DirectoryRemover(interrupt_after), report),
-        hours={HOUR: landed(lake)},
+        folders={
+            folder: files
+            for folder, files in landed_folders(lake).items()
+            if f"{folder}/".startswith(only) and f"{folder}/" != lake.layout.uncounted()
+        },
         named=set(named),
         live=set(live),
         settled=settled,
@@ -84,12 +99,12 @@ def counted(lake: Lake) -> Lake:
 def test_verified_hour_is_removed_and_leaves_a_receipt(counted: Lake) -> None:
     """With each offset once, for the completeness check against Kafka."""
     report, drop = maintain(counted)
-    assert (report.hours_removed, report.removed.files, drop) == (1, 2, [])
+    assert (report.folders_removed, report.removed.files, drop) == (1, 2, [])
     assert landed(counted) == []
     (receipt,) = counted.parquet_files(counted.layout.removed_hour(HOUR))
     assert rows(counted, receipt.path) == [
-        {"_partition": 0, "_offset": 3},
-        {"_partition": 0, "_offset": 4},
+        {"kafka_partition": 0, "kafka_offset": 3, "kafka_timestamp": HOUR},
+        {"kafka_partition": 0, "kafka_offset": 4, "kafka_timestamp": HOUR},
     ]
 
 
@@ -97,7 +112,7 @@ def test_hour_with_a_file_that_a_snapshot_names_waits(counted: Lake) -> None:
     """All of it, though only one of its files is named; that one is dropped from the table."""
     named = [landed(counted)[0].path]
     report, drop = maintain(counted, named=named, live=named)
-    assert (report.hours_waiting, report.hours_removed, drop) == (1, 0, named)
+    assert (report.folders_waiting, report.folders_removed, drop) == (1, 0, named)
     assert len(landed(counted)) == 2
 
 
@@ -120,10 +135,12 @@ def test_killed_removal_is_continued_and_loses_nothing(counted: Lake) -> None:
     with pytest.raises(KeyboardInterrupt):
         maintain(counted, interrupt_after=1)
     assert len(landed(counted)) == 1
-    assert maintain(counted)[0].hours_kept == {HOUR: "its tables were made from other files"}
+    assert maintain(counted)[0].folders_kept == {
+        FOLDER: "2026-11-24 15:00 UTC: its tables were made from other files"
+    }
     build(counted)
     assert rows(counted, counted.layout.toots(HOUR)) == before
-    assert maintain(counted)[0].hours_removed == 1
+    assert maintain(counted)[0].folders_removed == 1
     assert rows(counted, counted.layout.toots(HOUR)) == before
 
 
@@ -154,14 +171,14 @@ def test_hour_whose_tables_do_not_match_its_files_is_not_removed(
     damage(counted)
     before = landed(counted)
     report, drop = maintain(counted, live=[before[0].path])
-    assert reason in report.hours_kept[HOUR]
+    assert reason in report.folders_kept[FOLDER]
     assert (landed(counted), drop) == (before, [])
 
 
 def test_hour_with_a_young_file_is_not_removed(counted: Lake) -> None:
     """The sink may be about to commit it."""
     report, drop = maintain(counted, settled=landed(counted)[0].modified)
-    assert report.hours_kept[HOUR].startswith("it got files lately")
+    assert report.folders_kept[FOLDER].startswith("it got files lately")
     assert drop == []
 
 
@@ -169,14 +186,68 @@ def test_hour_with_a_file_that_the_bucket_lacks_is_not_removed(counted: Lake) ->
     """The table names it, so something is wrong, and a person should look at it."""
     lost = counted.layout.landed_hour(HOUR) + "lost.parquet"
     report, drop = maintain(counted, live=[lost])
-    assert "not in the bucket" in report.hours_kept[HOUR]
+    assert "not in the bucket" in report.folders_kept[FOLDER]
     assert drop == []
 
 
-def test_hours_before_first_day_are_not_removed(counted: Lake) -> None:
-    """They have no tables that could replace their files."""
-    report, _ = maintain(counted, first_day=DAY + timedelta(days=1))
-    assert "FIRST_DAY" in report.hours_kept[HOUR]
+def test_records_that_no_table_counts_stay_when_their_folder_goes(lake: Lake) -> None:
+    """Those before FIRST_DAY, of the year 1, of the future: in a landed file as before."""
+    old, ancient = HOUR - timedelta(days=400), datetime(1, 1, 1, tzinfo=UTC)
+    future = LATER + timedelta(days=1)
+    uncounted = [
+        record(uri=f"{moment}", created_at=moment, _offset=number)
+        for number, moment in enumerate((old, ancient, future), start=1)
+    ]
+    path = f"{lake.layout.landed_day(DAY)}a.parquet"
+    write_parquet(lake.connection, path, [record(), *uncounted])
+    for prefix in (lake.layout.removed_hour(HOUR), lake.layout.uncounted()):
+        Path(prefix).mkdir(parents=True)  # S3 needs none
+    build(lake)
+    before = rows(lake, lake.layout.toots(HOUR))
+    report, _ = maintain(lake)
+    assert (report.folders_removed, report.folders_kept) == (1, {})
+    (left,) = lake.parquet_files(lake.layout.landed())
+    assert left.path.startswith(lake.layout.uncounted())
+    assert [row["_offset"] for row in rows(lake, left.path)] == [1, 2, 3]
+    build(lake)
+    assert rows(lake, lake.layout.toots(HOUR)) == before
+    assert lake.landed.of_hour(old)[0].path == left.path
+
+
+def test_hour_in_two_folders_survives_the_removal_of_one(lake: Lake) -> None:
+    """Toots of the last minutes of a day land on the next; the hour is merged and verified again.
+
+    Shows G17.
+    """
+    folders = [lake.layout.landed_day(DAY + timedelta(days=n)) for n in (0, 1)]
+    write_parquet(lake.connection, f"{folders[0]}a.parquet", [record(uri="a"), record(uri="b")])
+    late = [record(uri="c", _offset=7), record(uri="a", base_url="https://two.example", _offset=8)]
+    write_parquet(lake.connection, f"{folders[1]}a.parquet", late)
+    Path(lake.layout.removed_hour(HOUR)).mkdir(parents=True)
+    build(lake)
+    before = rows(lake, lake.layout.toots(HOUR))
+    report, _ = maintain(lake, only=folders[0])
+    assert report.folders_removed == 1
+    assert [file.path for file in lake.landed.of_hour(HOUR)] == [f"{folders[1]}a.parquet"]
+    assert "made from other files" in str(maintain(lake)[0].folders_kept)
+    build(lake)
+    assert rows(lake, lake.layout.toots(HOUR)) == before
+    assert maintain(lake)[0].folders_removed == 1
+    build(lake)
+    assert rows(lake, lake.layout.toots(HOUR)) == before
+
+
+def test_hour_that_is_not_verified_holds_all_folders_with_its_records(lake: Lake) -> None:
+    for number in range(2):
+        path = f"{lake.layout.landed_day(DAY + timedelta(days=number))}a.parquet"
+        other = HOUR + timedelta(hours=1 + number)
+        moments = (HOUR, other)
+        written = [record(uri=f"{moment}", created_at=moment) for moment in moments]
+        write_parquet(lake.connection, path, written)
+        build_hours(lake, other)
+    report, drop = maintain(lake)
+    assert set(report.folders_kept.values()) == {"2026-11-24 15:00 UTC: its tables are not built"}
+    assert (report.folders_verified, drop) == (0, [])
 
 
 def alter(lake: Lake, path: str, limit: str = "", replaced: str = "") -> None:

@@ -1,0 +1,403 @@
+"""The landed files, indexed by content: which post hours each holds, and which Kafka offsets.
+
+One rule for all readers: any Parquet file below `topics/<topic>/` may hold records of any post
+hour. Its folder says when Kafka took them, or nothing at all: nothing that a stranger claims
+decides where a record lands. So what a file holds is read from it, once, and remembered below
+`index/<topic>/files/`, in an object for each day of arrival (`Layout.index_group`).
+
+The index can be lost without harm, and misleads nobody for long:
+
+* It never outweighs a listing: a file that is listed in another version than the indexed one is
+  opened again, and one that is listed no more is forgotten.
+* What is listed: a small lake whole, each time. Of a large one the newest day of arrival and what
+  follows it, where new files appear; the rest by `sweep`, piece by piece, and by whole refreshes.
+* Two processes that save at once lose rows of one of them: these files are opened once more.
+* A file that cannot be read is in the index with its error. It belongs to no hour, and stops
+  nothing. Whole refreshes try it again.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple
+
+import duckdb
+
+from mastodon_pipeline.lake.files import ListFiles, StoredFile
+from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.lake.queries import query
+
+SMALL_INDEX_BYTES = 500_000
+"""A lake whose index is smaller, some 5,000 files, is listed whole: a few requests."""
+SAVE_EVERY_FILES = 20
+"""So many new files of the newest group are opened again rather than saved: writing the index of a
+whole day for each commit of the sink would cost more."""
+FILES_PER_QUERY = 500
+HELD_SECONDS = 10.0
+CLOCK_MARGIN = timedelta(days=1)
+DAY_FOLDERS = ("created_at_hour=", "kafka_timestamp_day=")
+"""How the names of folders begin that sort by time: those of the sinks, before and since
+2026-11-26."""
+NO_FOLDER = "_"
+"""The group of files directly below the topic's folder."""
+
+
+class Refreshed(NamedTuple):
+    """What a refresh did."""
+
+    opened: int
+    """Files."""
+    forgotten: int
+    """Files that are no longer there."""
+    whole: bool = False
+    """All landed files were listed."""
+
+
+class UnreadableFile(NamedTuple):
+    """A landed file that is no Parquet file with records."""
+
+    path: str
+    reason: str
+    """One line."""
+
+
+class LandedFiles:
+    """The landed files of a lake, in its connection's table `landed_file`.
+
+    A row for each file and post hour: `path`, `etag`, `size`, `modified`; `indexed_at`, when the
+    file was opened; `error`, if it could not be read; `hour`, null for records without a plausible
+    post time; `rows`, duplicates included; and `ranges`, the offsets of the whole file, in one of
+    its rows.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        connection: duckdb.DuckDBPyConnection,
+        list_files: ListFiles,
+        empty_record: str,
+    ) -> None:
+        self._layout, self._connection = layout, connection
+        self._list_files, self._empty_record = list_files, empty_record
+        self._objects: dict[str, StoredFile] = {}
+        """The index's objects by group, as last listed."""
+        self._loaded: dict[str, str] = {}
+        """The groups in the table, and the etag of the object that each was loaded from."""
+        self._unsaved: dict[str, int] = {}
+        self._held = False
+        self._refreshed_at = -HELD_SECONDS
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Refresh every ten seconds at most within the body: for a run that builds many hours.
+
+        Files that land meanwhile leave their hours stale, as if they had landed afterwards.
+        """
+        self._held = True
+        self.expire()
+        try:
+            yield
+        finally:
+            self._held = False
+
+    def expire(self) -> None:
+        """Let the next refresh list again, though it is `held`."""
+        self._refreshed_at = -HELD_SECONDS
+
+    def refresh(self, *, whole: bool = False) -> Refreshed:
+        """List the landed files, and open those that are new: the newest ones, or with `whole` all.
+
+        Raises:
+            ObjectStoreUnavailable: the object store does not answer, or refuses.
+            duckdb.Error: the object store failed while a file was read.
+        """
+        if self._held and monotonic() - self._refreshed_at < HELD_SECONDS:
+            return Refreshed(0, 0)
+        self._refreshed_at = monotonic()
+        self._list_objects()
+        if whole or sum(file.size for file in self._objects.values()) < SMALL_INDEX_BYTES:
+            return self._sync_from("", None, retry=whole)[0]
+        return self._sync_from(self._newest_group(), None)[0]
+
+    def sweep(self, after: str, seconds: float) -> tuple[Refreshed, str]:
+        """List and open a piece, from the group after `after` on, for some seconds.
+
+        Return the last group of it, '' at the end. At least one group is listed.
+        """
+        self._list_objects()
+        return self._sync_from(f"{after}~" if after else "", monotonic() + seconds)
+
+    def of_hours(self, hours: Collection[datetime]) -> dict[datetime, tuple[StoredFile, ...]]:
+        """Return, by hour, the files that hold records of these hours (their starts, UTC).
+
+        In the order of their paths; hours without files are left out. As of the last refresh.
+        """
+        if not hours:
+            return {}
+        by_hour: dict[datetime, dict[str, StoredFile]] = {}
+        values = {"first": min(hours), "last": max(hours), "hours": list(hours)}
+        for row in self._query("landed_of_hours", values, self._unloaded()):
+            by_hour.setdefault(row[0], {})[row[1]] = StoredFile(*row[1:])
+        return {
+            hour: tuple(files[path] for path in sorted(files))
+            for hour, files in sorted(by_hour.items())
+        }
+
+    def of_hour(self, hour: datetime) -> tuple[StoredFile, ...]:
+        """Return the files that hold records of this hour (its start, UTC), as listed now."""
+        self.refresh()
+        return self.of_hours([hour]).get(hour, ())
+
+    def hours_indexed_since(self, moment: datetime) -> dict[datetime | None, tuple[datetime, int]]:
+        """Return the hours of files that were opened at `moment` (UTC) or later.
+
+        By hour (None: no plausible one), when the last of them was opened, and their records.
+        """
+        changed = [
+            file.path
+            for group, file in self._objects.items()
+            if group not in self._loaded and file.modified >= moment - CLOCK_MARGIN
+        ]
+        hours: dict[datetime | None, tuple[datetime, int]] = {}
+        for hour, indexed_at, rows in self._query("landed_since", {"moment": moment}, changed):
+            before = hours.get(hour, (indexed_at, 0))
+            hours[hour] = max(before[0], indexed_at), before[1] + rows
+        return hours
+
+    def unreadable(self) -> tuple[UnreadableFile, ...]:
+        """Return the landed files that cannot be read, after a whole refresh."""
+        rows = self._connection.execute(query("lake/landed_unreadable")).fetchall()
+        return tuple(UnreadableFile(*row) for row in rows)
+
+    def mark_unreadable(self, paths: Iterable[str]) -> tuple[UnreadableFile, ...]:
+        """Read these files whole; remember those that cannot be, and return them.
+
+        A file's index needs few of its columns, so damage in the others shows when it is used.
+        """
+        faults = []
+        for path in paths:
+            group = self._layout.index_group(path)
+            if group not in self._loaded:
+                self._load(group)
+            try:
+                self._connection.execute(query("lake/read_whole"), {"file": path}).fetchall()
+            except duckdb.Error as error:
+                if _is_of_the_store(error):
+                    raise
+                faults.append(UnreadableFile(path, _one_line(error)))
+        for fault in faults:
+            self._connection.execute(query("lake/landed_mark_unreadable"), fault._asdict())
+            self._save(self._layout.index_group(fault.path))
+        return tuple(faults)
+
+    def forget(self, paths: Collection[str]) -> None:
+        """Forget files that are about to be removed; the whole index must have been refreshed."""
+        if not paths:
+            return
+        self._connection.execute(query("lake/landed_forget"), {"paths": list(paths)})
+        for group in sorted({self._layout.index_group(path) for path in paths}):
+            self._save(group)
+
+    def _list_objects(self) -> None:
+        prefix = self._layout.landed_index()
+        self._objects = {
+            file.path.removeprefix(prefix).removesuffix(".parquet"): file
+            for file in self._list_files(prefix)
+        }
+        if not self._loaded and not self._unsaved:
+            self._connection.execute(query("lake/landed_file"))
+        for group, etag in list(self._loaded.items()):
+            stored = self._objects.get(group)
+            if group not in self._unsaved and stored is not None and stored.etag != etag:
+                self._unload(group)  # another process knows more by now
+
+    def _newest_group(self) -> str:
+        """Return the group of the newest day of arrival that is not in the future."""
+        latest = f"{self.clock() + CLOCK_MARGIN:%Y-%m-%d}"
+        groups = self._objects.keys() | self._loaded.keys()
+        days = (group for group in groups if group.startswith(DAY_FOLDERS))
+        return max((group for group in days if group[-10:] <= latest), default="")
+
+    def _unloaded(self) -> list[str]:
+        return [
+            file.path
+            for group, file in self._objects.items()
+            if group not in self._loaded and not group.startswith("removed=")
+        ]
+
+    def _sync_from(
+        self, first: str, deadline: float | None, *, retry: bool = False
+    ) -> tuple[Refreshed, str]:
+        """Make the table agree with a listing of all groups from `first` on, until the deadline."""
+        landed, whole = self._layout.landed(), not first and deadline is None
+        opened = forgotten = 0
+        seen: set[str] = set()
+        roots: list[StoredFile] = []
+        last = ""
+
+        def sync(group: str, files: Sequence[StoredFile]) -> None:
+            nonlocal opened, forgotten
+            result = self._sync(group, files, retry=retry)
+            opened, forgotten = opened + result.opened, forgotten + result.forgotten
+            seen.add(group)
+
+        listing = (file for file in self._list_files(landed, landed + first) if _is_parquet(file))
+        for last, files in groupby(listing, lambda file: self._layout.index_group(file.path)):
+            if last == NO_FOLDER:  # they sort between the folders
+                roots += files
+                continue
+            sync(last, list(files))
+            if deadline is not None and monotonic() >= deadline:
+                break
+        else:
+            last = ""
+        if whole:
+            receipts = filter(_is_parquet, self._list_files(self._layout.removed()))
+            for group, files in groupby(receipts, lambda f: self._layout.index_group(f.path)):
+                sync(group, list(files))
+            sync(NO_FOLDER, roots)
+        for group in sorted((self._objects.keys() | self._loaded.keys()) - seen):
+            listed = group.startswith(DAY_FOLDERS) and first <= group and (not last or group < last)
+            if whole or listed:
+                sync(group, [])
+        newest = self._newest_group()
+        for group, count in list(self._unsaved.items()):
+            if group != newest or count >= SAVE_EVERY_FILES or retry:
+                self._save(group)
+        return Refreshed(opened, forgotten, whole), last
+
+    def _sync(self, group: str, listed: Sequence[StoredFile], *, retry: bool = False) -> Refreshed:
+        """Make the table agree with the complete listing of a group."""
+        if group not in self._loaded:
+            self._load(group)
+        values = {
+            "group": group,
+            "paths": [file.path for file in listed],
+            "etags": [file.etag for file in listed],
+            "retry": retry,
+        }
+        forgotten = self._connection.execute(query("lake/landed_vanished"), values).fetchall()
+        known = {
+            path
+            for (path,) in self._connection.execute(
+                query("lake/landed_paths"), {"group": group}
+            ).fetchall()
+        }
+        new = [file for file in listed if file.path not in known]
+        for start in range(0, len(new), FILES_PER_QUERY):
+            self._open(group, new[start : start + FILES_PER_QUERY])
+        changed = len({path for (path,) in forgotten} | {file.path for file in new})
+        if changed:
+            self._unsaved[group] = self._unsaved.get(group, 0) + changed
+        vanished = {path for (path,) in forgotten} - {file.path for file in listed}
+        return Refreshed(len(new), len(vanished))
+
+    def _load(self, group: str) -> None:
+        stored = self._objects.get(group)
+        self._loaded[group] = "" if stored is None else stored.etag
+        if stored is None:
+            return
+        with suppress(duckdb.Error):  # damaged, or from another version of this code: made again
+            values = {"group": group, "file": stored.path}
+            self._connection.execute(query("lake/load_landed_files"), values)
+
+    def _unload(self, group: str) -> None:
+        del self._loaded[group]
+        self._unsaved.pop(group, None)
+        self._connection.execute("DELETE FROM landed_file WHERE group_name = ?", [group])
+
+    def _save(self, group: str) -> None:
+        path = f"{self._layout.landed_index()}{group}.parquet"
+        if "://" not in path:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        values = {"group": group, "path": path}
+        self._connection.execute(query("lake/save_landed_files"), values)
+        self._unsaved.pop(group, None)
+        stored = next((file for file in self._list_files(path) if file.path == path), None)
+        if stored is not None:
+            self._objects[group], self._loaded[group] = stored, stored.etag
+
+    def _open(self, group: str, files: Sequence[StoredFile]) -> None:
+        """Open files, and add what they hold to the table."""
+        try:
+            self._open_at_once(group, files)
+        except duckdb.Error as error:
+            if _is_of_the_store(error) and len(files) == 1:
+                if not any(file.path == files[0].path for file in self._list_files(files[0].path)):
+                    return  # removed since it was listed
+                raise
+            if len(files) > 1:  # which one is it?
+                middle = len(files) // 2
+                self._open(group, files[:middle])
+                self._open(group, files[middle:])
+                return
+            self._open_at_once(group, files, _one_line(error))
+
+    def _open_at_once(
+        self, group: str, files: Sequence[StoredFile], error: str | None = None
+    ) -> None:
+        values = {
+            "group": group,
+            "now": self.clock(),
+            "error": error,
+            "paths": [file.path for file in files],
+            "etags": [file.etag for file in files],
+            "sizes": [file.size for file in files],
+            "modified": [file.modified for file in files],
+            "read": [self._empty_record, *(file.path for file in files if error is None)],
+        }
+        self._connection.execute(query("lake/index_landed_files"), values)
+
+    def _query(
+        self, name: str, values: Mapping[str, object], unloaded: Sequence[str]
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a query of the table, and of the index's objects not loaded into it.
+
+        If one of these is damaged or gone, the index is refreshed whole and asked again.
+        """
+        # The query's text names the table once; a file is read in its place.
+        text = query(f"lake/{name}")
+        values = {**values, "landed": self._layout.landed()}
+        rows = self._connection.execute(text, values).fetchall()
+        if not unloaded:
+            return rows
+        of_files = text.replace(
+            "FROM landed_file", "FROM read_parquet($unloaded, hive_partitioning := false)"
+        )
+        try:
+            return [
+                *rows,
+                *self._connection.execute(of_files, {**values, "unloaded": unloaded}).fetchall(),
+            ]
+        except duckdb.Error as error:
+            if _is_of_the_store(error):
+                raise
+            self._list_objects()
+            self._sync_from("", None)
+            return self._connection.execute(text, values).fetchall()
+
+
+def _is_parquet(file: StoredFile) -> bool:
+    return file.path.endswith(".parquet")
+
+
+def _is_of_the_store(error: duckdb.Error) -> bool:
+    """Return whether an error says that a file could not be fetched, not that it is damaged."""
+    if isinstance(error, duckdb.HTTPException):
+        return True
+    words = (
+        "HTTP",
+        "Could not establish connection",
+        "Connection",
+        "No files found",
+        "Cannot open",
+    )
+    return isinstance(error, duckdb.IOException) and any(word in str(error) for word in words)
+
+
+def _one_line(error: duckdb.Error) -> str:
+    return " ".join(str(error).split())[:200]

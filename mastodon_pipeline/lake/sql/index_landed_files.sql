@@ -1,0 +1,106 @@
+-- Open some files: their rows by post hour, and their offsets as ranges without gaps (within a
+-- range, offsets grow as fast as row numbers do). A file without rows has a row, too, and so has
+-- one that cannot be read: only $read is opened, and the empty record supplies what a file lacks.
+--
+-- A post time that no calendar of ours has a partition for, such as the year 1, is no hour.
+INSERT INTO landed_file BY NAME
+WITH listed AS (
+    SELECT
+        unnest($paths) AS path,
+        unnest($etags) AS etag,
+        unnest($sizes)::BIGINT AS size,
+        unnest($modified)::TIMESTAMPTZ AS modified
+),
+
+landed AS MATERIALIZED (
+    SELECT
+        filename AS path,
+        if(
+            created_at >= '1970-01-01 00:00:00+00'::TIMESTAMPTZ
+            AND created_at < '9999-12-31 23:00:00+00'::TIMESTAMPTZ,
+            date_trunc('hour', created_at::TIMESTAMPTZ),
+            NULL
+        ) AS hour,
+        coalesce(kafka_partition, _partition) AS kafka_partition,
+        coalesce(kafka_offset, _offset) AS kafka_offset,
+        coalesce(kafka_timestamp, _ts) AS kafka_timestamp
+    FROM read_parquet(
+        $read, union_by_name := true, hive_partitioning := false, filename := true
+    )
+),
+
+by_hour AS (
+    SELECT
+        path,
+        hour,
+        count(*) AS rows
+    FROM landed
+    GROUP BY ALL
+),
+
+-- Identity is more than an offset: a Kafka that started over gives offsets a second time.
+numbered AS (
+    SELECT
+        path,
+        kafka_partition,
+        kafka_offset,
+        kafka_timestamp,
+        kafka_offset - row_number() OVER (
+            PARTITION BY path, kafka_partition
+            ORDER BY kafka_offset
+        ) AS island
+    FROM (
+        SELECT
+            path,
+            kafka_partition,
+            kafka_offset,
+            max(kafka_timestamp) AS kafka_timestamp
+        FROM landed
+        WHERE kafka_partition IS NOT NULL AND kafka_offset IS NOT NULL
+        GROUP BY ALL
+    )
+),
+
+stretch AS (
+    SELECT
+        path,
+        kafka_partition::INTEGER AS kafka_partition,
+        min(kafka_offset)::BIGINT AS first_offset,
+        max(kafka_offset)::BIGINT AS last_offset,
+        min(kafka_timestamp)::TIMESTAMPTZ AS first_timestamp,
+        max(kafka_timestamp)::TIMESTAMPTZ AS last_timestamp
+    FROM numbered
+    GROUP BY path, numbered.kafka_partition, island
+),
+
+ranges_by_file AS (
+    SELECT
+        path,
+        list(
+            {
+                kafka_partition: kafka_partition,
+                first_offset: first_offset,
+                last_offset: last_offset,
+                first_timestamp: first_timestamp,
+                last_timestamp: last_timestamp
+            } ORDER BY kafka_partition, first_offset
+        ) AS ranges
+    FROM stretch
+    GROUP BY path
+)
+
+SELECT
+    $group AS group_name,
+    listed.*,
+    $now::TIMESTAMPTZ AS indexed_at,
+    $error AS error,
+    by_hour.hour AS hour,
+    coalesce(by_hour.rows, 0) AS rows,
+    if(
+        row_number() OVER (PARTITION BY listed.path ORDER BY by_hour.hour) = 1,
+        coalesce(ranges_by_file.ranges, []),
+        []
+    ) AS ranges
+FROM listed
+LEFT JOIN by_hour USING (path)
+LEFT JOIN ranges_by_file USING (path);

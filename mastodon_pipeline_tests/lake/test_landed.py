@@ -1,0 +1,194 @@
+"""The index of the landed files: by content, wherever they lie, and never above a listing."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from mastodon_pipeline.lake import landed, queries
+from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline_tests.support.local_lake import HOUR, local_lake, record, write_parquet
+
+EARLIER = HOUR - timedelta(days=400)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    with local_lake(tmp_path) as opened:
+        yield opened
+
+
+def land_in(lake: Lake, folder: str, *records: dict[str, object], name: str = "a") -> str:
+    """Land records in one file of any folder; return its path."""
+    path = f"{lake.layout.landed()}{folder}{name}.parquet"
+    write_parquet(lake.connection, path, records)
+    return path
+
+
+def files_of(lake: Lake, hour: datetime) -> list[str]:
+    """Return the paths of the files that hold records of an hour."""
+    return [file.path for file in lake.landed.of_hour(hour)]
+
+
+def ranges(lake: Lake) -> list[tuple[object, ...]]:
+    """Return the ranges of offsets in the index."""
+    return lake.connection.execute(
+        "SELECT kafka_partition, first_offset, last_offset FROM"
+        " (SELECT unnest(ranges, recursive := true) FROM landed_file) ORDER BY ALL"
+    ).fetchall()
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["", "kafka_timestamp_day=2026-11-24/", "created_at_hour=2026-11-24-15/", "a/b=c/", "%41 é/"],
+)
+def test_file_belongs_to_the_hours_of_its_records_wherever_it_lies(lake: Lake, folder: str) -> None:
+    path = land_in(lake, folder, record(), record(created_at=EARLIER, _offset=1))
+    assert files_of(lake, HOUR) == files_of(lake, EARLIER) == [path]
+    assert files_of(lake, HOUR - timedelta(hours=1)) == []
+    assert lake.landed.refresh().opened == 0
+    Path(path).unlink()
+    assert lake.landed.refresh(whole=True).forgotten == 1
+    assert files_of(lake, HOUR) == []
+
+
+def test_files_directly_below_the_topic_sort_between_folders_and_stay(lake: Lake) -> None:
+    paths = [land_in(lake, "", record(), name=name) for name in ("a", "z")]
+    land_in(lake, "kafka_timestamp_day=2026-11-24/", record())
+    assert lake.landed.refresh().opened == 3
+    assert lake.landed.refresh() == (0, 0, True)
+    assert set(paths) < set(files_of(lake, HOUR))
+
+
+def test_index_is_read_by_another_process_and_only_new_files_are_opened(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large lake, the new files of the newest day; the others by a sweep."""
+    days = [f"kafka_timestamp_day=2026-11-{day}/" for day in (22, 23, 24)]
+    old = [land_in(lake, day, record(_offset=number)) for number, day in enumerate(days)]
+    assert lake.landed.refresh(whole=True).opened == 3
+    lake.landed.forget([])
+    monkeypatch.setattr(landed, "SMALL_INDEX_BYTES", 0)
+    monkeypatch.setattr(landed, "SAVE_EVERY_FILES", 1)
+    land_in(lake, days[2], record(_offset=3), name="b")
+    lake.landed.refresh()
+    with local_lake(tmp_path) as other:
+        late = land_in(other, days[0], record(_offset=4), name="late")
+        new = land_in(other, days[2], record(_offset=5), name="c")
+        assert other.landed.refresh().opened == 1
+        assert {*old[:2], new} < set(files_of(other, HOUR))
+        assert late not in files_of(other, HOUR)
+        refreshed, after = other.landed.sweep("", 0)
+        assert (refreshed.opened, after) == (1, "kafka_timestamp_day=2026-11-22")
+        assert late in files_of(other, HOUR)
+        assert other.landed.sweep(after, 60) == ((0, 0, False), "")
+    assert late in files_of(lake, HOUR), "what another process saved is loaded again"
+
+
+def test_replaced_file_is_opened_again(lake: Lake) -> None:
+    path = land_in(lake, "x/", record())
+    assert files_of(lake, HOUR) == [path]
+    land_in(lake, "x/", record(created_at=EARLIER))
+    assert files_of(lake, HOUR) == []
+    assert files_of(lake, EARLIER) == [path]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 of another age PAR1"])
+def test_damaged_index_is_made_again(lake: Lake, tmp_path: Path, damage: bytes) -> None:
+    path = land_in(lake, "kafka_timestamp_day=2026-11-24/", record())
+    land_in(lake, "kafka_timestamp_day=2026-11-23/", record(_offset=1))
+    lake.landed.refresh(whole=True)
+    for file in lake.parquet_files(lake.layout.landed_index()):
+        Path(file.path).write_bytes(damage)
+    with local_lake(tmp_path) as other:
+        assert path in files_of(other, HOUR)
+
+
+def test_damaged_index_of_a_large_lake_is_made_again(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [land_in(lake, f"kafka_timestamp_day=2026-11-{day}/", record()) for day in (22, 23)]
+    land_in(lake, "kafka_timestamp_day=2026-11-24/", record())
+    lake.landed.refresh(whole=True)
+    monkeypatch.setattr(landed, "SMALL_INDEX_BYTES", 0)
+    for file in lake.parquet_files(lake.layout.landed_index())[:2]:
+        Path(file.path).write_bytes(b"damaged")
+    with local_lake(tmp_path) as other:
+        assert set(paths) < set(files_of(other, HOUR))
+
+
+def test_offsets_are_indexed_as_ranges(lake: Lake) -> None:
+    """A duplicate is once in the ranges, and each time in the rows; both namings are the same."""
+    offsets = [(0, 4), (0, 5), (0, 5), (0, 9), (1, 5), (1, 6)]
+    land_in(lake, "x/", *(record(_partition=p, _offset=offset) for p, offset in offsets))
+    lake.landed.refresh()
+    assert ranges(lake) == [(0, 4, 5), (0, 9, 9), (1, 5, 6)]
+    assert lake.connection.execute("SELECT sum(rows) FROM landed_file").fetchone() == (6,)
+
+
+def test_file_with_the_columns_names_of_today_is_indexed_the_same(lake: Lake) -> None:
+    """Until 2026-11-26 they were named as columns that Iceberg reserves."""
+    old = land_in(lake, "x/", record(_partition=1, _offset=7))
+    new = Path(old).with_name("new.parquet")
+    lake.connection.execute(
+        "COPY (SELECT * RENAME (_partition AS kafka_partition, _offset AS kafka_offset,"
+        f" _ts AS kafka_timestamp) FROM read_parquet('{old}')) TO '{new}'"
+    )
+    Path(old).unlink()
+    assert files_of(lake, HOUR) == [str(new)]
+    assert ranges(lake) == [(1, 7, 7)]
+
+
+def test_file_without_rows_is_opened_once(lake: Lake) -> None:
+    land_in(lake, "x/")
+    assert lake.landed.refresh().opened == 1
+    assert lake.landed.refresh() == (0, 0, True)
+
+
+def test_foreign_files_stop_nothing(lake: Lake) -> None:
+    """A file of another make, one with other types, one that is damaged within."""
+    good = land_in(lake, "x/", *(record(uri=f"{n}", _offset=n) for n in range(500)))
+    folder = Path(good).parent
+    lake.connection.execute(f"COPY (SELECT 1 AS a) TO '{folder}/foreign.parquet'")
+    lake.connection.execute(
+        f"COPY (SELECT 'yesterday' AS created_at, 1 AS _partition) TO '{folder}/typed.parquet'"
+    )
+    content = bytearray(Path(good).read_bytes())
+    content[100:2000] = b"\xff" * 1900
+    Path(folder, "damaged.parquet").write_bytes(content)
+    assert good in files_of(lake, HOUR)
+    assert str(folder / "typed.parquet") in {file.path for file in lake.landed.unreadable()}
+    faults = lake.landed.mark_unreadable([good, str(folder / "damaged.parquet")])
+    assert [Path(file.path).name for file in faults] == ["damaged.parquet"]
+    assert files_of(lake, HOUR) == [good]
+
+
+def test_object_store_that_fails_makes_no_file_unreadable(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is remembered but what a file itself says."""
+    path = land_in(lake, "x/", record())
+
+    def failing(name: str) -> str:
+        if name == "lake/index_landed_files":
+            raise duckdb.HTTPException("HTTP Error: 503 Service Unavailable")
+        return queries.query(name)
+
+    with monkeypatch.context() as store:
+        store.setattr("mastodon_pipeline.lake.landed.query", failing)
+        with pytest.raises(duckdb.HTTPException):
+            lake.landed.refresh()
+    assert files_of(lake, HOUR) == [path]
+
+
+def test_times_of_no_calendar_have_no_hour(lake: Lake) -> None:
+    """The year 1 is a time that Parquet and DuckDB can hold."""
+    ancient = datetime(1, 1, 1, tzinfo=UTC)
+    path = land_in(lake, "x/", record(created_at=ancient), record(_offset=1))
+    assert files_of(lake, HOUR) == [path]
+    assert {hour: rows for hour, (_, rows) in lake.landed.hours_indexed_since(ancient).items()} == {
+        None: 1,
+        HOUR: 1,
+    }
