@@ -203,13 +203,13 @@ class LandedFiles:
             self._save(group)
 
     def _list_objects(self) -> None:
+        if not self._loaded and not self._unsaved:
+            self._connection.execute(query("lake/landed_file"))
         prefix = self._layout.landed_index()
         self._objects = {
             file.path.removeprefix(prefix).removesuffix(".parquet"): file
             for file in self._list_files(prefix)
         }
-        if not self._loaded and not self._unsaved:
-            self._connection.execute(query("lake/landed_file"))
         for group, etag in list(self._loaded.items()):
             stored = self._objects.get(group)
             if group not in self._unsaved and stored is not None and stored.etag != etag:

@@ -70,7 +70,10 @@ def test_added_field_is_a_column_of_the_empty_record(fields: tuple[RecordField, 
         empty = connection.read_parquet(path)
         columns = dict(zip(empty.columns, map(str, empty.types), strict=True))
         assert len(empty) == 0
-    assert list(columns) == [*(field.name for field in fields), "_partition", "_offset", "_ts"]
+    coordinates = ["kafka_partition", "kafka_offset", "kafka_timestamp"]
+    of_older_lakes = ["_partition", "_offset", "_ts"]
+    names = [field.name for field in fields]
+    assert list(columns) == [*names, *coordinates, *of_older_lakes]
     assert (columns["added_flag"], columns["added_score"], columns["added_words"]) == (
         "BOOLEAN",
         "BIGINT",
