@@ -27,6 +27,7 @@ from mastodon_pipeline.kafka import NewTopic
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import ConnectorStatus, ConnectRest
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC, connector_config
+from mastodon_pipeline.landing.rebuilding import begin_again_without_metadata
 from mastodon_pipeline.listening.topic.registry import (
     refuses_us,
     registry_client,
@@ -95,8 +96,11 @@ def apply_connector_config(
         _wait_for_plugin(connect, wanted["connector.class"], log)
         _validate(connect, wanted)
         name = settings.connector_name
-        before = connect.status(name)
-        changed = drifted_keys(wanted, connect.config(name))
+        removed = settings.sink == "iceberg" and begin_again_without_metadata(
+            settings, connect, log
+        )
+        before = None if removed else connect.status(name)
+        changed = drifted_keys(wanted, None if removed else connect.config(name))
         if changed:
             change = f"changing {', '.join(changed)}" if before else "creating it"
             log(f"applying the config of {name}: {change}")
