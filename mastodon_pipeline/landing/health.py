@@ -47,8 +47,11 @@ class SinkState(StrEnum):
 
     @property
     def needs_repair(self) -> bool:
-        """Whether applying the config fixes it; a pause is intended, other states end alone."""
-        return self in (self.MISSING, self.DRIFTED, self.FAILED, self.STALLED)
+        """Whether the job kafka_connect_config fixes it, all or in part; a pause is intended."""
+        return self in (
+            *(self.MISSING, self.DRIFTED, self.FAILED, self.STALLED),
+            self.DEAD_LETTERING,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Health:
     state: SinkState
     detail: str
     watermark: Watermark | None
+    dead_letters: int = 0
+    """Records that the sink put aside and nobody has settled; at least so many."""
 
 
 def connector_health(settings: Settings, earlier: Watermark | None, now: float) -> Health:
@@ -138,6 +143,7 @@ def _check_dead_letters(settings: Settings, detail: str, watermark: Watermark) -
         f" instead of the lake ({letters.unsettled[0].reason[:200] or 'no reason is given'}):"
         " mastodon-pipeline replay --dead-letters",
         watermark,
+        len(letters.unsettled),
     )
 
 

@@ -5,6 +5,7 @@ from pydantic import Field
 
 from mastodon_pipeline.failures import readable_failures
 from mastodon_pipeline.landing import connector
+from mastodon_pipeline.landing.put_back import PutBack, put_back
 from mastodon_pipeline.settings import load_settings
 
 
@@ -13,6 +14,10 @@ class ApplyConfig(dg.Config):
 
     restart_tasks: bool = Field(
         default=False, description="Restart the running tasks too, for a sink that is stalled"
+    )
+    put_back: bool = Field(
+        default=False,
+        description="Send the good records among the sink's dead letters to the topic again",
     )
 
 
@@ -28,12 +33,14 @@ def apply_connector_config(context: dg.OpExecutionContext, config: ApplyConfig) 
     """Apply the config; show it (it holds no secret) and the tasks' states as metadata."""
     with readable_failures():
         applied = connector.apply_connector_config(
-            load_settings(), context.log.info, restart_tasks=config.restart_tasks
+            settings := load_settings(), context.log.info, restart_tasks=config.restart_tasks
         )
+        letters = put_back(settings) if config.put_back else PutBack()
     context.add_output_metadata(
         {
             "connector": applied.config["name"],
             "state": applied.status.summary,
+            "put back": f"{letters.acknowledged} of {letters.letters} dead letters",
             "changed": ", ".join(applied.changed) or "nothing",
             "config": dg.MetadataValue.json(applied.config),
         }

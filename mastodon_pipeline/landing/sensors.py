@@ -19,7 +19,7 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-LONGEST_REPAIR = timedelta(minutes=10)
+LONGEST_REPAIR = timedelta(minutes=4)
 """An unfinished run that is older lost its machine: nothing will ever end it."""
 
 
@@ -29,8 +29,9 @@ LONGEST_REPAIR = timedelta(minutes=10)
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Runs kafka_connect_config if the sink connector is missing, has drifted from its reviewed"
-        " config, has failed, or is RUNNING without progress while records wait. One repair at a"
-        " time, with growing pauses. A paused connector is left alone."
+        " config, has failed, is RUNNING without progress while records wait, or has put records"
+        " into the dead letters, of which it puts the good ones back. One repair at a time, with"
+        " growing pauses. A paused connector is left alone."
     ),
 )
 def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -52,7 +53,14 @@ def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult
         # Dagster launches a run key only once, ever, so the key holds the time.
         run_key=f"{settings.connector_name}-{health.state}-{decision.memory.requested_at:.3f}",
         run_config=dg.RunConfig(
-            {"apply_connector_config": {"config": {"restart_tasks": decision.restart_tasks}}}
+            {
+                "apply_connector_config": {
+                    "config": {
+                        "restart_tasks": decision.restart_tasks,
+                        "put_back": decision.put_back,
+                    }
+                }
+            }
         ),
         tags={"mastodon_pipeline/reason": str(health.state)},
     )

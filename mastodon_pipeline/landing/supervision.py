@@ -1,4 +1,8 @@
-"""When to run the sink's repair: at once, then after growing pauses."""
+"""When to run the sink's repair: at once, then after growing pauses.
+
+Putting dead letters back is a repair, too. What is no record stays there, for a person to look at,
+so that is tried ever less often, until more letters come.
+"""
 
 from dataclasses import dataclass
 
@@ -8,6 +12,8 @@ from mastodon_pipeline.landing.health import Health, SinkState, Watermark
 
 FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 600.0
+LONGEST_PUT_BACK_PAUSE_SECONDS = 6 * 3600.0
+"""While the same dead letters are left."""
 
 
 class SupervisorMemory(msgspec.Struct, frozen=True):
@@ -18,6 +24,8 @@ class SupervisorMemory(msgspec.Struct, frozen=True):
     """Repairs since the sink was last seen healthy."""
     requested_at: float = 0.0
     """When the last repair was requested, in seconds since the epoch."""
+    dead_letters: int = 0
+    """How many were open when they were last put back."""
 
     @classmethod
     def from_cursor(cls, cursor: str | None) -> "SupervisorMemory":
@@ -38,6 +46,7 @@ class Decision:
 
     repair: bool
     restart_tasks: bool
+    put_back: bool
     explanation: str
     memory: SupervisorMemory
 
@@ -50,23 +59,31 @@ def decide(
     A second repair waits 30 s after the first, the next 60 s, and so on up to 10 min; a healthy
     sink resets the pause.
     """
-    running = health.state in (SinkState.HEALTHY, SinkState.DEAD_LETTERING)
-    attempts = 0 if running else memory.attempts
-    unchanged = SupervisorMemory(health.watermark, attempts, memory.requested_at)
+    put_back = health.state is SinkState.DEAD_LETTERING
+    attempts = 0 if health.state is SinkState.HEALTHY else memory.attempts
+    unchanged = SupervisorMemory(
+        health.watermark, attempts, memory.requested_at, memory.dead_letters
+    )
     saw = f"saw: {health.state}, {health.detail}"
+
+    def nothing(reason: str = "") -> Decision:
+        return Decision(False, False, False, f"{saw}. Did: nothing{reason}", unchanged)
+
     if not health.state.needs_repair:
-        return Decision(False, False, f"{saw}. Did: nothing", unchanged)
+        return nothing()
     if repair_in_progress:
-        return Decision(False, False, f"{saw}. Did: nothing, a repair is in progress", unchanged)
-    pause = min(FIRST_PAUSE_SECONDS * 2 ** (attempts - 1), LONGEST_PAUSE_SECONDS) if attempts else 0
+        return nothing(", a repair is in progress")
+    same_letters = put_back and health.dead_letters <= memory.dead_letters
+    longest = LONGEST_PUT_BACK_PAUSE_SECONDS if same_letters else LONGEST_PAUSE_SECONDS
+    pause = min(FIRST_PAUSE_SECONDS * 2 ** min(attempts - 1, 20), longest) if attempts else 0
     remaining = memory.requested_at + pause - now
     if remaining > 0:
-        reason = f"repaired {attempts} times without success, again in {remaining:.0f} s"
-        return Decision(False, False, f"{saw}. Did: nothing, {reason}", unchanged)
+        return nothing(f", repaired {attempts} times without success, again in {remaining:.0f} s")
     return Decision(
         True,
         health.state is SinkState.STALLED,
+        put_back,
         f"{saw}. Did: requested a repair (number {attempts + 1})",
         # Without a watermark: the repaired sink gets the full time to move before it is stalled.
-        SupervisorMemory(None, attempts + 1, now),
+        SupervisorMemory(None, attempts + 1, now, health.dead_letters),
     )

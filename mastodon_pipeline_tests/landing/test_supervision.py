@@ -1,5 +1,6 @@
 """When the sink is repaired, and what the supervisor's ticks report."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import dagster as dg
@@ -56,6 +57,33 @@ def test_stalled_sink_gets_its_running_tasks_restarted() -> None:
     assert decision.repair
     assert decision.restart_tasks
     assert decision.memory.watermark is None
+
+
+def put_back_times(letters: Callable[[float], int], seconds: int) -> list[int]:
+    """Return when dead letters are put back, if so many are open at each moment."""
+    memory, times = SupervisorMemory(), []
+    for now in range(1_000, 1_000 + seconds, 20):
+        health = Health(SinkState.DEAD_LETTERING, "letters", None, letters(now))
+        decision = decide(health, memory, repair_in_progress=False, now=now)
+        memory = decision.memory
+        if decision.put_back:
+            times.append(now)
+    return times
+
+
+def test_dead_letters_are_put_back_at_once_and_what_is_left_ever_less_often() -> None:
+    """What is no record stays in them until a person dismisses it. Shows G10."""
+    times = put_back_times(lambda now: 1, 100_000)
+    assert times[:3] == [1_000, 1_040, 1_100]
+    assert len(times) < 20
+
+
+def test_more_dead_letters_are_put_back_within_ten_minutes() -> None:
+    """However long others have been left there. Shows G10."""
+    times = put_back_times(lambda now: 1 if now < 90_000 else 1 + int(now - 90_000), 95_000)
+    after = [time for time in times if time >= 90_000]
+    assert after[0] <= 90_000 + 600
+    assert max(later - earlier for earlier, later in pairwise(after)) <= 620
 
 
 def test_paused_sink_is_not_repaired() -> None:
