@@ -37,7 +37,7 @@ clean: install ## Stop everything and delete its data (downloads stay)
 test: install ## Run all tests; those that need it start a separate stack
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m "not integration" -n 4
-	@$(BIN)/pytest -m "integration and not chaos"
+	@$(BIN)/pytest -m integration
 
 test-unit: install ## Run the quick tests, which need no stack
 	@$(BIN)/pytest -m "not integration and not thorough" -n 3
