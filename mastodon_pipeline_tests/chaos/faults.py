@@ -13,6 +13,7 @@ from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.lake.bucket import s3_client
 from mastodon_pipeline.landing.connector import drifted_keys
 from mastodon_pipeline.landing.connector_config import connector_config
+from mastodon_pipeline.landing.iceberg import open_table
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline
 from mastodon_pipeline_tests.chaos.store_proxy import Mode
 from mastodon_pipeline_tests.support.small_disk import fill
@@ -149,6 +150,11 @@ def delete_bucket(pipeline: Pipeline) -> None:
                 return
 
 
+def bucket_is_back(pipeline: Pipeline) -> bool:
+    """Return whether the sink runs again, with a table whose metadata exists."""
+    return sink_runs(pipeline) and open_table(pipeline.direct_settings) is not None
+
+
 def delete_connector(pipeline: Pipeline) -> None:
     with contextlib.suppress(PipelineError), pipeline.connect() as connect:
         connect.delete(pipeline.settings.connector_name)
@@ -206,6 +212,16 @@ def _program_faults(name: str) -> dict[str, Fault]:
     }
 
 
+def _hang(name: str) -> Fault:
+    """SIGSTOP, and nobody continues it."""
+    return Fault(
+        MOMENT,
+        partial(stop_program, name=name),
+        lambda pipeline: answers(pipeline, name),
+        (name,),
+    )
+
+
 def _full_disk(name: str, *programs: str) -> Fault:
     filling = partial(fill_disk, name=name)
     return Fault(
@@ -220,6 +236,7 @@ def _full_disk(name: str, *programs: str) -> Fault:
 
 FAULTS: dict[str, Fault] = {
     **{name: fault for program in PROGRAMS for name, fault in _program_faults(program).items()},
+    **{f"{program} hangs": _hang(program) for program in ("kafka", "minio", "connect")},
     "kill -9 the listener's run": Fault(MOMENT, kill_listener, Pipeline.listens, ("listener",)),
     "SIGSTOP the listener's run": _stopped_listener(),
     "kill -9 everything, then up": Fault(
@@ -245,6 +262,7 @@ FAULTS: dict[str, Fault] = {
     "registry wiped": Fault(
         MOMENT, wipe_registry, lambda pipeline: answers(pipeline, "registry"), ("registry",)
     ),
+    "bucket deleted": Fault(MOMENT, delete_bucket, bucket_is_back, ("sink",)),
     "connector deleted": Fault(MOMENT, delete_connector, sink_runs, ("sink",)),
     "connector changed": Fault(MOMENT, change_connector, sink_runs, ("sink",)),
     "MinIO answers 503": Fault(

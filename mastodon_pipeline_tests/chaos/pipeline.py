@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +38,9 @@ from mastodon_pipeline_tests.support.waiting import wait_until
 
 SMALL_DISKS_MEGABYTES = {"kafka": 400, "minio": 300, "dagster": 300}
 """By directory of the stack's data."""
+_LOG_TIME = "%Y-%m-%d %H:%M:%S"
+_SPAWNED = re.compile(r"^(?P<at>[-\d]+ [:\d]+),\d+ INFO spawned: '(?P<name>[^']+)'", re.M)
+_KILLED = re.compile(r"^(?P<at>[-\d]+ [:\d]+) (?P<name>\S+) .*: killing it$", re.M)
 FRESH_HEARTBEAT_SECONDS = 12.0
 """A run sends one every 5 s."""
 
@@ -139,19 +144,18 @@ class Pipeline:
         """Return how many records of the topic are in the sink's dead letters."""
         return len(read_sink_letters(self.settings, 10.0).unsettled)
 
-    def spawned(self, since: float) -> dict[str, int]:
+    def spawned(self, since: float) -> Counter[str]:
         """Count by program how often supervisord started it since then (seconds, epoch)."""
-        counts: dict[str, int] = {}
-        text = self.stack.supervisor.log.read_text(errors="replace")
-        for line in text.splitlines():
-            stamp, _, event = line.partition(" INFO spawned: ")
-            if event:
-                seconds, _, milliseconds = stamp.partition(",")
-                at = time.mktime(time.strptime(seconds, "%Y-%m-%d %H:%M:%S"))
-                if at + int(milliseconds) / 1000 >= since:
-                    name = event.split("'")[1]
-                    counts[name] = counts.get(name, 0) + 1
-        return counts
+        return self._count(self.stack.supervisor.log, _SPAWNED, since)
+
+    def killed_by_watchdog(self, since: float) -> Counter[str]:
+        """Count by program how often the watchdog killed it since then (seconds, epoch)."""
+        return self._count(self.stack.supervisor.log_of("watchdog"), _KILLED, since)
+
+    def _count(self, log: Path, line: re.Pattern[str], since: float) -> Counter[str]:
+        matches = line.finditer(log.read_text(errors="replace"))
+        times = ((match["name"], time.strptime(match["at"], _LOG_TIME)) for match in matches)
+        return Counter(name for name, at in times if time.mktime(at) >= since - 1)
 
     def set_publishing_rate(self, toots_per_second: float) -> None:
         """Set how many toots the servers publish from now on."""

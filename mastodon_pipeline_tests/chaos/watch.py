@@ -92,13 +92,12 @@ def _recovered(pipeline: Pipeline, fault: Fault) -> bool:
 def recovered_by(pipeline: Pipeline, fault: Fault, since: float) -> str:
     """Say who has started or repaired what the fault touches since then (seconds, epoch)."""
     parts = []
-    restarts = [
-        f"{name} x{count}"
-        for name, count in pipeline.spawned(since).items()
-        if name in fault.touches
-    ]
-    if restarts:
-        parts.append(f"supervisord: {', '.join(restarts)}")
+    for who, counts in (
+        ("watchdog", pipeline.killed_by_watchdog(since)),
+        ("supervisord", pipeline.spawned(since)),
+    ):
+        if touched := [f"{n} x{count}" for n, count in counts.items() if n in fault.touches]:
+            parts.append(f"{who}: {', '.join(touched)}")
     for name, supervisor, job in (
         ("listener", "listener_supervisor", JOB_NAME),
         ("sink", "connector_supervisor", kafka_connect_config.name),
