@@ -43,6 +43,8 @@ class ServerPolicy:
     software: Software = "mastodon"
     streams_apart: bool = False
     """Streaming has a separate address, as on large servers; the instance names it."""
+    clock_ahead_seconds: float = 0.0
+    """How far the clock of its `Date` headers is ahead of this machine's."""
     tls: ssl.SSLContext | None = None
     """Serve https with this certificate."""
 

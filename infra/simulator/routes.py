@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 
 import msgspec
@@ -104,6 +105,8 @@ class _Routes:
             response = web.json_response({"error": error.reason}, status=error.status)
         if not response.prepared:
             response.headers.update(headers)
+            now = time.time() + self._server.policy.clock_ahead_seconds
+            response.headers["Date"] = formatdate(now, usegmt=True)
         return response
 
     def _admit(self, request: web.Request) -> dict[str, str]:

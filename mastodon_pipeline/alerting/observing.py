@@ -26,6 +26,7 @@ from mastodon_pipeline.alerting.problems import (
     plain_text,
     silent_server,
     unhealthy_sink,
+    wrong_clock,
 )
 from mastodon_pipeline.alerting.rules import Observation
 from mastodon_pipeline.asset_keys import LANDED_ASSET
@@ -34,7 +35,7 @@ from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.landing.sink_report import load_sink_report
 from mastodon_pipeline.listening.following.position_store import feed_key
 from mastodon_pipeline.listening.supervising.checks import CHECK_NAME as SERVERS_CHECK
-from mastodon_pipeline.listening.supervising.checks import judge_configured
+from mastodon_pipeline.listening.supervising.checks import clock_problem, judge_configured
 from mastodon_pipeline.listening.supervising.runs import DEFAULT_GROUP, GROUP_TAG
 from mastodon_pipeline.listening.supervising.runs import JOB_NAME as LISTENER_JOB
 from mastodon_pipeline.paths import data_directory
@@ -141,7 +142,10 @@ def _servers(
 ) -> tuple[_Problems, _Unknown]:
     problems: _Problems = []
     unknown: _Unknown = {}
-    for verdict in judge_configured(instance, settings.servers(), now):
+    verdicts = judge_configured(instance, settings.servers(), now)
+    if difference := clock_problem(verdicts):
+        problems.append(wrong_clock(difference))
+    for verdict in verdicts:
         feed = feed_key(verdict.server.base_url, verdict.server.feed)
         if verdict.level == "pending":
             unknown[f"server/{feed}"] = verdict.problem

@@ -23,7 +23,7 @@ FULL_BYTES = 10 * 1024**3
 MAX_TITLE_CHARACTERS = 120
 MAX_DETAIL_CHARACTERS = 400
 
-Kind = Literal["listener", "server", "sink", "check", "disk", "run"]
+Kind = Literal["listener", "server", "sink", "check", "disk", "clock", "run"]
 
 _INERT = str.maketrans({"@": "＠", "<": "＜", ">": "＞", "`": "'", "[": "(", "]": ")"})
 
@@ -160,6 +160,17 @@ def silent_server(feed: str, name: str, problem: str) -> Problem:
         if parked
         else "Open the server's public timeline in a browser: are there new toots?",
         "server-states" if parked else "all_servers_reporting",
+    )
+
+
+def wrong_clock(difference: str) -> Problem:
+    """Return the problem of this machine's clock."""
+    return Problem(
+        "clock/machine",
+        "the clock is wrong: toots are counted in wrong hours",
+        f"{plain_text(difference)}.",
+        "Switch on time synchronisation, then build the hours since it was wrong again.",
+        "all_servers_reporting",
     )
 
 

@@ -42,8 +42,9 @@ class Memory(msgspec.Struct):
     description=(
         "Sends a message to each URL of ALERT_URLS when a problem begins and when it is over: a "
         "listener that keeps failing, a server parked or silent, the sink standing still, a red "
-        "check, a disk nearly full, runs that keep failing. It reads Dagster's storage and the "
-        "disks only. A target that is away is tried again. Without ALERT_URLS it does nothing."
+        "check, a disk nearly full, a wrong clock, runs that keep failing. It reads Dagster's "
+        "storage and the disks only. A target that is away is tried again. Without ALERT_URLS it "
+        "does nothing."
     ),
 )
 def alert_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:

@@ -7,15 +7,17 @@ import os
 import resource
 import shutil
 import time
-from email.utils import parsedate_to_datetime
 
 from mastodon_pipeline.errors import PipelineError, ServerError, without_credentials
+from mastodon_pipeline.listening.client.clock import (
+    MAX_DIFFERENCE_SECONDS,
+    clock_difference,
+    wrong_clock,
+)
 from mastodon_pipeline.paths import data_directory
 from mastodon_pipeline.proxies import proxies
 from mastodon_pipeline.settings import Settings
 
-MAX_CLOCK_DIFFERENCE_SECONDS = 120.0
-"""A toot whose time lies further ahead is taken for a wrong clock's."""
 MIN_FREE_DISK_BYTES = 2 * 1000**3
 MIN_FREE_MEMORY_BYTES = 300 * 1000**2
 _OTHER_FILES = 200
@@ -40,13 +42,9 @@ def check_clock(settings: Settings) -> str:
     for server in settings.servers()[:3]:
         if (difference := _clock_difference(settings, server.base_url)) is None:
             continue
-        if abs(difference) <= MAX_CLOCK_DIFFERENCE_SECONDS:
-            return f"within {MAX_CLOCK_DIFFERENCE_SECONDS:.0f} s of {server.name}'s"
-        direction = "ahead of" if difference > 0 else "behind"
-        raise Unhealthy(
-            f"it is {abs(difference) / 60:.0f} min {direction} {server.name}'s, so toots would be"
-            " counted in wrong hours: switch on time synchronisation (timedatectl set-ntp true)"
-        )
+        if problem := wrong_clock([difference]):
+            raise Unhealthy(problem)
+        return f"within {MAX_DIFFERENCE_SECONDS:.0f} s of {server.name}'s"
     return "not compared: no configured server answers with a date"
 
 
@@ -63,8 +61,8 @@ def _clock_difference(settings: Settings, url: str) -> float | None:
             session.head(url, timeout=_REQUEST_TIMEOUT_SECONDS, allow_redirects=False) as r,
         ):
             # A second's resolution, and the answer took some of the time.
-            return time.time() - parsedate_to_datetime(r.headers.get("Date", "")).timestamp()
-    except (RequestException, ServerError, PipelineError, ValueError, TypeError, OSError):
+            return clock_difference(r.headers, time.time())
+    except (RequestException, ServerError, PipelineError, OSError):
         return None
 
 

@@ -18,6 +18,7 @@ from mastodon_pipeline.alerting.problems import (
     plain_text,
     silent_server,
     unhealthy_sink,
+    wrong_clock,
 )
 from mastodon_pipeline.paths import REPOSITORY
 
@@ -105,6 +106,7 @@ def test_every_problem_points_to_an_entry_of_the_runbook() -> None:
         silent_server("https://a.example/local", strangers, f"silent for {strangers}"),
         unhealthy_sink(strangers, "failed", strangers),
         *nearly_full([Disk(f"/{strangers}", 1, 100)]),
+        wrong_clock(strangers),
     ]
     headings = re.findall(
         r"^#+ (.+)$", (REPOSITORY / "docs" / "operations.md").read_text(), re.MULTILINE

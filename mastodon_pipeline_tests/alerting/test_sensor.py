@@ -314,6 +314,18 @@ def test_server_that_is_parked_or_silent_is_a_message_each(
     assert "evil" not in json.dumps(receiver.messages)
 
 
+def test_wrong_clock_is_a_message(
+    instance: dg.DagsterInstance, receiver: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine's, as the followed servers show it; at once: every toot is misplaced."""
+    monkeypatch.setenv("MASTODON_SERVERS", "a.example")
+    usual = sample_rhythm(now=time.time())
+    report = sample_report("a.example", rhythm=usual, clock_difference_seconds=-28_800.0)
+    save_report(instance, ALL_GROUPS[0], "run", [report])
+    step(instance)
+    assert receiver.titles == ["the clock is wrong: toots are counted in wrong hours"]
+
+
 def test_sink_that_stands_still_is_a_message_and_its_repairs_are_none(
     instance: dg.DagsterInstance, receiver: Webhook
 ) -> None:

@@ -43,7 +43,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Settings]:
 
 @pytest.mark.parametrize("server", [8 * HOUR, -8 * HOUR], indirect=True)
 def test_clock_is_compared_with_a_server(server: Settings) -> None:
-    with pytest.raises(Unhealthy, match=r"480 min (ahead of|behind) 127\.0\.0\.1.*timedatectl"):
+    with pytest.raises(Unhealthy, match=r"480 min (ahead of|behind) .*timedatectl"):
         check_clock(server)
 
 

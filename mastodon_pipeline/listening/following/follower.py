@@ -241,6 +241,7 @@ class ServerFollower:
             self._budget,
             self._wanted_since,
             self._on_429 if mode.kind == "poll" else None,
+            self.statistics.note_headers,
         )
         if mode.kind == "poll":
             await self._poll(reader, answer.valid_until, partial(self._on_page, mode))

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from mastodon_pipeline.foreign_text import clean_line
+from mastodon_pipeline.listening.client.clock import clock_difference
 from mastodon_pipeline.servers import Server
 
 State = Literal["connecting", "streaming", "websocket", "polling", "waiting", "parked", "stopped"]
@@ -65,6 +67,8 @@ class ServerSnapshot(msgspec.Struct, frozen=True):
     """What could not be recorded and was not kept either, since it was too much."""
     not_public: int = 0
     """Toots in its public feed that are not public: not recorded."""
+    clock_difference_seconds: float | None = None
+    """How far this machine's clock is ahead of the server's; None if it has stated no time."""
 
     @property
     def listening(self) -> bool:
@@ -114,6 +118,8 @@ class ServerStatistics:
     """The latest such gaps, at most 20, including those of earlier listeners."""
     not_public: int = 0
     """Toots in its public feed that are not public: not recorded."""
+    clock_difference_seconds: float | None = None
+    """How far this machine's clock is ahead of the server's; None before a page of its timeline."""
     last_toot_created_at: int = 0
     """UTC milliseconds; the latest post time."""
     last_activity_at: float = field(default_factory=time.monotonic)
@@ -158,6 +164,12 @@ class ServerStatistics:
         """Note that the server has shown that it is there."""
         self.last_activity_at = time.monotonic()
 
+    def note_headers(self, headers: Mapping[str, str]) -> None:
+        """Compare the clocks, by a response's headers."""
+        difference = clock_difference(headers, time.time())
+        if difference is not None:
+            self.clock_difference_seconds = round(difference, 1)
+
     def add_unfilled_gap(self, gap: UnfilledGap) -> None:
         """Count a gap that was given up."""
         self.gaps_lost += 1
@@ -198,6 +210,7 @@ class ServerStatistics:
             gaps_lost=self.gaps_lost,
             unfilled_gaps=self.unfilled_gaps[-SNAPSHOT_GAPS:],
             dead_letters_dropped=self.dead_letters_dropped,
+            clock_difference_seconds=self.clock_difference_seconds,
         )
 
 

@@ -39,13 +39,16 @@ class TimelineReader:
         budget: RateBudget,
         wanted_since: int | None = None,
         on_429: Callable[[float], None] | None = None,
+        on_headers: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         """`wanted_since`: since when the feed is wanted, UTC milliseconds; None: since now.
 
-        `on_429` is called with the seconds that a 429 makes us wait.
+        `on_429` is called with the seconds that a 429 makes us wait, `on_headers` with the
+        headers of each page.
         """
         self._wanted_since = wanted_since
         self._on_429 = on_429
+        self._on_headers = on_headers
         self._url = f"{base_url}/api/v1/timelines/public"
         self._params = {"limit": str(PAGE_LIMIT)}
         if feed != "public":
@@ -124,6 +127,7 @@ class TimelineReader:
     async def _get(self, params: Mapping[str, str]) -> bytes:
         body, headers = await self._connections.get(self._url, params, self._token)
         self._budget.observe(200, headers)
+        self._on_headers(headers)
         max_ages = _MAX_AGE.findall(headers.get("Cache-Control", ""))
         self.cached_seconds = min(max(map(float, max_ages), default=0.0), _MAX_CACHE_SECONDS)
         return body

@@ -1,19 +1,21 @@
 """The check `all_servers_reporting`: is every configured server followed, and does it post?
 
 It fails (ERROR) if a configured server is silent for longer than its own rhythm explains (the rule
-is in `rhythm`), or if no listener follows it; it warns if a server is parked, or has been silent
-for a day while too little is known of it. A server is not judged within two minutes of a change of
-the configuration or of the groups. Servers that are not configured are ignored.
+is in `rhythm`), if no listener follows it, or if this machine's clock is wrong; it warns if a
+server is parked, or has been silent for a day while too little is known of it. A server is not
+judged within two minutes of a change of the configuration or of the groups. Servers that are not
+configured are ignored.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import dagster as dg
 
 from mastodon_pipeline.asset_keys import TOPIC_ASSET
+from mastodon_pipeline.listening.client.clock import wrong_clock
 from mastodon_pipeline.listening.following.position_store import feed_key
 from mastodon_pipeline.listening.supervising.groups import ALL_GROUPS
 from mastodon_pipeline.listening.supervising.reports import (
@@ -79,6 +81,15 @@ def judge_configured(
     return judge(servers, load_reports(instance, ALL_GROUPS), changed_at, now)
 
 
+def clock_problem(verdicts: Iterable[Verdict]) -> str:
+    """Return what is wrong with this machine's clock, by what followed servers state, or ''."""
+    return wrong_clock(
+        verdict.report.snapshot.clock_difference_seconds
+        for verdict in verdicts
+        if verdict.report is not None and verdict.report.snapshot.listening
+    )
+
+
 def check_result(verdicts: Sequence[Verdict], now: float) -> dg.AssetCheckResult:
     """Return what Dagster shows: which servers have a problem, and all servers, worst first."""
     errors = [verdict for verdict in verdicts if verdict.level == "error"]
@@ -88,11 +99,14 @@ def check_result(verdicts: Sequence[Verdict], now: float) -> dg.AssetCheckResult
     description = f"all {len(verdicts)} configured servers are reporting"
     if problems:
         description = f"{len(problems)} of {len(verdicts)} configured servers: {_named(problems)}"
+    clock = clock_problem(verdicts)
+    if clock:
+        description = f"{clock}; {description}"
     return dg.AssetCheckResult(
         asset_key=TOPIC_ASSET,
         check_name=CHECK_NAME,
-        passed=not problems,
-        severity=dg.AssetCheckSeverity.ERROR if errors else dg.AssetCheckSeverity.WARN,
+        passed=not problems and not clock,
+        severity=dg.AssetCheckSeverity.ERROR if errors or clock else dg.AssetCheckSeverity.WARN,
         description=description,
         metadata={
             "configured": len(verdicts),
@@ -127,7 +141,8 @@ def report_evaluation(instance: dg.DagsterInstance) -> None:
     description=(
         "Every configured server is followed by a listener, and none has been silent for longer "
         "than twice its longest pause of the past seven days (at least ten minutes). A parked "
-        "server is a warning; so is a new server that has been silent for a day.\n\n"
+        "server is a warning; so is a new server that has been silent for a day. This machine's "
+        "clock is within two minutes of the servers'.\n\n"
         "If it fails: the table `servers` in the metadata has each server's problem and reason. "
         "Run `mastodon-pipeline servers` to ask the servers again. If no listener follows a "
         "server, the last tick of the sensor `listener_supervisor` says why."

@@ -25,6 +25,7 @@ _SERVERS = dg.TableSchema(
         dg.TableColumn("reason", "string", description="Why it is parked, waiting or polled"),
         dg.TableColumn("toots_per_minute", "float", description="Mean of the last five minutes"),
         dg.TableColumn("lag_seconds", "float", description="From post time to arrival"),
+        dg.TableColumn("clock_seconds", "float", "How far our clock is ahead of its clock"),
         dg.TableColumn("last_toot", "string", description="When it arrived (UTC)"),
         dg.TableColumn("toots", "int", description="Since the run began"),
         dg.TableColumn("reconnects", "int"),
@@ -104,7 +105,8 @@ def _server_row(server: ServerReport, now: float) -> dg.TableRecord:
             "problem": server.problem(now),
             "reason": _shortened(snapshot.reason),
             "toots_per_minute": snapshot.toots_per_minute,
-            "lag_seconds": "" if snapshot.lag_seconds is None else snapshot.lag_seconds,
+            "lag_seconds": _or_empty(snapshot.lag_seconds),
+            "clock_seconds": _or_empty(snapshot.clock_difference_seconds),
             "last_toot": format_utc(arrived_ms, "none yet"),
             "toots": snapshot.toots,
             "reconnects": snapshot.reconnects,
@@ -123,6 +125,10 @@ def _described(gaps: Sequence[UnfilledGap]) -> str:
         return ""
     gap = gaps[-1]
     return f"{format_utc(gap.from_ms)} to {format_utc(gap.to_ms)}: {_shortened(gap.reason)}"
+
+
+def _or_empty(number: float | None) -> float | str:
+    return "" if number is None else number
 
 
 def _shortened(reason: str) -> str:

@@ -233,3 +233,18 @@ def test_state_shows_that_polling_waits_after_a_429(monkeypatch: pytest.MonkeyPa
             scene.wait_for("waiting", "429")
             simulator.fault("clear")
             scene.wait_for("polling")
+
+
+# Clocks
+
+
+def test_clock_is_compared_with_each_server_whose_timeline_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the `Date` of its pages, streamed or polled."""
+    policies = [replace(p, clock_ahead_seconds=28_800.0) for p in (STREAMED, POLLED)]
+    with Simulator(quiet(*policies)) as simulator, listening_to(simulator, monkeypatch) as scene:
+        for server in range(2):
+            scene.receive_toot(server)
+            seconds = scene.statistics(server).snapshot().clock_difference_seconds
+            assert seconds == pytest.approx(-28_800, abs=60)

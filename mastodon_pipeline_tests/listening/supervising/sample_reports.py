@@ -34,6 +34,7 @@ def sample_report(
     gaps_lost: int = 0,
     unfilled_gaps: tuple[UnfilledGap, ...] = (),
     rhythm: Rhythm | None = None,
+    clock_difference_seconds: float | None = None,
 ) -> ServerReport:
     """A report of a server that posts as usual, unless the arguments say otherwise."""
     snapshot = ServerSnapshot(
@@ -52,5 +53,6 @@ def sample_report(
         gaps_filled=0,
         gaps_lost=gaps_lost,
         unfilled_gaps=unfilled_gaps,
+        clock_difference_seconds=clock_difference_seconds,
     )
     return ServerReport(snapshot, rhythm or sample_rhythm())

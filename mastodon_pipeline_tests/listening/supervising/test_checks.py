@@ -171,7 +171,7 @@ def test_size_of_a_result_does_not_grow_with_the_servers() -> None:
     verdicts = [Verdict(report.snapshot.server, "ok", report=report) for report in servers]
     result = check_result(verdicts, NOW)
     assert result.metadata["servers_left_out"].value == 980
-    assert len(dg.serialize_value(dg.AssetObservation("a", metadata=result.metadata))) < 12_000
+    assert len(dg.serialize_value(dg.AssetObservation("a", metadata=result.metadata))) < 13_000
 
 
 def test_check_reads_reports_and_assignments_from_dagsters_storage(
@@ -203,3 +203,15 @@ def test_evaluation_outside_of_a_run_is_recorded_at_the_topic(
     key = dg.AssetCheckKey(TOPIC_ASSET, CHECK_NAME)
     [record] = instance.event_log_storage.get_asset_check_execution_history(key, limit=5)
     assert record.status.value == "FAILED"
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [(0.5, True), (-90.0, True), (-28_800.0, False)])
+def test_wrong_clock_of_this_machine_fails_the_check(seconds: float, passes: bool) -> None:
+    """Servers post as usual, but each toot counts in a wrong hour."""
+    verdict = verdict_on_a(sample_report(clock_difference_seconds=seconds))
+    result = check_result([verdict], NOW)
+    assert result.passed is passes
+    if not passes:
+        assert result.severity == dg.AssetCheckSeverity.ERROR
+        assert result.description is not None
+        assert result.description.startswith("this machine's clock is 480 min behind")
