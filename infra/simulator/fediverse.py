@@ -245,11 +245,11 @@ class Fediverse:
             self.publish_now(self._live_rng.choice(self.servers).domain)
 
     def publish_now(self, domain: str) -> Toot:
-        """Publish a toot on this server now; it is part of the truth."""
-        at = int(time.time() * 1000)
+        """Publish a toot on this server now, by its clock; it is part of the truth."""
+        at = int((time.time() + self.by_domain[domain].clock_seconds) * 1000)
         toot = self._live.toot(domain, at)
         self.live_toots.append(toot)
-        self._apply(PlannedEvent(at, "publish", toot, domain, self.plan.ids[domain].at(at)))
+        self._apply(PlannedEvent(at, "publish", toot, domain, self.plan.ids[domain].by_clock(at)))
         others = [server.domain for server in self.servers if server.domain != domain]
         if others and self._live_rng.random() < 0.25:
             observer = self._live_rng.choice(others)

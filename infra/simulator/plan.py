@@ -31,6 +31,11 @@ class StatusIds:
         self._last = max(self._last + 1, (milliseconds << 16) + 1)
         return self._last
 
+    def by_clock(self, milliseconds: int) -> int:
+        """Return the id that a clock gives which may have been set back: then below the last."""
+        forward = (milliseconds << 16) + 1 > self._last
+        return self.at(milliseconds) if forward else self.backdated(milliseconds)
+
     def backdated(self, milliseconds: int) -> int:
         """Return an id as if the toot had been listed when it was created, late in that ms."""
         status_id = (milliseconds << 16) + 0x8000

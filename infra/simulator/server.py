@@ -82,6 +82,8 @@ class SimulatedServer:
         """Rows that have an id, and are listed later."""
         self.created: list[int] = []
         """When each status by a local author was created (UTC ms), including hidden ones."""
+        self.clock_seconds = 0.0
+        """How far its clock is ahead; behind if negative."""
         self._odd = 0
 
     @property

@@ -19,6 +19,7 @@ from mastodon_pipeline_tests.chaos.store_proxy import Mode
 from mastodon_pipeline_tests.support.small_disk import fill
 
 PROGRAMS = ("kafka", "minio", "registry", "connect", "dagster-webserver", "dagster-daemon")
+CLOCK_STEP_SECONDS = 40.0
 MOMENT = (0.0, 0.0)
 """A fault without a duration: it is done, and there is nothing to undo."""
 
@@ -181,6 +182,20 @@ def set_store(pipeline: Pipeline, mode: Mode) -> None:
     pipeline.proxy.set_mode(mode)
 
 
+def step_clocks(pipeline: Pipeline) -> None:
+    """Set every other server's clock ahead, and the rest back.
+
+    By less than the overlap with which feeds are read again (G1), so that nothing may be missed.
+    """
+    for number, server in enumerate(pipeline.simulator.servers):
+        server.clock_seconds = CLOCK_STEP_SECONDS * (-1) ** number
+
+
+def set_clocks_right(pipeline: Pipeline) -> None:
+    for server in pipeline.simulator.servers:
+        server.clock_seconds = 0.0
+
+
 def poison(pipeline: Pipeline) -> None:
     """Produce values that are no record: they become dead letters, and the rest lands."""
     pipeline.produce_poison([b"no record", b"\0\0\0\0\1 nor this", b"\0"])
@@ -278,6 +293,9 @@ FAULTS: dict[str, Fault] = {
         sink_runs,
         ("sink",),
         partial(set_store, mode="pass"),
+    ),
+    "servers' clocks step": Fault(
+        (10, 60), step_clocks, Pipeline.listens, ("listener",), set_clocks_right
     ),
     "poison records": Fault(MOMENT, poison, poison_is_reported, ("sink",)),
 }

@@ -41,6 +41,8 @@ SMALL_DISKS_MEGABYTES = {"kafka": 400, "minio": 300, "dagster": 300}
 _LOG_TIME = "%Y-%m-%d %H:%M:%S"
 _SPAWNED = re.compile(r"^(?P<at>[-\d]+ [:\d]+),\d+ INFO spawned: '(?P<name>[^']+)'", re.M)
 _KILLED = re.compile(r"^(?P<at>[-\d]+ [:\d]+) (?P<name>\S+) .*: killing it$", re.M)
+LATEST_COPY_SECONDS = 2.0
+"""After a toot, another server lists a copy of it."""
 FRESH_HEARTBEAT_SECONDS = 12.0
 """A run sends one every 5 s."""
 
@@ -165,7 +167,7 @@ class Pipeline:
     def stop_publishing(self) -> list[TrueToot]:
         """Return all published toots, once the last one that was on its way is published."""
         self.set_publishing_rate(0.0)
-        time.sleep(2.0)
+        time.sleep(LATEST_COPY_SECONDS)
         return self.simulator.truth()
 
 
