@@ -1,5 +1,7 @@
 """A chaos run from beginning to end."""
 
+import shutil
+import tempfile
 import time
 from collections import Counter
 
@@ -33,6 +35,11 @@ def run_chaos(seed: int, seconds: float, only: str = "") -> bool:
             balance = settled_balance(pipeline)
         if balance.lost:
             print("  lost: " + trace_losses(pipeline, balance.lost), flush=True)
+        never = Counter(o.appointment.fault for o in outcomes if o.seconds is None)
+        if never or not balance.even:
+            logs = tempfile.mkdtemp(prefix=f"chaos-logs-{seed}-")
+            shutil.copytree(pipeline.stack.supervisor.logs, logs, dirs_exist_ok=True)
+            print(f"  the programs' logs are in {logs}", flush=True)
     print(f"\nseed {seed}\n{HEADING}")
     for outcome in outcomes:
         print(outcome)
@@ -44,7 +51,6 @@ def run_chaos(seed: int, seconds: float, only: str = "") -> bool:
         f"stale_seconds_max={freshness.stale_seconds_max:.0f}",
         flush=True,
     )
-    never = Counter(o.appointment.fault for o in outcomes if o.seconds is None)
     return balance.even and not never
 
 

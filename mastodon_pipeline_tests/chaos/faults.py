@@ -17,6 +17,7 @@ from mastodon_pipeline.landing.iceberg import open_table
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline
 from mastodon_pipeline_tests.chaos.store_proxy import Mode
 from mastodon_pipeline_tests.support.small_disk import fill
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 PROGRAMS = ("kafka", "minio", "registry", "connect", "dagster-webserver", "dagster-daemon")
 CLOCK_STEP_SECONDS = 40.0
@@ -65,9 +66,21 @@ def answers(pipeline: Pipeline, *names: str) -> bool:
 
 
 def kill_listener(pipeline: Pipeline) -> None:
-    """SIGKILL to the listener's run."""
-    if process := pipeline.listener():
-        process.kill()
+    """SIGKILL to the listener's run, once there is one."""
+    send([wait_for_listener(pipeline)], signal.SIGKILL)
+
+
+def wait_for_listener(pipeline: Pipeline) -> psutil.Process:
+    """Return the process of the run that listens, once there is one."""
+    process = wait_until(partial(listener_or_none, pipeline), "a run listens", 300)
+    assert process is not None
+    return process
+
+
+def listener_or_none(pipeline: Pipeline) -> psutil.Process | None:
+    with contextlib.suppress(Exception):  # the disk of Dagster's storage may be full
+        return pipeline.listener()
+    return None
 
 
 class StoppedListener:
@@ -77,9 +90,8 @@ class StoppedListener:
         self._process: psutil.Process | None = None
 
     def begin(self, pipeline: Pipeline) -> None:
-        if process := pipeline.listener():
-            self._process = process
-            process.suspend()
+        self._process = wait_for_listener(pipeline)
+        send([self._process], signal.SIGSTOP)
 
     def end(self, pipeline: Pipeline) -> None:
         send([self._process] if self._process else [], signal.SIGCONT)

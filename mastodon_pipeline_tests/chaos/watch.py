@@ -43,24 +43,28 @@ def carry_out(
 ) -> list[Outcome]:
     """Do to the pipeline what is scheduled; return once everything has recovered, or never will."""
     began = time.monotonic()
-    outcomes: list[Outcome | None] = [None] * len(appointments)
+    outcomes = [Outcome(appointment, "did not happen", None) for appointment in appointments]
 
     def keep(number: int, appointment: Appointment) -> None:
-        outcomes[number] = outcome = _keep(pipeline, faults[appointment.fault], appointment, began)
+        try:
+            outcome = _keep(pipeline, faults[appointment.fault], appointment, began)
+        except Exception as error:
+            reason = f"the fault itself failed: {type(error).__name__}: {error}"
+            outcome = Outcome(appointment, reason, None)
+        outcomes[number] = outcome
         print(f"  {time.monotonic() - began:5.0f} s  {outcome}", flush=True)
 
     threads = [
-        threading.Thread(target=keep, args=(number, appointment), name=appointment.fault)
+        threading.Thread(
+            target=keep, args=(number, appointment), name=appointment.fault, daemon=True
+        )
         for number, appointment in enumerate(appointments)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [
-        outcome or Outcome(appointment, "the fault itself failed", None)
-        for appointment, outcome in zip(appointments, outcomes, strict=True)
-    ]
+    return outcomes
 
 
 def _keep(pipeline: Pipeline, fault: Fault, appointment: Appointment, began: float) -> Outcome:
