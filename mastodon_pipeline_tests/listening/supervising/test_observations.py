@@ -74,6 +74,7 @@ def test_server_is_a_row_with_its_figures() -> None:
         "reason": "no token",
         "toots_per_minute": 1.0,
         "lag_seconds": 0.4,
+        "clock_seconds": "",
         "last_toot": "2027-01-15 07:59:55",
         "toots": 10,
         "reconnects": 0,
