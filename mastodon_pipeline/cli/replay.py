@@ -36,9 +36,9 @@ def replay(glob: tuple[str, ...], dead_letters: bool, dismiss: bool) -> None:
 
     GLOB names files, on this machine or in the object store (s3://), with the topic's columns
     (landed files, or those of the table toots) or with the article's fourteen. The toots keep
-    their post times, get the source "replay", and land in the hours they belong to. Replaying
-    twice changes nothing, since a toot counts once. Toots from before FIRST_DAY land, but are not
-    counted.
+    their post times (those of the article are dated by their ids), get the source "replay", and
+    land in the hours they belong to. Replaying twice changes nothing, since a toot counts once.
+    Toots from before FIRST_DAY land, but are not counted.
 
     The sink's dead letters are records that Kafka Connect could not read, also good ones while the
     schema registry was away. Each that the registry can decode now is sent once; the others stay,

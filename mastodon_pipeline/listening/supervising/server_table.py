@@ -35,6 +35,7 @@ _SERVERS = dg.TableSchema(
         dg.TableColumn("unfilled_gaps", "int"),
         dg.TableColumn("last_unfilled_gap", "string", description="From, to (UTC), and reason"),
         dg.TableColumn("dead_letters", "int", description="Also those too many to keep"),
+        dg.TableColumn("not_public", "int", description="Listed, but private: not recorded"),
     ]
 )
 _GAPS = dg.TableSchema(
@@ -116,6 +117,7 @@ def _server_row(server: ServerReport, now: float) -> dg.TableRecord:
             "unfilled_gaps": snapshot.gaps_lost,
             "last_unfilled_gap": _described(snapshot.unfilled_gaps),
             "dead_letters": snapshot.dead_letters + snapshot.dead_letters_dropped,
+            "not_public": snapshot.not_public,
         }
     )
 

@@ -35,6 +35,7 @@ def sample_report(
     unfilled_gaps: tuple[UnfilledGap, ...] = (),
     rhythm: Rhythm | None = None,
     clock_difference_seconds: float | None = None,
+    not_public: int = 0,
 ) -> ServerReport:
     """A report of a server that posts as usual, unless the arguments say otherwise."""
     snapshot = ServerSnapshot(
@@ -54,5 +55,6 @@ def sample_report(
         gaps_lost=gaps_lost,
         unfilled_gaps=unfilled_gaps,
         clock_difference_seconds=clock_difference_seconds,
+        not_public=not_public,
     )
     return ServerReport(snapshot, rhythm or sample_rhythm())

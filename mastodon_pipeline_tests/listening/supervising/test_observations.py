@@ -65,7 +65,13 @@ def rows_of(*servers: ServerReport) -> list[dg.TableRecord]:
 def test_server_is_a_row_with_its_figures() -> None:
     """State and reason, rate, lag, last toot, reconnects, gaps: all that the UI has to show."""
     [row] = rows_of(
-        sample_report(state="polling", reason="no token", gaps_lost=1, unfilled_gaps=(GAP,))
+        sample_report(
+            state="polling",
+            reason="no token",
+            gaps_lost=1,
+            unfilled_gaps=(GAP,),
+            not_public=3,
+        )
     )
     assert row.data == {
         "server": "a.example local",
@@ -84,6 +90,7 @@ def test_server_is_a_row_with_its_figures() -> None:
         "unfilled_gaps": 1,
         "last_unfilled_gap": "2027-01-15 05:13:20 to 2027-01-15 06:13:20: 410 Gone",
         "dead_letters": 0,
+        "not_public": 3,
     }
 
 

@@ -120,7 +120,10 @@ def test_missing_columns_of_an_older_file_take_the_schemas_defaults(
 
 
 def test_row_of_the_article_becomes_a_record(tmp_path: Path) -> None:
-    """Its created_at is the second of reading; its language "unknown" becomes ''."""
+    """Its created_at is the second of reading, and its id tells that of posting.
+
+    Its language "unknown" becomes ''.
+    """
     path = write_article(
         tmp_path / "a.parquet",
         article_row(),
@@ -134,7 +137,7 @@ def test_row_of_the_article_becomes_a_record(tmp_path: Path) -> None:
         status_id="109800000000000001",
         base_url="https://one.example",
         server="one.example",
-        created_at=int(POSTED.timestamp()) * 1000,
+        created_at=109_800_000_000_000_001 >> 16,
         ingested_at=int(POSTED.timestamp()) * 1000,
         source="replay",
         username="ada",
@@ -160,6 +163,40 @@ def test_row_of_the_article_becomes_a_record(tmp_path: Path) -> None:
     assert other.uri == "https://pleroma.example/notice/AbC"
     for toot in (local, remote, bare, other):
         assert decode(encode(toot, 1)) == toot
+
+
+SNOWFLAKE = (int(HOUR.timestamp() * 1000) + 3_599_000 << 16) + 7
+"""An id of the last second of an hour."""
+
+
+@pytest.mark.parametrize(
+    ("fields", "posted"),
+    [
+        ({"url": f"https://two.example/@bob/{SNOWFLAKE}", "m_id": 1}, "id"),
+        ({"url": "https://pleroma.example/notice/AbC", "m_id": SNOWFLAKE}, "id"),
+        ({"url": None, "m_id": SNOWFLAKE}, "id"),
+        ({"url": f"https://two.example/@bob/{SNOWFLAKE}", "m_id": SNOWFLAKE + 2**40}, "id"),
+        # Ids of other kinds: short ones, of another year, of the future, too large.
+        ({"url": "https://two.example/@bob/7", "m_id": 7}, "reading"),
+        ({"url": None, "m_id": None, "base_url": "https://one.example"}, "dead letter"),
+        ({"url": f"https://two.example/@bob/{SNOWFLAKE - 2**53}", "m_id": None}, "reading"),
+        ({"url": f"https://two.example/@bob/{SNOWFLAKE + 2**46}", "m_id": None}, "reading"),
+        ({"url": "https://two.example/@bob/99999999999999999999", "m_id": 2**62}, "reading"),
+    ],
+)
+def test_toot_of_the_article_was_posted_when_its_id_says(
+    fields: dict[str, Any], posted: str, tmp_path: Path
+) -> None:
+    """Two listeners read it seconds apart, one of them in the next hour. Shows G12."""
+    readings = [int(HOUR.timestamp()) + 3599, int(HOUR.timestamp()) + 3604]
+    rows = [article_row(**fields, created_at=reading) for reading in readings]
+    records = replayed(write_article(tmp_path / "a.parquet", *rows))
+    if posted == "dead letter":
+        assert records == []
+        return
+    times = [SNOWFLAKE >> 16] * 2 if posted == "id" else [1000 * reading for reading in readings]
+    assert [record.created_at for record in records] == times
+    assert [record.ingested_at for record in records] == [1000 * reading for reading in readings]
 
 
 def test_toot_that_both_listeners_saw_counts_once(tmp_path: Path) -> None:

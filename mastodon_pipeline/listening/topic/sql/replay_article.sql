@@ -1,13 +1,24 @@
 -- Rows of the article's listener (https://github.com/saubury/mastodon-stream) as records.
 --
--- * Its created_at is the second in which it read the toot, so ingested_at is the same.
+-- * Its created_at is the second in which it read the toot: that becomes ingested_at. When the toot
+--   was posted is told by its id on its home server, which the page's address has, else by the
+--   observing server's: Mastodon's ids are snowflakes (`ids.py`). So a toot that two listeners read
+--   on both sides of a full hour has one time. An id that is not from the day before the reading is
+--   of another kind; then the time of reading stands for that of posting.
 -- * It has no uri. Mastodon's follows from the page's address, so that a toot that both listeners
 --   saw has one uri; other software's is taken to be the page's address.
 -- * The author's server is that of the page, since it has no acct either.
 -- * It wrote "unknown" if a server gave no language.
 WITH toot AS (
     SELECT
-        created_at::BIGINT * 1000 AS created_at,
+        created_at::BIGINT * 1000 AS read_at,
+        [
+            TRY_CAST(id AS HUGEINT) // 65536  -- Milliseconds since 1970 before 16 bits.
+            FOR id IN [
+                regexp_extract(url, '^https?://[^/]+/@[^/@]+/([0-9]{16,20})$', 1),
+                m_id::VARCHAR
+            ]
+        ] AS id_times,
         coalesce(m_id::VARCHAR, '') AS status_id,
         rtrim(coalesce(base_url, ''), '/') AS base_url,
         coalesce(url, '') AS url,
@@ -34,8 +45,11 @@ SELECT
     status_id,
     base_url,
     server,
-    created_at,
-    created_at AS ingested_at,
+    coalesce(
+        list_filter(id_times, lambda t: t BETWEEN read_at - 86400000 AND read_at + 300000)[1],
+        read_at
+    )::BIGINT AS created_at,
+    read_at AS ingested_at,
     username,
     if(server = observer, username, username || '@' || server) AS acct,
     bot,
