@@ -172,8 +172,11 @@ class Settings(BaseSettings):
     """Comma-separated Apprise URLs that get a message when a problem begins and when it is over;
     secret, because they contain tokens. None by default."""
 
-    first_day: date = Field(date(2026, 1, 1), ge=date(2016, 1, 1))
-    """The first day (UTC) of the usage tables; older toots land, but are not counted."""
+    first_day: date = Field(date(2023, 1, 1), ge=date(2016, 1, 1))
+    """The first day (UTC) of the usage tables; older toots land, but are not counted.
+
+    By default the beginning of the article's year, so what its listeners wrote is counted. Each
+    year earlier costs 0.04 s of CPU wherever all hours are listed."""
     terms: Annotated[tuple[str, ...], NoDecode] = ("mastodon", "fediverse", "kafka", "duckdb")
     """Comma-separated words or phrases whose mentions `term_mentions` counts, ignoring case."""
 

@@ -18,6 +18,9 @@ from mastodon_pipeline.listening.topic.replay import (
     replay,
 )
 from mastodon_pipeline.schemas import record_fields
+from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.partitions import HOUR_KEY, hours
+from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.article_files import POSTED, article_row, write_article
 from mastodon_pipeline_tests.support.local_lake import (
@@ -31,6 +34,10 @@ from mastodon_pipeline_tests.support.local_lake import (
     write_parquet,
 )
 from mastodon_pipeline_tests.support.recording_sink import RecordingSink
+
+
+def utc(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def replayed(path: str) -> list[TootRecord]:
@@ -197,6 +204,28 @@ def test_toot_of_the_article_was_posted_when_its_id_says(
     times = [SNOWFLAKE >> 16] * 2 if posted == "id" else [1000 * reading for reading in readings]
     assert [record.created_at for record in records] == times
     assert [record.ingested_at for record in records] == [1000 * reading for reading in readings]
+
+
+def test_toots_of_the_articles_day_are_counted_without_a_setting(tmp_path: Path) -> None:
+    """Its listener wrote ten on 2023-04-24, in two hours."""
+    began = datetime(2023, 4, 24, 15, 59, 50, tzinfo=UTC)
+    article = [
+        article_row(
+            created_at=int(began.timestamp()) + 2 * number,
+            m_id=number,
+            url=f"https://one.example/@ada/{number}",
+        )
+        for number in range(1, 11)
+    ]
+    with local_lake(tmp_path / "lake") as lake:
+        for toot in replayed(write_article(tmp_path / "article.parquet", *article)):
+            times = {"created_at": utc(toot.created_at), "ingested_at": utc(toot.ingested_at)}
+            land(lake, record(**{**asdict(toot), **times}), name=toot.status_id)
+        now = datetime(2026, 11, 26, tzinfo=UTC)
+        stale = scan(lake, Cursor(), now, load_settings().first_day).stale_hours
+        counted = [len(rows(lake, build_toots(lake, hour).path)) for hour in sorted(stale)]
+    assert counted == [4, 6]
+    assert f"{stale[0]:{HOUR_KEY}}" in hours.get_partition_keys()
 
 
 def test_toot_that_both_listeners_saw_counts_once(tmp_path: Path) -> None:
