@@ -39,7 +39,12 @@ class ServerPolicy:
     limits: Limits = MASTODON_LIMITS
     """Rate limits."""
     ignores_min_id: bool = False
-    """As some software does: a page is then always the newest one."""
+    """As some software does: a page is then the newest one, or the one before `max_id`."""
+    ignores_max_id: bool = False
+    min_id_is_since_id: bool = False
+    """As some software does: the newest page down to that id, without what exceeds the page."""
+    page_limit: int = 40
+    """Statuses of a page, at most, whatever is asked for."""
     software: Software = "mastodon"
     streams_apart: bool = False
     """Streaming has a separate address, as on large servers; the instance names it."""

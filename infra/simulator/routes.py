@@ -206,16 +206,19 @@ class _Routes:
     def _page(
         self, request: web.Request, local: bool, remote: bool
     ) -> tuple[bytes, dict[str, str]]:
-        query, timeline = request.query, self._server.timeline
+        query, timeline, policy = request.query, self._server.timeline, self._server.policy
         limit = min(abs(ruby_integer(query["limit"])) if "limit" in query else 20, MAXIMUM_LIMIT)
+        min_id, since_id = self._id(query.get("min_id")), self._id(query.get("since_id"))
+        if policy.min_id_is_since_id or policy.ignores_min_id:
+            min_id, since_id = None, min_id if policy.min_id_is_since_id else since_id
         page = Page(
             local=local,
             remote=remote,
             only_media=is_true(query.get("only_media")),
-            limit=limit if "limit" in query else DEFAULT_LIMIT,
-            max_id=self._id(query.get("max_id")),
-            since_id=self._id(query.get("since_id")),
-            min_id=None if self._server.policy.ignores_min_id else self._id(query.get("min_id")),
+            limit=min(limit if "limit" in query else DEFAULT_LIMIT, policy.page_limit),
+            max_id=None if policy.ignores_max_id else self._id(query.get("max_id")),
+            since_id=since_id,
+            min_id=min_id,
         )
         ids = timeline.page(page)
         headers = {"Link": self._links(request, ids)} if ids else {}

@@ -37,7 +37,7 @@ from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.recorder import TootRecorder
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.streaming import Sweeper, follow_stream
-from mastodon_pipeline.listening.following.timeline import TimelineReader
+from mastodon_pipeline.listening.following.timeline import Paging, TimelineReader
 from mastodon_pipeline.listening.following.websocket import follow_websocket
 from mastodon_pipeline.listening.records.record import ObservingServer
 from mastodon_pipeline.listening.records.seen import SeenToots
@@ -99,6 +99,7 @@ class ServerFollower:
         """Attempts to open a stream since one succeeded."""
         self._opening: TimelineReader | None = None
         """Reads the timeline in the place of a stream that cannot be opened."""
+        self._paging = Paging()
         self._wanted_since = time.time_ns() // 1_000_000
         self._recorder = TootRecorder(
             ObservingServer(server.base_url, server.name),
@@ -242,9 +243,10 @@ class ServerFollower:
             self._wanted_since,
             self._on_429 if mode.kind == "poll" else None,
             self.statistics.note_headers,
+            self._paging,
         )
         if mode.kind == "poll":
-            await self._poll(reader, answer.valid_until, partial(self._on_page, mode))
+            await self._poll(reader, answer.valid_until, partial(self._on_page, mode, reader))
             return None
         assert answer.token is not None
         self._failed_opens += 1
@@ -309,9 +311,9 @@ class ServerFollower:
         reason = f"the server answers 429 Too Many Requests; again in {wait:.0f} s"
         self.statistics.set_state("waiting", reason)
 
-    def _on_page(self, mode: Mode) -> None:
+    def _on_page(self, mode: Mode, reader: TimelineReader) -> None:
         self._backoff.note_connected()
-        self.statistics.set_state("polling", mode.words)
+        self.statistics.set_state("polling", "; ".join(filter(None, (mode.words, reader.note))))
 
     def _on_open(self, mode: Mode, reader: TimelineReader) -> None:
         statistics = self.statistics

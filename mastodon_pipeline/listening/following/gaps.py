@@ -21,7 +21,11 @@ from mastodon_pipeline.listening.following.mode import PARKING_REFUSALS
 from mastodon_pipeline.listening.following.position import Gap
 from mastodon_pipeline.listening.following.recorder import TootRecorder
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
-from mastodon_pipeline.listening.following.timeline import BEFORE_EVERYTHING, TimelineReader
+from mastodon_pipeline.listening.following.timeline import (
+    BEFORE_EVERYTHING,
+    NEWEST_PAGE_ONLY,
+    TimelineReader,
+)
 from mastodon_pipeline.listening.protocol.ids import later, listed_at
 
 _log = logging.getLogger(__name__)
@@ -32,7 +36,8 @@ class GapFiller:
 
     **What can be lost here:** a gap on a server whose timeline refuses us is given up, and reported
     in the statistics with its start, end and reason: at once if the refusal is JSON, so of the
-    application itself, else after an hour of them. Every other failure is retried until the gap
+    application itself, else after an hour of them. Of a server that shows its newest page only,
+    what lies before that page is reported likewise. Every other failure is retried until the gap
     is filled; until then the position stays at the gap, so a restart resumes there.
     """
 
@@ -79,12 +84,12 @@ class GapFiller:
 
     async def _fill(self, gap: Gap, reader: TimelineReader) -> None:
         statistics, backoff = self._recorder.statistics, Backoff()
-        give_up_at = time.monotonic() + self._refusal_seconds
+        give_up_at, lost = time.monotonic() + self._refusal_seconds, statistics.gaps_lost
         while True:
             try:
                 while not await self._read_page(gap, reader):
                     pass
-                statistics.gaps_filled += 1
+                statistics.gaps_filled += statistics.gaps_lost == lost
                 return
             except DeliveryFailed:
                 raise
@@ -107,7 +112,10 @@ class GapFiller:
         """Record one page of the gap and return whether the gap is filled."""
         min_id = gap.read_up_to
         page = await reader.page(min_id)
-        latest, anything_new = self._recorder.take_page(page, "gap")
+        hole = page.hole_before
+        if hole and later(hole, gap.begins_at or "") == hole != gap.begins_at:  # not in the overlap
+            self._give_up(gap, NEWEST_PAGE_ONLY, hole)
+        latest, anything_new = self._recorder.take_page(page.statuses, "gap")
         read_up_to = later(min_id or BEFORE_EVERYTHING, latest)
         self._recorder.position.note_gap_read(gap, read_up_to)
         if min_id is None or read_up_to == min_id:
@@ -118,15 +126,17 @@ class GapFiller:
         # overlap, which is mostly known.
         return not anything_new and not gap.in_overlap()
 
-    def _give_up(self, gap: Gap, reason: str) -> None:
+    def _give_up(self, gap: Gap, reason: str, before_id: str = "") -> None:
+        """Report the gap's rest as unfilled, or what of it lies before an id."""
         if gap.begins_at is None:
             return  # Nothing was ever read of this feed: nothing that was wanted is missing.
         now = time.time_ns() // 1_000_000
         after = gap.begins_at if gap.in_overlap() else gap.read_up_to or gap.begins_at
-        begins_ms, ends_ms = listed_at(after, now), listed_at(gap.ends_at, now)
+        before = before_id or gap.ends_at
+        begins_ms, ends_ms = listed_at(after, now), listed_at(before, now)
         unfilled = UnfilledGap(
             after_id=after,
-            before_id=gap.ends_at,
+            before_id=before,
             from_ms=gap.cut_at if begins_ms is None else begins_ms,
             to_ms=gap.connected_at if ends_ms is None else ends_ms,
             reason=reason,

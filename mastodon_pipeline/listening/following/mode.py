@@ -97,14 +97,16 @@ def after_refusal(refusals: Refusals, mode: Mode, refused: Refused) -> Refusals 
 
     None if no other mode is worth a try: the server is down, wants a pause, or refuses us.
     """
+    if refused.is_bot_wall:
+        return None
     # Not the exception itself: its traceback would keep the whole connection alive.
-    wall, refused = refused.is_bot_wall, Refused(refused.status, refused.reason)
+    refused = Refused(refused.status, refused.reason)
     if mode.kind == "stream" and refused.status in STREAM_REFUSALS:
         return replace(refusals, stream=refused)
     if mode.kind == "websocket" and refused.status in STREAM_REFUSALS:
         return replace(refusals, websocket=refused)
     wider = mode.kind == "poll" and mode.feed == "public" and not mode.with_token
-    if wider and refused.status in PARKING_REFUSALS and not wall:
+    if wider and refused.status in PARKING_REFUSALS:
         return replace(refusals, wider_feed=refused)
     return None
 

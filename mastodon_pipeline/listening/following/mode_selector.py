@@ -38,12 +38,14 @@ class ModeSelector:
         self._timings = timings
         self._saved = saved
         self._answer: InstanceAnswer | None = None
+        self._described: InstanceInfo | None = None
+        """What the server said about itself the last time that it could."""
         self._refusals = NO_REFUSALS
 
     @property
     def info(self) -> InstanceInfo | None:
         """What the server says about itself; None while that is unknown."""
-        return self._answer.info if self._answer and not self._answer.failure else None
+        return self._described
 
     @property
     def expired(self) -> bool:
@@ -67,9 +69,9 @@ class ModeSelector:
         if known is not None and not self.expired:
             return known
         fetched = await self._probe.fetch(self._server, self._server.token)
-        if known is not None and fetched.failure:
+        if fetched.failure and self._described is not None:
             # Its API is down, but the known info still leads to its stream or timeline.
-            self._answer = replace(self._extended(known), token=fetched.token)
+            self._answer = replace(fetched, info=self._described, failure="")
             return self._answer
         if known is not None:
             self._refusals = NO_REFUSALS  # An hour later it may accept what it refused.
@@ -101,6 +103,8 @@ class ModeSelector:
     def accept(self, answer: InstanceAnswer) -> None:
         """Choose modes by this answer from now on."""
         self._answer = answer
+        if not answer.failure:
+            self._described = answer.info
         if answer.token_refusal is not None:
             self._refusals = Refusals(stream=answer.token_refusal)
 
@@ -127,7 +131,7 @@ class ModeSelector:
         return True
 
     def reset(self) -> None:
-        """Forget the instance info and all refusals: the next attempt starts from scratch."""
+        """Ask for the instance info again before the next attempt, and forget all refusals."""
         self._answer = None
         self._refusals = NO_REFUSALS
 

@@ -101,8 +101,8 @@ async def _try(
         return ServerTrial(server, info, Mode("park", str(error)), str(error))
     except Refused as refused:
         reason = refusal_reason(server, refused, token is not None)
-        parked = Mode("park", reason) if refused.status in PARKING_REFUSALS else None
-        return ServerTrial(server, info, parked, reason)
+        parked = refused.status in PARKING_REFUSALS and not refused.is_bot_wall
+        return ServerTrial(server, info, Mode("park", reason) if parked else None, reason)
     except Exception as error:
         # Whatever is wrong with this server, the others are still wanted.
         return ServerTrial(server, info, None, network_reason(error))

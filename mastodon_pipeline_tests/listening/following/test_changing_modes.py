@@ -236,7 +236,7 @@ def test_listener_that_starts_behind_a_bot_wall_says_so_and_waits_for_it_to_pass
 ) -> None:
     """It is not parked for an hour: walls come and go within minutes. Shows G6."""
     with Simulator(quiet(POLLED, STREAMED)) as simulator:
-        for server, endpoint in enumerate(("timeline", "instance")):
+        for server, endpoint in enumerate(("timeline", "")):  # or before all of it
             simulator.fault("wall", server, endpoint=endpoint, status=403, seconds=60)
         with listening_to(simulator, monkeypatch) as scene:
             for server in range(2):

@@ -58,15 +58,23 @@ def poll(
 
 
 def test_pages_are_read_forward_without_a_pause_until_one_is_not_full() -> None:
-    """From the position on; the end of the timeline is read again every 0.05 s. Shows G1."""
+    """From the position on; the end of the timeline is read again every 0.05 s. Shows G1.
+
+    What precedes the first full page is asked for once: then it is known that `min_id` is heeded.
+    """
 
     def answer(request: web.Request) -> web.Response:
-        after = int(request.query["min_id"])
-        ids = range(after + 1, min(after + PAGE_LIMIT, 210) + 1)
+        if "max_id" in request.query:
+            before = int(request.query["max_id"])
+            ids = range(before - PAGE_LIMIT, before)
+        else:
+            after = int(request.query["min_id"])
+            ids = range(after + 1, min(after + PAGE_LIMIT, 210) + 1)
         return web.json_response([status(number) for number in reversed(ids)], headers=LIMITS)
 
     queries, sink = poll(answer, seconds=0.2)
-    assert [query["min_id"] for query in queries[:4]] == ["100", "140", "180", "210"]
+    bounds = [query.get("min_id") or f"before {query['max_id']}" for query in queries[:5]]
+    assert bounds == ["100", "before 101", "140", "180", "210"]
     assert {query["local"] for query in queries} == {"true"}
     assert len(queries) < 10
     assert sink.uris() == [f"https://a.example/{number}" for number in range(101, 211)]
@@ -80,7 +88,7 @@ def test_polling_pauses_if_the_server_ignores_min_id() -> None:
         return web.json_response(page, headers=LIMITS)
 
     queries, sink = poll(answer, seconds=0.3, interval=0.1)
-    assert len(queries) <= 5
+    assert len(queries) <= 6
     assert len(sink.uris()) == PAGE_LIMIT
 
 

@@ -113,3 +113,23 @@ def test_pause_that_a_description_asks_for_is_kept(monkeypatch: pytest.MonkeyPat
         with listening_to(simulator, monkeypatch) as scene:
             scene.wait_for("waiting", "503")
             assert scene.requests("timeline") == 0
+
+
+def test_domain_that_was_described_once_stays_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails later, and after the server was parked: its authors' home server is the same.
+
+    Shows G6.
+    """
+    timings = replace(FAST, fresh_seconds=0.2, parked_seconds=0.3)
+    with (
+        Simulator(quiet(STREAMED)) as simulator,
+        listening_to(simulator, monkeypatch, timings=timings) as scene,
+    ):
+        scene.receive_toot()
+        simulator.fault("answer", status=404, seconds=60)
+        simulator.fault("cut")
+        scene.wait_for("parked")
+        simulator.fault("clear")
+        simulator.fault("answer", status=500, endpoint="instance", seconds=60)
+        scene.receive_toot()
+        assert {record.server for record in scene.sink.records} == {STREAMED.domain}
