@@ -1,12 +1,13 @@
 """Servers that page their timeline otherwise than Mastodon does: nothing is lost unnoticed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
+from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.timeline import NEWEST_PAGE_ONLY
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
 from mastodon_pipeline_tests.support.scene import Scene, duplicates, listening_to, recorded
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.thorough
 
 MISSED = 90
 """Toots while nobody listens: more than two of Mastodon's pages."""
-READABLE = [
+READABLE: list[dict[str, int]] = [
     {},
     *({"page_limit": size} for size in (30, 20, 10)),
     {"ignores_min_id": True},
@@ -30,7 +31,7 @@ READABLE = [
     {"min_id_is_since_id": True},
     {"min_id_is_since_id": True, "page_limit": 10},
 ]
-NEWEST_PAGE = [
+NEWEST_PAGE: list[dict[str, int]] = [
     {"ignores_min_id": True, "ignores_max_id": True, "page_limit": size} for size in (40, 20)
 ]
 
@@ -53,6 +54,14 @@ def miss_toots(scene: Scene, servers: int) -> list[list[str]]:
     for server in range(servers):
         simulator.fault("clear", server)
     return missed
+
+
+def lost(statistics: ServerStatistics) -> Callable[[], bool]:
+    return lambda: statistics.gaps_lost == 1
+
+
+def closed(statistics: ServerStatistics) -> Callable[[], bool]:
+    return lambda: not statistics.open_gaps
 
 
 @pytest.mark.parametrize("base", [STREAMED, POLLED], ids=["streamed", "polled"])
@@ -112,7 +121,7 @@ def test_what_lies_before_the_newest_page_is_reported(
             statistics = scene.statistics(server)
             readable = missed[server][-case["page_limit"] :]
             scene.wait_for_toots(readable)
-            wait_until(lambda s=statistics: s.gaps_lost == 1, "the hole reported")
+            wait_until(lost(statistics), "the hole reported")
             ids = {record.uri: record.status_id for record in scene.sink.records}
             [gap] = statistics.unfilled_gaps
             assert (gap.after_id, gap.before_id) == (ids[first[server]], ids[readable[0]])
@@ -120,7 +129,7 @@ def test_what_lies_before_the_newest_page_is_reported(
             assert 0 < (gap.from_ms or 0) <= (gap.to_ms or 0)
             scene.receive_toot(server)
             if base.token:
-                wait_until(lambda s=statistics: not s.open_gaps, "the gap closed")
+                wait_until(closed(statistics), "the gap closed")
                 assert statistics.gaps_filled == filled[server]
             else:
                 assert not (set(missed[server]) - set(readable)) & recorded(scene.sink)
