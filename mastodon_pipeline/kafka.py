@@ -3,10 +3,12 @@
 Readers assign partitions to themselves and commit nothing, so they disturb no other consumer.
 """
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack in its __all__
@@ -20,6 +22,7 @@ from confluent_kafka.admin import NewTopic as NewTopic  # type: ignore[attr-defi
 
 from mastodon_pipeline.errors import KafkaUnavailable, SettingsError
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.tls import handshake_problem
 
 _READERS_GROUP = "mastodon-pipeline-readers"
 """librdkafka wants a group, though nothing is committed."""
@@ -44,17 +47,80 @@ _REFUSED_CONFIG = frozenset(
 )
 
 
+_NO_CONNECTION = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+        KafkaError._RESOLVE,
+        KafkaError._AUTHENTICATION,
+        KafkaError._SSL,
+    }
+)
+_REASON_SECONDS = 2.0
+
+
 @contextmanager
 def kafka_errors(settings: Settings) -> Iterator[None]:
     """Turn a KafkaException into a KafkaUnavailable, one line that a person can act on."""
     try:
         yield
     except KafkaException as error:
+        where = f"Kafka at {settings.kafka_bootstrap_servers}"
+        problem = None
+        if error.args[0].code() in _NO_CONNECTION:
+            problem = security_problem(settings)
         raise KafkaUnavailable(
-            f"Kafka at {settings.kafka_bootstrap_servers} does not answer "
-            f"({error.args[0].str()}); "
+            f"{where} {problem}"
+            if problem
+            else f"{where} does not answer ({error.args[0].str()}); "
             "start the native stack with `make up`, or set KAFKA_BOOTSTRAP_SERVERS"
         ) from None
+
+
+def security_problem(settings: Settings) -> str | None:
+    """Return why the brokers refuse us, or why we do not trust them; None if it is neither.
+
+    A failed call says only that no broker was reached: librdkafka tells the reason to a callback.
+    Takes 2 s at most.
+    """
+    reasons: list[KafkaError] = []
+    config: dict[str, Any] = {**settings.kafka_client_config(), "error_cb": reasons.append}
+    with _client_config_errors():
+        client = AdminClient({**config, "log_level": 0})
+    deadline = time.monotonic() + _REASON_SECONDS
+    while time.monotonic() < deadline:
+        client.poll(_POLL_SECONDS)
+        for reason in reasons:
+            if problem := _problem(settings, reason):
+                return problem
+            if "Connection refused" in reason.str():
+                return None
+        reasons.clear()
+    return None
+
+
+def _problem(settings: Settings, reason: KafkaError) -> str | None:
+    if reason.code() == KafkaError._AUTHENTICATION:
+        return (
+            "refuses us: check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and"
+            f" KAFKA_SASL_PASSWORD ({_short(reason)})"
+        )
+    if reason.code() == KafkaError._SSL:
+        first = settings.kafka_bootstrap_servers.split(",")[0].strip()
+        broker = urlsplit(f"//{first.rpartition('://')[2]}")
+        authorities = settings.kafka_client_config().get("ssl.ca.location")
+        problem = handshake_problem(broker.hostname or "", broker.port or 9092, authorities)
+        return f"cannot be trusted: {problem or _short(reason)}"
+    if "security.protocol" in reason.str():
+        return "closes the connection: does KAFKA_SECURITY_PROTOCOL fit it?"
+    return None
+
+
+def _short(error: KafkaError) -> str:
+    """Return an error without the client's and the broker's names and times around it."""
+    text = re.sub(r"^(\[[^\]]*\]|\S+:\d+/\w+|sasl_\w+://\S+|ssl://\S+): ", "", error.str())
+    return re.sub(r" \(after \d+ms.*?\)", "", " ".join(text.split()))
 
 
 @contextmanager

@@ -38,6 +38,16 @@ def _http_address(value: str) -> str:
     return value
 
 
+def _public_http_address(value: str) -> str:
+    if "@" in _split(_http_address(value), "http://127.0.0.1:8081/apis").netloc:
+        raise ValueError(
+            "it holds credentials, which Kafka Connect's REST API would show to everyone: set"
+            " SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, here and in the environment of"
+            " Connect's worker"
+        )
+    return value
+
+
 def _http_origin(value: str) -> str:
     parts = _split(value, "http://127.0.0.1:9000")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
@@ -127,6 +137,8 @@ def _key(value: SecretStr) -> SecretStr:
 
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
 """An http or https address, with a path or without."""
+PublicHttpAddress = Annotated[str, AfterValidator(_public_http_address)]
+"""The same without credentials, because it is part of the connector's configuration."""
 HttpOrigin = Annotated[str, AfterValidator(_http_origin)]
 """An http or https address that ends with host and port."""
 Brokers = Annotated[str, AfterValidator(_brokers)]

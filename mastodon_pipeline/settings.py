@@ -38,6 +38,7 @@ from mastodon_pipeline.setting_values import (
     HttpAddress,
     HttpOrigin,
     JdbcAddress,
+    PublicHttpAddress,
     SqlAlchemyAddress,
     UpperCase,
     UserName,
@@ -110,7 +111,7 @@ class Settings(BaseSettings):
     system's certificates are used."""
     schema_registry_url: HttpAddress = "http://127.0.0.1:8081/apis/ccompat/v7"
     """The registry's Confluent API; by default the native stack's Apicurio."""
-    connect_registry_url: HttpAddress = "http://127.0.0.1:8081/apis/registry/v2"
+    connect_registry_url: PublicHttpAddress = "http://127.0.0.1:8081/apis/registry/v2"
     """The registry as Kafka Connect's Avro converter reaches it (Apicurio's own API)."""
     schema_registry_username: UserName | None = None
     """The registry's user, if it asks for one: HTTP's basic authentication."""

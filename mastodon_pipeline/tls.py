@@ -7,10 +7,16 @@ import socket
 import ssl
 from collections.abc import Iterator
 
+from urllib3.util.ssl_match_hostname import CertificateError
+
 from mastodon_pipeline.settings import Settings
 
 _EXPIRED, _NOT_YET_VALID, _OTHER_HOST, _OTHER_ADDRESS = 10, 9, 62, 64
 """OpenSSL's numbers for why a certificate is refused (x509_vfy.h)."""
+_OTHER_NAME = (
+    "its certificate is for another name: use that name in the address, or get a certificate for"
+    " this one"
+)
 _HANDSHAKE_SECONDS = 3.0
 
 
@@ -30,16 +36,15 @@ def certificate_problem(error: BaseException) -> str | None:
     HTTP libraries wrap the error of Python's `ssl`, which is searched for.
     """
     for cause in _causes(error):
+        if isinstance(cause, CertificateError):  # urllib3 compares the names itself
+            return _OTHER_NAME
         if isinstance(cause, ssl.SSLCertVerificationError):
             if cause.verify_code == _EXPIRED:
                 return "its certificate has expired: renew it"
             if cause.verify_code == _NOT_YET_VALID:
                 return "its certificate is not valid yet: check the clocks"
             if cause.verify_code in (_OTHER_HOST, _OTHER_ADDRESS):
-                return (
-                    "its certificate is for another name: use that name in the address, or get a"
-                    " certificate for this one"
-                )
+                return _OTHER_NAME
             return (
                 f"its certificate is signed by no trusted authority ({cause.verify_message}): set"
                 " SERVICES_CA_FILE to a PEM file of the authority"

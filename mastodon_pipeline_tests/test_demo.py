@@ -1,5 +1,6 @@
 """`make demo` end to end: the comparison, then the command line, then the browser."""
 
+import base64
 import os
 import re
 import shutil
@@ -7,7 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -30,6 +32,17 @@ BIN = Path(sys.executable).parent
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser"])), None)
 
 
+PLANTED = {
+    "KAFKA_SASL_PASSWORD": "planted-kafka-5f1c",
+    "ALERT_URLS": "json://me:planted-alert-77ab@127.0.0.1:9/planted-hook-41d0",
+    "HTTPS_PROXY": "http://me:planted-proxy-c03e@127.0.0.1:9",
+    "NO_PROXY": "127.0.0.1,localhost",
+}
+"""Secrets in the environment of the demo, whose own services do not need them."""
+CATALOG = {"LAKE_CATALOG_URI": "postgresql://me:planted-catalog-9d2f@127.0.0.1:9/lake"}
+"""A catalog that cannot be reached, for a run that fails."""
+
+
 @dataclass(frozen=True)
 class Demo:
     """A demo with separate ports and data directory."""
@@ -49,6 +62,7 @@ class Demo:
             # Without the settings of the other tests' stack.
             **{k: v for k, v in os.environ.items() if k.lower() not in Settings.model_fields},
             **ports,
+            **PLANTED,
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "MASTODON_PIPELINE_DATA": str(self.data),
             "DAGSTER_HOME": str(self.data / "dagster"),
@@ -61,12 +75,14 @@ class Demo:
         """The address of Dagster's UI."""
         return f"http://127.0.0.1:{self.ports.dagster_port}"
 
-    def run(self, *command: str, seconds: float = 300) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *command: str, variables: Mapping[str, str] = {}, seconds: float = 300
+    ) -> "subprocess.CompletedProcess[str]":
         """Run a command as the README shows it."""
         return subprocess.run(
             [str(BIN / command[0]), *command[1:]],
             cwd=REPOSITORY,
-            env=self.environment,
+            env={**self.environment, **variables},
             capture_output=True,
             text=True,
             timeout=seconds,
@@ -102,7 +118,26 @@ def demo() -> Iterator[Demo]:
 
 
 @pytest.fixture(scope="module")
-def outcome(demo: Demo) -> "subprocess.CompletedProcess[str]":
+def command_lines() -> Iterator[set[str]]:
+    """The command line of every process of this machine, as any user may see it meanwhile."""
+    lines: set[str] = set()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.05):
+            for file in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    lines.add(file.read_text(errors="replace").replace("\0", " "))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    yield lines
+    ended.set()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def outcome(demo: Demo, command_lines: set[str]) -> "subprocess.CompletedProcess[str]":
     """Run `make demo` without make; return what it printed."""
     return demo.run(
         *("python", "-m", "infra.demo", "--toots", "2000", "--hours", "30", "--live", "0")
@@ -176,32 +211,82 @@ def test_connector_config_job_runs_from_the_command_line(running: Demo) -> None:
     assert "RUN_SUCCESS" in result.stdout + result.stderr
 
 
-def test_secrets_are_in_no_event_log_or_connector_config(running: Demo) -> None:
-    """Neither MinIO's key nor the servers' tokens are in Dagster's files, logs or Connect.
+def test_ten_planted_secrets_show_nowhere(
+    running: Demo, outcome: "subprocess.CompletedProcess[str]", command_lines: set[str]
+) -> None:
+    """Not in Dagster's database, a log, a page, a topic, a configuration or a command line.
 
-    Shows G20.
+    In the files that only their owner may read alone: `stack.env`, the start scripts, the users of
+    Kafka Connect. Shows G20.
     """
-    environment = (running.data / "stack.env").read_text()
-    secrets = re.findall(r"^\w+_(?:SECRET_ACCESS_KEY|PASSWORD)=([^\n]+)$", environment, re.M)
-    login = "pipeline", re.findall(r"^KAFKA_CONNECT_PASSWORD=(.+)$", environment, re.M)[0]
-    for process in marked_processes(running.data):
+    secrets = planted_secrets(running)
+    assert len(secrets) == 10
+    execute = ("dagster", "job", "execute", "-m", "mastodon_pipeline.definitions", "-j")
+    printed = [
+        outcome,
+        running.run("mastodon-pipeline", "doctor"),
+        running.run("mastodon-pipeline", "alerts", "test"),
+        running.run("mastodon-pipeline", "maintain", variables=CATALOG),
+        running.run("mastodon-pipeline", "listen", "https://unreachable.example", seconds=60),
+        running.run("python", "-m", "infra.native_stack", "status"),
+        running.run(*execute, "kafka_connect_config"),
+        running.run(*execute, "lake_maintenance", variables=CATALOG),
+    ]
+    assert printed[-1].returncode != 0, "a failed run says the most"
+    connect = f"http://127.0.0.1:{running.ports.connect_port}"
+    login = ("pipeline", secrets["KAFKA_CONNECT_PASSWORD"])
+    pages = {
+        **dict.fromkeys((f"{running.url}/runs", f"{running.url}/deployment/config")),
+        f"{connect}/connectors?expand=info&expand=status": login,
+        f"{connect}/connectors/mastodon-sink/config": login,
+    }
+    contents = {"command lines": "\n".join(command_lines).encode()}
+    contents |= {f"printed {n}": (r.stdout + r.stderr).encode() for n, r in enumerate(printed)}
+    for url, auth in pages.items():
+        contents[url] = httpx.get(url, auth=auth, timeout=60).raise_for_status().content
+    for path in running.data.rglob("*"):
+        with suppress(FileNotFoundError):  # Dagster and SQLite delete files meanwhile.
+            if path.is_file():
+                contents[path.relative_to(running.data).as_posix()] = path.read_bytes()
+    assert {"connect-configs-0", "dagster", "logs", "minio"} <= {
+        part for place in contents for part in place.split("/")
+    }
+
+    leaks = {
+        (place, name)
+        for place, content in contents.items()
+        for name, secret in secrets.items()
+        if any(form in content for form in forms(secret)) and not is_private(running.data / place)
+    }
+
+    assert leaks == set()
+
+
+def planted_secrets(demo: Demo) -> dict[str, str]:
+    """Return the secrets of the demo's services and servers, and those of its environment."""
+    secrets = {}
+    for line in (demo.data / "stack.env").read_text().splitlines():
+        name, _, value = line.partition("=")
+        if name.endswith(("_PASSWORD", "_SECRET_ACCESS_KEY")):
+            secrets[name] = value
+    for process in marked_processes(demo.data):
         if "simulator" in " ".join(process.cmdline()):
             variables = process.environ()
-            secrets += [v for k, v in variables.items() if k.startswith("MASTODON_TOKEN_")]
-    assert len(secrets) == 5  # MinIO's, the registry's, Connect's, and the tokens of two servers
-    needles = [secret.encode() for secret in secrets]
-    connect = f"http://127.0.0.1:{running.ports.connect_port}/connectors/mastodon-sink/config"
-    contents = {
-        "Kafka Connect": httpx.get(connect, auth=login, timeout=60).raise_for_status().content
-    }
-    for folder in ("dagster", "logs"):
-        files = [path for path in (running.data / folder).rglob("*") if path.is_file()]
-        assert files
-        for path in files:
-            with suppress(FileNotFoundError):  # Dagster and SQLite delete files meanwhile.
-                contents[str(path)] = path.read_bytes()
-    leaks = {place for place, content in contents.items() if any(n in content for n in needles)}
-    assert leaks == set()
+            secrets |= {k: v for k, v in variables.items() if k.startswith("MASTODON_TOKEN_")}
+    planted = " ".join([*PLANTED.values(), *CATALOG.values()])
+    return secrets | {name: name for name in re.findall(r"planted-\w+-\w+", planted)}
+
+
+def forms(secret: str) -> tuple[bytes, ...]:
+    """Return a secret as it is, and as HTTP's basic authentication sends it."""
+    pairs = (f"{user}:{secret}".encode() for user in ("pipeline", "me"))
+    return secret.encode(), *map(base64.b64encode, pairs)
+
+
+def is_private(path: Path) -> bool:
+    """Return whether a file is one of those that hold secrets, and only its owner may read it."""
+    holds = path.name in ("stack.env", "rest-users.properties") or path.parent.name == "programs"
+    return holds and path.exists() and path.stat().st_mode & 0o077 == 0
 
 
 def test_browser_shows_asset_graph_table_rows_and_checks(running: Demo, tmp_path: Path) -> None:

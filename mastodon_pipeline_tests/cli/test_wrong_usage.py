@@ -121,6 +121,7 @@ WRONG_SETTINGS = [
     ("SCHEMA_REGISTRY_URL", "http://", "SCHEMA_REGISTRY_URL: .*not an address"),
     ("SCHEMA_REGISTRY_URL", "http://host:99999", "SCHEMA_REGISTRY_URL: .*not an address"),
     ("SCHEMA_REGISTRY_URL", "http://ho st", "SCHEMA_REGISTRY_URL: .*not an address"),
+    ("CONNECT_REGISTRY_URL", "http://a:sesame@host/", "CONNECT_REGISTRY_URL: .*credentials"),
     ("SCHEMA_REGISTRY_URL", "http://host/?a=b", r"SCHEMA_REGISTRY_URL: .*without \?"),
     ("CONNECT_REGISTRY_URL", "registry", "CONNECT_REGISTRY_URL: .*not an address"),
     ("KAFKA_CONNECT_URL", "http://[::1", "KAFKA_CONNECT_URL: .*not an address"),
