@@ -22,7 +22,7 @@ from confluent_kafka.admin import NewTopic as NewTopic  # type: ignore[attr-defi
 
 from mastodon_pipeline.errors import KafkaUnavailable, SettingsError
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline.tls import handshake_problem
+from mastodon_pipeline.tls import handshake_problem, speaks_tls
 
 _READERS_GROUP = "mastodon-pipeline-readers"
 """librdkafka wants a group, though nothing is committed."""
@@ -82,7 +82,7 @@ def security_problem(settings: Settings) -> str | None:
     """Return why the brokers refuse us, or why we do not trust them; None if it is neither.
 
     A failed call says only that no broker was reached: librdkafka tells the reason to a callback.
-    Takes 2 s at most.
+    Takes some seconds at most.
     """
     reasons: list[KafkaError] = []
     config: dict[str, Any] = {**settings.kafka_client_config(), "error_cb": reasons.append}
@@ -97,7 +97,7 @@ def security_problem(settings: Settings) -> str | None:
             if "Connection refused" in reason.str():
                 return None
         reasons.clear()
-    return None
+    return _protocol_problem(settings)
 
 
 def _problem(settings: Settings, reason: KafkaError) -> str | None:
@@ -107,14 +107,27 @@ def _problem(settings: Settings, reason: KafkaError) -> str | None:
             f" KAFKA_SASL_PASSWORD ({_short(reason)})"
         )
     if reason.code() == KafkaError._SSL:
-        first = settings.kafka_bootstrap_servers.split(",")[0].strip()
-        broker = urlsplit(f"//{first.rpartition('://')[2]}")
         authorities = settings.kafka_client_config().get("ssl.ca.location")
-        problem = handshake_problem(broker.hostname or "", broker.port or 9092, authorities)
+        problem = handshake_problem(*_first_broker(settings), authorities)
         return f"cannot be trusted: {problem or _short(reason)}"
-    if "security.protocol" in reason.str():
-        return "closes the connection: does KAFKA_SECURITY_PROTOCOL fit it?"
     return None
+
+
+def _protocol_problem(settings: Settings) -> str | None:
+    """Return what does not fit a broker that closes connections: librdkafka does not say."""
+    if not speaks_tls(*_first_broker(settings)):
+        return None
+    if "SSL" not in (settings.kafka_security_protocol or ""):
+        return "speaks TLS: set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL"
+    if settings.kafka_security_protocol == "SSL":
+        return "closes the connection: if it asks for a user, set KAFKA_SECURITY_PROTOCOL=SASL_SSL"
+    return None
+
+
+def _first_broker(settings: Settings) -> tuple[str, int]:
+    first = settings.kafka_bootstrap_servers.split(",")[0].strip()
+    broker = urlsplit(f"//{first.rpartition('://')[2]}")
+    return broker.hostname or "", broker.port or 9092
 
 
 def _short(error: KafkaError) -> str:

@@ -72,6 +72,20 @@ def handshake_problem(host: str, port: int, authorities: str | None) -> str | No
         return certificate_problem(error)
 
 
+def speaks_tls(host: str, port: int) -> bool:
+    """Return whether a server takes part in a handshake, whatever its certificate is."""
+    try:
+        with (
+            socket.create_connection((host, port), timeout=_HANDSHAKE_SECONDS) as connection,
+            ssl.create_default_context().wrap_socket(connection, server_hostname=host),
+        ):
+            return True
+    except ssl.SSLCertVerificationError:
+        return True
+    except OSError:
+        return False
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and everything that it was raised from, or that it wraps."""
     seen: set[int] = set()

@@ -33,17 +33,17 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def secure_settings(port: int, authorities: Path | None, **more: str) -> Settings:
     """Settings that reach every service at one TLS port."""
     url = f"https://127.0.0.1:{port}"
-    return load_settings(
-        kafka_bootstrap_servers=f"127.0.0.1:{port}",
-        kafka_security_protocol="SSL",
-        schema_registry_url=url,
-        kafka_connect_url=url,
-        s3_endpoint=url,
-        aws_access_key_id="a",
-        aws_secret_access_key="b",
-        services_ca_file=authorities,
-        **more,
-    )
+    values = {
+        "kafka_bootstrap_servers": f"127.0.0.1:{port}",
+        "kafka_security_protocol": "SSL",
+        "schema_registry_url": url,
+        "kafka_connect_url": url,
+        "s3_endpoint": url,
+        "aws_access_key_id": "a",
+        "aws_secret_access_key": "b",
+        "services_ca_file": authorities,
+    }
+    return load_settings(**values | more)
 
 
 def _kafka(settings: Settings) -> object:
@@ -114,6 +114,23 @@ def test_duckdb_verifies_certificates(fault: Fault, authority: Authority, tmp_pa
                 lake.execute("SET http_retries = 0")
                 with pytest.raises(duckdb.IOException, match=r"SSL|certificate"):
                     lake.execute("select * from 's3://mastodon/a.parquet'")
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SASL_PLAINTEXT"])
+def test_a_broker_with_tls_is_one_line_that_names_the_protocol(
+    protocol: str, authority: Authority
+) -> None:
+    with https_server(*authority.issue("good")) as port:
+        settings = secure_settings(
+            port,
+            None,
+            kafka_security_protocol=protocol,
+            kafka_sasl_mechanism="PLAIN",
+            kafka_sasl_username="a",
+            kafka_sasl_password="b",
+        )
+        with pytest.raises(PipelineError, match="speaks TLS: set KAFKA_SECURITY_PROTOCOL"):
+            _kafka(settings)
 
 
 def test_doctor_says_which_service_is_not_to_be_trusted(authority: Authority) -> None:

@@ -142,7 +142,11 @@ def test_doctor_names_the_setting_of_an_unknown_authority(
 
 @pytest.mark.parametrize(
     ("protocol", "reason"),
-    [("PLAINTEXT", "KAFKA_SECURITY_PROTOCOL"), ("SSL", "KAFKA_S"), ("SASL_PLAINTEXT", "KAFKA_S")],
+    [
+        ("PLAINTEXT", "KAFKA_SECURITY_PROTOCOL to SSL"),
+        ("SASL_PLAINTEXT", "KAFKA_SECURITY_PROTOCOL to SSL"),
+        ("SSL", "KAFKA_SECURITY_PROTOCOL=SASL_SSL"),
+    ],
 )
 def test_doctor_names_the_setting_of_a_wrong_protocol(
     protocol: str, reason: str, landed: Settings, monkeypatch: pytest.MonkeyPatch
