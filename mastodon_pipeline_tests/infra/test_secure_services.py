@@ -91,7 +91,7 @@ def test_doctor_reports_all_services_healthy(landed: Settings) -> None:
         assert reports[part].state == "healthy", reports[part]
 
 
-def test_no_password_is_in_the_connectors_config_or_on_a_command_line(
+def test_no_password_is_in_the_connectors_config_a_log_or_a_command_line(
     landed: Settings, secure: SecureStack
 ) -> None:
     """The worker reads them from its environment. Shows G20."""
@@ -100,9 +100,10 @@ def test_no_password_is_in_the_connectors_config_or_on_a_command_line(
         shown = str(connect.config(landed.connector_name))
     commands = " ".join(" ".join(p.cmdline()) for p in marked_processes(secure.data))
 
+    logs = "".join(file.read_text(errors="replace") for file in (secure.data / "logs").iterdir())
     assert "${env:SCHEMA_REGISTRY_PASSWORD}" in shown
     assert len(passwords) == 4
-    assert not [password for password in passwords if password in shown + commands]
+    assert not [password for password in passwords if password in shown + commands + logs]
 
 
 WRONG = {
