@@ -1,6 +1,6 @@
 """What strangers send is spoilt at random: no crash, no hang, bounded memory.
 
-Half a minute in `make test`; `FUZZ_MINUTES=30 .venv/bin/pytest <this file>` goes on for half an hour.
+Half a minute in `make test`; with `FUZZ_MINUTES=30` in the environment half an hour.
 """
 
 import math
