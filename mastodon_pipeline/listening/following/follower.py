@@ -100,7 +100,7 @@ class ServerFollower:
         self._opening: TimelineReader | None = None
         """Reads the timeline in the place of a stream that cannot be opened."""
         self._paging = Paging()
-        self._wanted_since = time.time_ns() // 1_000_000
+        self._wanted_since = saved.wanted_since_ms or time.time_ns() // 1_000_000
         self._recorder = TootRecorder(
             ObservingServer(server.base_url, server.name),
             resources.sink,
@@ -152,7 +152,8 @@ class ServerFollower:
         # In this order: a gap is saved before the position passes it.
         last_id = self.position.advance()
         instance = self._selector.info or self.saved.instance
-        current = SavedPosition(last_id, self.statistics.unfilled_gaps, instance)
+        gaps = self.statistics.unfilled_gaps
+        current = SavedPosition(last_id, gaps, instance, self._wanted_since)
         if current != self.saved:
             write(current)
             self.saved = current

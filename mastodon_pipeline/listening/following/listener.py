@@ -8,6 +8,7 @@ for.
 
 import asyncio
 import logging
+import math
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -137,7 +138,9 @@ class Listener:
         try:
             following.start()
             reports.start()
-            saved_at = time.monotonic()
+            saved_at = (
+                -math.inf
+            )  # At once: the next listener has to know since when feeds are wanted.
             while not self._stop.wait(beat_seconds):
                 if time.monotonic() - saved_at >= SAVE_POSITIONS_SECONDS:
                     self._save_positions()

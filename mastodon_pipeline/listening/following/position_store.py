@@ -16,6 +16,9 @@ class SavedPosition(msgspec.Struct, frozen=True):
     unfilled_gaps: tuple[UnfilledGap, ...] = ()
     instance: InstanceInfo | None = msgspec.field(default=None, name="discovered")
     """The server's instance info; `discovered` in the saved JSON, since the first version."""
+    wanted_since_ms: int | None = None
+    """When a listener first followed the feed, UTC milliseconds: without `last_id` the next one
+    reads the timeline back to it."""
 
 
 class PositionStore(Protocol):

@@ -112,8 +112,9 @@ class TimelineReader:
         `Connections.get` does.
         """
         if min_id is None:
-            statuses, _ = await self._back(await self._page({}), _PAGES_BACK, self._precedes_us)
-            return Page(statuses)
+            page = await self._page({})
+            statuses, complete = await self._back(page, _PAGES_BACK, self._precedes_us)
+            return Page(statuses, hole_before="" if complete else _oldest_id(statuses))
         forward = self._paging.forward
         page = await self._page({} if forward is False else {"min_id": min_id})
         full = self._paging.is_full(page)

@@ -72,6 +72,7 @@ def encode_position(position: SavedPosition) -> bytes:
             last_id=position.last_id,
             unfilled_gaps=position.unfilled_gaps,
             instance=position.instance,
+            wanted_since_ms=position.wanted_since_ms,
             written_at=datetime.now(UTC).isoformat(),
         )
     )

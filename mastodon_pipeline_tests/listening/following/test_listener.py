@@ -15,8 +15,8 @@ from infra.simulator.simulator import Simulator
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Timings
 from mastodon_pipeline.listening.following.position_store import feed_key
 from mastodon_pipeline.servers import Feed
-from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
-from mastodon_pipeline_tests.support.scene import duplicates, listening_to
+from mastodon_pipeline_tests.support.recording_sink import MemoryPositions, MortalSink
+from mastodon_pipeline_tests.support.scene import duplicates, listening_to, recorded
 from mastodon_pipeline_tests.support.simulated_servers import quiet, simulator_settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -275,3 +275,22 @@ def test_listener_stops_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
             began = time.monotonic()
         assert time.monotonic() - began < 60, "far less than any of the three would wait"
         assert {s.state for s in scene.listener.statistics} == {"stopped"}
+
+
+@pytest.mark.parametrize("policy", [STREAMED, POLLED], ids=lambda policy: policy.domain)
+def test_listener_killed_at_once_leaves_since_when_its_feeds_are_wanted(
+    policy: ServerPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had no position yet: the next listener reads back to the first one's start. Shows G1."""
+    positions = MemoryPositions()
+    with Simulator(quiet(policy)) as simulator:
+        killed = MortalSink(positions)
+        with listening_to(simulator, monkeypatch, positions=positions, sink=killed) as scene:
+            wait_until(scene.is_followed, "the server")
+            wait_until(lambda: positions.positions, "the first save")
+            killed.kill()
+            missed = [simulator.publish() for _ in range(250)]
+        positions.frozen = False
+        with listening_to(simulator, monkeypatch, positions=positions) as scene:
+            scene.wait_for_toots(sorted(set(missed) - recorded(killed)))
+            assert scene.statistics().gaps_lost == 0
