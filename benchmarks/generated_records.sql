@@ -142,7 +142,7 @@ SELECT
     false AS sensitive,
     false AS reply,
     NULL::BOOLEAN AS indexable,
-    (hash(server) % 4)::INTEGER AS _partition,
-    (n * 8 + report + (event <> 'update')::BIGINT * 4)::BIGINT AS _offset,
-    ingested_at AS _ts
+    (hash(server) % 4)::INTEGER AS kafka_partition,
+    (n * 8 + report + (event <> 'update')::BIGINT * 4)::BIGINT AS kafka_offset,
+    ingested_at AS kafka_timestamp
 FROM delivered

@@ -18,8 +18,8 @@ from mastodon_pipeline.settings import load_settings
 
 DAY = timedelta(days=1)
 EVERY_FILE = (
-    "SELECT count(DISTINCT (_partition, _offset)) FROM read_parquet($files, hive_partitioning :="
-    " false)"
+    "SELECT count(DISTINCT (kafka_partition, kafka_offset))"
+    " FROM read_parquet($files, hive_partitioning := false)"
 )
 
 

@@ -248,6 +248,8 @@ def _connect(stack: Installation) -> Program:
             "listeners": stack.addresses.kafka_connect_url,
             "rest.advertised.host.name": LOOPBACK,
             "plugin.path": str(stack.artifacts.plugins),
+            # A plain S3 sink writes a file for each of its flushes; Iceberg's has its own rhythm.
+            **({"offset.flush.interval.ms": "10000"} if os.environ.get("SINK") == "s3" else {}),
         },
     )
     # Relative to its directory, as the worker's file is.

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import httpx
 
 from mastodon_pipeline.errors import (
+    CatalogUnavailable,
     ConnectorError,
     ConnectRefused,
     ConnectUnavailable,
@@ -27,6 +28,7 @@ from mastodon_pipeline.kafka import NewTopic
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import ConnectorStatus, ConnectRest
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC, connector_config
+from mastodon_pipeline.landing.iceberg import migrate_table, needs_migration
 from mastodon_pipeline.landing.rebuilding import begin_again_without_metadata
 from mastodon_pipeline.listening.topic.registry import (
     refuses_us,
@@ -103,6 +105,8 @@ def apply_connector_config(
         changed = drifted_keys(wanted, None if removed else connect.config(name))
         if changed:
             change = f"changing {', '.join(changed)}" if before else "creating it"
+            if settings.sink == "iceberg":
+                _migrate_table(settings, connect, log)
             log(f"applying the config of {name}: {change}")
             connect.put_config(name, wanted)
         elif restart_tasks or (before is not None and before.failures):
@@ -126,6 +130,30 @@ def root_cause(trace: str) -> str:
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     ends = [line[:300] for line in (lines[:1] + causes[-1:])]
     return " <- ".join(dict.fromkeys(ends)) or "no trace was given"
+
+
+def _migrate_table(settings: Settings, connect: ConnectRest, log: Log) -> None:
+    """Migrate a table of an older version, with the connector deleted meanwhile.
+
+    A connector that is gone when this is interrupted is created again by the supervisor, with the
+    migration before it; its place in the topic is its group's.
+    """
+    try:
+        if not needs_migration(settings):
+            return
+        name = settings.connector_name
+        connect.delete(name)
+        if not _wait(
+            lambda: connect.status(name) is None,
+            RUNNING_WITHIN_SECONDS,
+            log,
+            lambda: f"waiting for {name} to stop",
+        ):
+            raise ConnectorError(f"{name} does not stop, so its table cannot be migrated")
+        log(f"migrated {settings.iceberg_table}: {', '.join(migrate_table(settings))}")
+    except CatalogUnavailable as error:
+        # No table yet, or none that can be reached from here: the sink adds what columns it needs.
+        log(f"{settings.iceberg_table} was not checked for a migration: {error}")
 
 
 def _control_topic(settings: Settings) -> tuple[NewTopic, ...]:

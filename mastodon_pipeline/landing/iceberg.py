@@ -35,6 +35,11 @@ _ENVIRONMENT_REFERENCE = re.compile(r"\$\{env:(\w+)\}")
 BUSY_TIMEOUT_SECONDS = 15.0
 """How long SQLite waits for the sink's transaction; the sink waits as long for ours."""
 COMMIT_ATTEMPTS = 12
+_POST_HOUR = "created_at_hour"
+"""The partition of tables from before 2026-11-26: as many writers in one commit as strangers claim
+post hours."""
+_RENAMED = {"_partition": "kafka_partition", "_offset": "kafka_offset", "_ts": "kafka_timestamp"}
+"""The coordinates' columns in such tables. Iceberg reserves the first name; Spark refuses it."""
 
 
 def catalog_address(settings: Settings) -> URL:
@@ -158,6 +163,56 @@ def commit(settings: Settings, change: Callable[["Table"], object]) -> "Table":
         f"the Iceberg table {settings.iceberg_table} changed during each of {COMMIT_ATTEMPTS}"
         " attempts to commit; try again when the sink is less busy"
     )
+
+
+def needs_migration(settings: Settings) -> bool:
+    """Return whether there is a table from before 2026-11-26, see `migrate_table`.
+
+    Raises CatalogUnavailable as `open_table` does.
+    """
+    table = open_table(settings)
+    return table is not None and bool(_changes(table))
+
+
+def migrate_table(settings: Settings) -> tuple[str, ...]:
+    """Bring a table from before 2026-11-26 to today's partitions and names; return what changed.
+
+    Its files stay: Iceberg finds columns by their ids, and knows the partitions of each file.
+    The sink must not be running, since it would bring the old names back.
+
+    Raises CatalogUnavailable as `open_table` does, or if the sink commits every time.
+    """
+    table = open_table(settings)
+    if table is None or not (changes := _changes(table)):
+        return ()
+    commit(settings, _migrate)
+    return changes
+
+
+def _changes(table: "Table") -> tuple[str, ...]:
+    names = {field.name for field in table.schema().fields}
+    renamed = tuple(
+        f"{old} is {new}" for old, new in _RENAMED.items() if old in names and new not in names
+    )
+    by_hour = any(field.name == _POST_HOUR for field in table.spec().fields)
+    return (*renamed, *(["partitions are days of arrival"] if by_hour else []))
+
+
+def _migrate(table: "Table") -> None:
+    from pyiceberg.transforms import DayTransform
+
+    names = {field.name for field in table.schema().fields}
+    partitions = {field.name for field in table.spec().fields}
+    timestamp = next(name for name in ("kafka_timestamp", "_ts") if name in names)
+    with table.transaction() as transaction:
+        if _POST_HOUR in partitions:
+            with transaction.update_spec() as spec:
+                spec.remove_field(_POST_HOUR)
+                spec.add_field(timestamp, DayTransform(), "kafka_timestamp_day")
+        with transaction.update_schema() as schema:
+            for old, new in _RENAMED.items():
+                if old in names and new not in names:
+                    schema.rename_column(old, new)
 
 
 def live_files(table: "Table") -> dict[str, int]:

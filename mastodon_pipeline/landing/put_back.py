@@ -97,7 +97,6 @@ class _Sender:
                 self._settings.kafka_topic,
                 value,
                 record.key,
-                timestamp=max(record.created_at, 1),
                 on_delivery=partial(self._report, place),
             )
         )

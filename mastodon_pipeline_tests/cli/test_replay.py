@@ -52,7 +52,8 @@ def test_replayed_rows_have_their_post_times_and_may_be_replayed_again(
         )
     messages = read_all(settings, settings.kafka_topic)
     assert len(messages) == 2 * number
-    assert {decode(m.value() or b"").uri: m.timestamp()[1] for m in messages} == {
+    records = [decode(message.value() or b"") for message in messages]
+    assert {record.uri: record.created_at for record in records} == {
         f"https://one.example/users/ada/statuses/{n}": (1_675_000_000 + n) * 1000
         for n in range(number)
     }

@@ -45,7 +45,7 @@ def ranges(lake: Lake) -> list[tuple[object, ...]]:
     ["", "kafka_timestamp_day=2026-11-24/", "created_at_hour=2026-11-24-15/", "a/b=c/", "%41 é/"],
 )
 def test_file_belongs_to_the_hours_of_its_records_wherever_it_lies(lake: Lake, folder: str) -> None:
-    path = land_in(lake, folder, record(), record(created_at=EARLIER, _offset=1))
+    path = land_in(lake, folder, record(), record(created_at=EARLIER, kafka_offset=1))
     assert files_of(lake, HOUR) == files_of(lake, EARLIER) == [path]
     assert files_of(lake, HOUR - timedelta(hours=1)) == []
     assert lake.landed.refresh().opened == 0
@@ -67,16 +67,16 @@ def test_index_is_read_by_another_process_and_only_new_files_are_opened(
 ) -> None:
     """Of a large lake, the new files of the newest day; the others by a sweep."""
     days = [f"kafka_timestamp_day=2026-11-{day}/" for day in (22, 23, 24)]
-    old = [land_in(lake, day, record(_offset=number)) for number, day in enumerate(days)]
+    old = [land_in(lake, day, record(kafka_offset=number)) for number, day in enumerate(days)]
     assert lake.landed.refresh(whole=True).opened == 3
     lake.landed.forget([])
     monkeypatch.setattr(landed, "SMALL_INDEX_BYTES", 0)
     monkeypatch.setattr(landed, "SAVE_EVERY_FILES", 1)
-    land_in(lake, days[2], record(_offset=3), name="b")
+    land_in(lake, days[2], record(kafka_offset=3), name="b")
     lake.landed.refresh()
     with local_lake(tmp_path) as other:
-        late = land_in(other, days[0], record(_offset=4), name="late")
-        new = land_in(other, days[2], record(_offset=5), name="c")
+        late = land_in(other, days[0], record(kafka_offset=4), name="late")
+        new = land_in(other, days[2], record(kafka_offset=5), name="c")
         assert other.landed.refresh().opened == 1
         assert {*old[:2], new} < set(files_of(other, HOUR))
         assert late not in files_of(other, HOUR)
@@ -98,7 +98,7 @@ def test_replaced_file_is_opened_again(lake: Lake) -> None:
 @pytest.mark.parametrize("damage", [b"", b"PAR1 of another age PAR1"])
 def test_damaged_index_is_made_again(lake: Lake, tmp_path: Path, damage: bytes) -> None:
     path = land_in(lake, "kafka_timestamp_day=2026-11-24/", record())
-    land_in(lake, "kafka_timestamp_day=2026-11-23/", record(_offset=1))
+    land_in(lake, "kafka_timestamp_day=2026-11-23/", record(kafka_offset=1))
     lake.landed.refresh(whole=True)
     for file in lake.parquet_files(lake.layout.landed_index()):
         Path(file.path).write_bytes(damage)
@@ -122,22 +122,22 @@ def test_damaged_index_of_a_large_lake_is_made_again(
 def test_offsets_are_indexed_as_ranges(lake: Lake) -> None:
     """A duplicate is once in the ranges, and each time in the rows; both namings are the same."""
     offsets = [(0, 4), (0, 5), (0, 5), (0, 9), (1, 5), (1, 6)]
-    land_in(lake, "x/", *(record(_partition=p, _offset=offset) for p, offset in offsets))
+    land_in(lake, "x/", *(record(kafka_partition=p, kafka_offset=offset) for p, offset in offsets))
     lake.landed.refresh()
     assert ranges(lake) == [(0, 4, 5), (0, 9, 9), (1, 5, 6)]
     assert lake.connection.execute("SELECT sum(rows) FROM landed_file").fetchone() == (6,)
 
 
-def test_file_with_the_columns_names_of_today_is_indexed_the_same(lake: Lake) -> None:
-    """Until 2026-11-26 they were named as columns that Iceberg reserves."""
-    old = land_in(lake, "x/", record(_partition=1, _offset=7))
-    new = Path(old).with_name("new.parquet")
+def test_file_with_the_columns_of_an_older_lake_is_indexed_the_same(lake: Lake) -> None:
+    """Until 2026-11-26 the coordinates had names that Iceberg reserves."""
+    new = land_in(lake, "x/", record(kafka_partition=1, kafka_offset=7))
+    old = Path(new).with_name("old.parquet")
     lake.connection.execute(
-        "COPY (SELECT * RENAME (_partition AS kafka_partition, _offset AS kafka_offset,"
-        f" _ts AS kafka_timestamp) FROM read_parquet('{old}')) TO '{new}'"
+        "COPY (SELECT * RENAME (kafka_partition AS _partition, kafka_offset AS _offset,"
+        f" kafka_timestamp AS _ts) FROM read_parquet('{new}')) TO '{old}'"
     )
-    Path(old).unlink()
-    assert files_of(lake, HOUR) == [str(new)]
+    Path(new).unlink()
+    assert files_of(lake, HOUR) == [str(old)]
     assert ranges(lake) == [(1, 7, 7)]
 
 
@@ -149,11 +149,11 @@ def test_file_without_rows_is_opened_once(lake: Lake) -> None:
 
 def test_foreign_files_stop_nothing(lake: Lake) -> None:
     """A file of another make, one with other types, one that is damaged within."""
-    good = land_in(lake, "x/", *(record(uri=f"{n}", _offset=n) for n in range(500)))
+    good = land_in(lake, "x/", *(record(uri=f"{n}", kafka_offset=n) for n in range(500)))
     folder = Path(good).parent
     lake.connection.execute(f"COPY (SELECT 1 AS a) TO '{folder}/foreign.parquet'")
     lake.connection.execute(
-        f"COPY (SELECT 'yesterday' AS created_at, 1 AS _partition) TO '{folder}/typed.parquet'"
+        f"COPY (SELECT 'yesterday' AS created_at, 1 AS kafka_partition) TO '{folder}/typed.parquet'"
     )
     content = bytearray(Path(good).read_bytes())
     content[100:2000] = b"\xff" * 1900
@@ -186,7 +186,7 @@ def test_object_store_that_fails_makes_no_file_unreadable(
 def test_times_of_no_calendar_have_no_hour(lake: Lake) -> None:
     """The year 1 is a time that Parquet and DuckDB can hold."""
     ancient = datetime(1, 1, 1, tzinfo=UTC)
-    path = land_in(lake, "x/", record(created_at=ancient), record(_offset=1))
+    path = land_in(lake, "x/", record(created_at=ancient), record(kafka_offset=1))
     assert files_of(lake, HOUR) == [path]
     assert {hour: rows for hour, (_, rows) in lake.landed.hours_indexed_since(ancient).items()} == {
         None: 1,

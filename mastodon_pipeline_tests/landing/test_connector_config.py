@@ -56,7 +56,7 @@ def test_no_placeholder_is_left(sink: Sink) -> None:
     assert not [key for key, value in config.items() if "@{" in value]
     assert config["transforms.off.type"].endswith("InsertField$Value")
     if sink == "s3":
-        assert config["file.name.template"].startswith("topics/{{topic}}/created_at_hour={{")
+        assert config["file.name.template"].startswith("topics/{{topic}}/kafka_timestamp_day={{")
 
 
 @pytest.mark.parametrize("sink", SINKS)
@@ -78,10 +78,10 @@ def test_no_secret_is_in_the_config(sink: Sink) -> None:
 
 @pytest.mark.parametrize("sink", SINKS)
 def test_both_sinks_add_the_kafka_coordinates_and_drop_tombstones(sink: Sink) -> None:
-    """Readers dedupe on `_partition` and `_offset`, and a null value fails a Parquet sink."""
+    """Readers dedupe on partition and offset, and a null value fails a Parquet sink."""
     config = connector_config(load_settings(sink=sink))
     assert config["transforms"].split(",")[0] == "tombstones"
     inserted = {value for key, value in config.items() if key.endswith(".field")}
-    assert inserted == {"_partition", "_offset", "_ts"}
+    assert inserted == {"kafka_partition", "kafka_offset", "kafka_timestamp"}
     assert config["errors.tolerance"] == "all"
     assert config["errors.deadletterqueue.context.headers.enable"] == "true"

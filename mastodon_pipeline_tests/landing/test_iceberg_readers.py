@@ -43,7 +43,8 @@ def test_pyiceberg_and_duckdb_iceberg_count_the_landed_records(
     ).fetchall()
     ours = lake.connection.execute(
         BY_HOUR.format(
-            records="(SELECT DISTINCT _partition, _offset, created_at FROM read_parquet($files))"
+            records="(SELECT DISTINCT kafka_partition, kafka_offset, created_at"
+            " FROM read_parquet($files))"
         ),
         {"files": [file.path for file in lake.parquet_files(lake.layout.landed())]},
     ).fetchall()

@@ -101,9 +101,9 @@ def test_nothing_has_landed_in_an_empty_lake(empty_lake: Lake) -> None:
 
 def test_removed_files_are_counted_by_their_receipts(empty_lake: Lake) -> None:
     """Their offsets are in the index, and they are neither rows nor files that have landed."""
-    land(empty_lake, record(created_at=HOUR, _offset=1))
+    land(empty_lake, record(created_at=HOUR, kafka_offset=1))
     receipt = f"{empty_lake.layout.removed_hour(HOUR - timedelta(hours=1))}receipt.parquet"
-    write_parquet(empty_lake.connection, receipt, [record(_offset=7)])
+    write_parquet(empty_lake.connection, receipt, [record(kafka_offset=7)])
     landed = landed_toots(empty_lake)
     assert (landed.files, landed.rows, landed.hours, landed.opened) == (1, 1, 1, 2)
     ranges = empty_lake.connection.execute(

@@ -1,7 +1,7 @@
 """The topic lands as Parquet, on the real stack: Kafka, registry, Connect and MinIO."""
 
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -22,25 +22,28 @@ from mastodon_pipeline_tests.support.waiting import wait_until
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment")]
 
 
-def test_records_land_in_the_folder_of_the_hour_they_were_posted_in(
+def test_records_land_in_the_folder_of_the_day_they_arrived_on(
     sink: Settings, landed: int, lake: Lake
 ) -> None:
-    """`created_at_hour=YYYY-MM-DD-HH`, directly below the topic's folder."""
-    folders = {
-        f"s3://landing-bucket/topics/landing-topic/created_at_hour={hour:%Y-%m-%d-%H}": hour
-        for hour in (FIRST + timedelta(hours=number) for number in range(HOURS))
-    }
+    """Whatever their post times: `kafka_timestamp_day=YYYY-MM-DD`, below the topic's folder."""
     landed_files = lake.parquet_files(lake.layout.landed())
-    assert {file.path.rpartition("/")[0] for file in landed_files} == set(folders)
-    for file in landed_files:
-        hour = folders[file.path.rpartition("/")[0]]
-        assert file in lake.landed.of_hour(hour)
+    days = {datetime.now(UTC).date() - timedelta(days=ago) for ago in (0, 1)}
+    folders = {lake.layout.landed_day(day).rstrip("/") for day in days}
+    assert {file.path.rpartition("/")[0] for file in landed_files} <= folders
+    for hour in (FIRST + timedelta(hours=number) for number in range(HOURS)):
+        assert set(lake.landed.of_hour(hour)) <= set(landed_files)
+        counted = lake.connection.execute(
+            "SELECT count(DISTINCT uri) FROM read_parquet($files)"
+            " WHERE date_trunc('hour', created_at) = $hour",
+            {"files": [file.path for file in lake.landed.of_hour(hour)], "hour": hour},
+        ).fetchone()
+        assert counted == (landed // HOURS,)
 
 
 def test_every_field_and_the_kafka_coordinates_are_columns(
     sink: Settings, landed: int, lake: Lake
 ) -> None:
-    """One column for each Avro field, plus `_partition`, `_offset`, `_ts`; compressed with zstd."""
+    """One column for each Avro field, plus Kafka's coordinates; compressed with zstd."""
     paths = [file.path for file in lake.parquet_files(lake.layout.landed())]
     columns = dict(
         lake.connection.execute(
@@ -50,7 +53,7 @@ def test_every_field_and_the_kafka_coordinates_are_columns(
         ).fetchall()
     )
     fields = [field.name for field in record_fields()]
-    assert list(columns) == [*fields, "_offset", "_partition", "_ts"]
+    assert list(columns) == [*fields, "kafka_offset", "kafka_partition", "kafka_timestamp"]
     assert columns["created_at"].startswith("TIMESTAMP")
     assert columns["tag_names"] == "VARCHAR[]"
     codecs = lake.connection.execute(

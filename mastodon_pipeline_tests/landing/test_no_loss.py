@@ -105,7 +105,7 @@ def test_lost_files_are_reported_record_by_record(sink: Settings, landed: int, l
     paths = [file.path for file in landed_files if file.path.startswith(folder)]
     lost = set(
         lake.connection.execute(
-            "SELECT _partition, _offset FROM read_parquet($files)", {"files": paths}
+            "SELECT kafka_partition, kafka_offset FROM read_parquet($files)", {"files": paths}
         ).fetchall()
     )
     with closing(s3_client(sink)) as s3:

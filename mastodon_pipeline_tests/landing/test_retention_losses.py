@@ -55,7 +55,9 @@ def commit(settings: Settings, offset: int) -> None:
 
 def land(lake: Lake, *offsets: int) -> None:
     path = f"{lake.layout.landed_hour(HOUR)}{offsets[0]}.parquet"
-    write_parquet(lake.connection, path, [record(_partition=0, _offset=n) for n in offsets])
+    write_parquet(
+        lake.connection, path, [record(kafka_partition=0, kafka_offset=n) for n in offsets]
+    )
 
 
 def test_records_that_retention_took_before_they_landed_are_lost(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.kafka import ensure_topics
+from mastodon_pipeline.kafka import ensure_topics, set_topic_config
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import apply_connector_config
 from mastodon_pipeline.landing.connector_config import connector_config
@@ -21,6 +21,8 @@ def sink_lake(stack: Stack) -> Iterator[SinkLake]:
     ensure_topics(settings, listening_topics(settings))
     often = {"iceberg.control.commit.interval-ms": "1000"}
     apply_connector_config(settings, str, wanted=connector_config(settings) | often)
+    # So that the days of arrival are those that a test says, and not all today.
+    set_topic_config(settings, settings.kafka_topic, {"message.timestamp.type": "CreateTime"})
     lake = SinkLake(settings)
     lake.land(50, YOUNG)
     lake.build(YOUNG)

@@ -89,8 +89,8 @@ def maintain(
 @pytest.fixture
 def counted(lake: Lake) -> Lake:
     """A lake with an hour of two files, landed and counted."""
-    land(lake, record(uri="a", _offset=3), name="a")
-    land(lake, record(uri="b", _offset=4), record(uri="b", _offset=4), name="b")
+    land(lake, record(uri="a", kafka_offset=3), name="a")
+    land(lake, record(uri="b", kafka_offset=4), record(uri="b", kafka_offset=4), name="b")
     build(lake)
     Path(lake.layout.removed_hour(HOUR)).mkdir(parents=True)  # S3 needs none
     return lake
@@ -195,7 +195,7 @@ def test_records_that_no_table_counts_stay_when_their_folder_goes(lake: Lake) ->
     old, ancient = HOUR - timedelta(days=400), datetime(1, 1, 1, tzinfo=UTC)
     future = LATER + timedelta(days=1)
     uncounted = [
-        record(uri=f"{moment}", created_at=moment, _offset=number)
+        record(uri=f"{moment}", created_at=moment, kafka_offset=number)
         for number, moment in enumerate((old, ancient, future), start=1)
     ]
     path = f"{lake.layout.landed_day(DAY)}a.parquet"
@@ -208,7 +208,7 @@ def test_records_that_no_table_counts_stay_when_their_folder_goes(lake: Lake) ->
     assert (report.folders_removed, report.folders_kept) == (1, {})
     (left,) = lake.parquet_files(lake.layout.landed())
     assert left.path.startswith(lake.layout.uncounted())
-    assert [row["_offset"] for row in rows(lake, left.path)] == [1, 2, 3]
+    assert [row["kafka_offset"] for row in rows(lake, left.path)] == [1, 2, 3]
     build(lake)
     assert rows(lake, lake.layout.toots(HOUR)) == before
     assert lake.landed.of_hour(old)[0].path == left.path
@@ -221,7 +221,10 @@ def test_hour_in_two_folders_survives_the_removal_of_one(lake: Lake) -> None:
     """
     folders = [lake.layout.landed_day(DAY + timedelta(days=n)) for n in (0, 1)]
     write_parquet(lake.connection, f"{folders[0]}a.parquet", [record(uri="a"), record(uri="b")])
-    late = [record(uri="c", _offset=7), record(uri="a", base_url="https://two.example", _offset=8)]
+    late = [
+        record(uri="c", kafka_offset=7),
+        record(uri="a", base_url="https://two.example", kafka_offset=8),
+    ]
     write_parquet(lake.connection, f"{folders[1]}a.parquet", late)
     Path(lake.layout.removed_hour(HOUR)).mkdir(parents=True)
     build(lake)

@@ -36,9 +36,9 @@ def remove(sink_lake: SinkLake, path: str) -> None:
 
 
 def landed(sink_lake: SinkLake, hour: datetime) -> list[str]:
-    """Return the paths of an hour's landed files."""
+    """Return the paths of the files with an hour's records."""
     with open_lake(sink_lake.settings) as lake:
-        return [file.path for file in lake.parquet_files(lake.layout.landed_hour(hour))]
+        return [file.path for file in lake.landed.of_hour(hour)]
 
 
 def test_copy_that_no_snapshot_names_is_removed_and_its_hour_is_stale(sink_lake: SinkLake) -> None:
@@ -72,11 +72,11 @@ def test_orphan_with_unique_records_stays_and_is_reported(sink_lake: SinkLake) -
 
     Shows G17.
     """
-    hour = YOUNG + timedelta(hours=2)
+    hour = YOUNG + timedelta(days=1)
     sink_lake.land(1, hour)
     (path,) = landed(sink_lake, hour)
     orphan = put(
-        sink_lake, path.replace(f"{hour:%Y-%m-%d-%H}", f"{YOUNG:%Y-%m-%d-%H}"), get(sink_lake, path)
+        sink_lake, path.replace(f"{hour:%Y-%m-%d}", f"{YOUNG:%Y-%m-%d}"), get(sink_lake, path)
     )
     sink_lake.age()
     report = sink_lake.maintain()

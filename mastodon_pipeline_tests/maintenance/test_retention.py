@@ -1,4 +1,4 @@
-"""Landed hours past their retention, on the real stack: removed, kept in `toots`, and reopened.
+"""Landed days past their retention, on the real stack: removed, kept in `toots`, and reopened.
 
 The tests of this module share one lake and run in order, as months would pass.
 """
@@ -23,7 +23,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(scope="module")
 def aged_lake(sink_lake: SinkLake) -> SinkLake:
-    """The lake with two old hours, landed and counted."""
+    """The lake with two hours of an old day, landed and counted."""
     sink_lake.land(200, OLD, hours=2)
     sink_lake.build(OLD, hours=2)
     sink_lake.age()
@@ -43,7 +43,7 @@ def test_dry_run_reports_what_it_would_do_and_changes_nothing(aged_lake: SinkLak
     """Neither in the bucket, the lock included, nor in the catalog."""
     before, table = aged_lake.objects(), open_table(aged_lake.settings)
     report = aged_lake.maintain(dry_run=True)
-    assert (report.folders_verified, report.folders_kept) == (2, {})
+    assert (report.folders_verified, report.folders_kept) == (1, {})
     assert report.dropped.files >= 2
     assert report.dropped.bytes > 0
     assert report.snapshots_expired >= 1
@@ -60,7 +60,7 @@ def test_verified_hour_is_first_dropped_from_the_iceberg_table(aged_lake: SinkLa
     rows = aged_lake.iceberg_rows()
     assert rows == aged_lake.produced
     report = aged_lake.maintain()
-    assert (report.folders_verified, report.folders_waiting, report.folders_removed) == (2, 2, 0)
+    assert (report.folders_verified, report.folders_waiting, report.folders_removed) == (1, 1, 0)
     assert aged_lake.iceberg_rows() == rows - 200
     assert {path for path in aged_lake.objects() if "/topics/" in path} == files
     assert aged_lake.distinct_toots() == aged_lake.landed_records() == aged_lake.produced
@@ -75,7 +75,7 @@ def test_files_are_removed_once_no_snapshot_names_them(aged_lake: SinkLake) -> N
     aged_lake.age()
     aged_lake.build(YOUNG)
     report = aged_lake.maintain()
-    assert (report.folders_removed, report.folders_waiting) == (2, 0)
+    assert (report.folders_removed, report.folders_waiting) == (1, 0)
     assert report.removed.files >= 2
     assert aged_lake.landed_records() == aged_lake.iceberg_rows() == aged_lake.produced - 200
     assert aged_lake.distinct_toots() == aged_lake.produced

@@ -22,9 +22,9 @@ Record = dict[str, Any]
 
 _TYPES = {
     **{field.name: field.duckdb_type for field in record_fields()},
-    "_partition": "INTEGER",
-    "_offset": "BIGINT",
-    "_ts": "TIMESTAMPTZ",
+    "kafka_partition": "INTEGER",
+    "kafka_offset": "BIGINT",
+    "kafka_timestamp": "TIMESTAMPTZ",
 }
 _DEFAULTS: Record = {
     **{field.name: field.default for field in record_fields()},
@@ -42,9 +42,9 @@ _DEFAULTS: Record = {
     "words": 1,
     "mastodon_text": "hello",
     "visibility": "public",
-    "_partition": 0,
-    "_offset": 0,
-    "_ts": HOUR,
+    "kafka_partition": 0,
+    "kafka_offset": 0,
+    "kafka_timestamp": HOUR,
 }
 
 
@@ -64,7 +64,7 @@ def delete(**fields: Any) -> Record:
 def in_order(*records: Record) -> list[Record]:
     """Return these records with ascending offsets and ingestion times."""
     return [
-        {**record, "_offset": offset, "ingested_at": HOUR + timedelta(seconds=offset)}
+        {**record, "kafka_offset": offset, "ingested_at": HOUR + timedelta(seconds=offset)}
         for offset, record in enumerate(records)
     ]
 

@@ -27,9 +27,9 @@ SETTINGS = {
     "raw_retention_days": "30",
 }
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-OLD = NOW - timedelta(days=60)
-"""The first of the hours that are past their retention."""
-YOUNG = NOW - timedelta(days=3)
+OLD = NOW.replace(hour=5) - timedelta(days=60)
+"""The first of the hours that are past their retention, early in its day."""
+YOUNG = NOW.replace(hour=5) - timedelta(days=3)
 NO_WAIT = Ages(snapshots=timedelta(0), files=timedelta(seconds=2))
 
 
@@ -94,16 +94,20 @@ class SinkLake:
 
     def landed_records(self) -> int:
         """Return the distinct records in the sink's folders, counted by DuckDB."""
-        return self._count("SELECT count(DISTINCT (_partition, _offset))", "topics/*/*")
+        return self._count("SELECT count(DISTINCT (kafka_partition, kafka_offset))", "topics/*/*")
 
     def distinct_toots(self) -> int:
         """Return the distinct toots in the table `toots`."""
         return self._count("SELECT count(DISTINCT uri)", "toots/*/*")
 
     def objects(self) -> dict[str, str]:
-        """Return everything in the bucket: the etag by path."""
+        """Return everything in the bucket but the index, a cache: the etag by path."""
         with open_lake(self.settings) as lake:
-            return {file.path: file.etag for file in lake.list_files(f"{lake.layout.root}/")}
+            return {
+                file.path: file.etag
+                for file in lake.list_files(f"{lake.layout.root}/")
+                if not file.path.startswith(lake.layout.landed_index())
+            }
 
     def _count(self, select: str, folder: str) -> int:
         path = f"s3://{self.settings.s3_bucket}/{folder}/*.parquet"

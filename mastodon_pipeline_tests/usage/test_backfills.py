@@ -40,7 +40,7 @@ def lake(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
                         created_at=hour + timedelta(minutes=number),
                         server=f"server{number % 3}.example",
                         username=f"user{number}",
-                        _offset=number,
+                        kafka_offset=number,
                     )
                     for number in range(20)
                 ]

@@ -46,8 +46,8 @@ def lake(bucket: Settings) -> Iterator[Lake]:
         land(opened, *in_order(record(), record()), name="one")
         land(
             opened,
-            record(uri="b", status_id="2", server="two.example", _offset=7),
-            delete(uri="b", status_id="2", _offset=8),
+            record(uri="b", status_id="2", server="two.example", kafka_offset=7),
+            delete(uri="b", status_id="2", kafka_offset=8),
             name="two",
         )
         yield opened

@@ -79,7 +79,9 @@ def build_all(lake: Lake) -> None:
 
 def land_second(lake: Lake) -> None:
     """Land another toot of the hour."""
-    land(lake, record(uri="second", server="two.example", username="bob", _offset=1), name="two")
+    land(
+        lake, record(uri="second", server="two.example", username="bob", kafka_offset=1), name="two"
+    )
 
 
 def build_suspended(moment: str, table: str, partition: str, meanwhile: Callable[[], None]) -> None:

@@ -23,7 +23,7 @@ class TopicObservation:
     records: int
     """Held now: end offsets less what retention has removed."""
     newest_record_at: int | None
-    """UTC milliseconds, the latest Kafka timestamp (post time); None for an empty topic."""
+    """UTC milliseconds, the latest Kafka timestamp (arrival); None for an empty topic."""
     observed_at: float
     """Seconds since 1970, UTC."""
 

@@ -58,16 +58,14 @@ class TootProducer:
         """Deliveries that failed for good."""
 
     def send(self, record: TootRecord, acknowledged: Acknowledged) -> None:
-        """Encode and produce one record, with the toot's post time as its Kafka timestamp.
+        """Encode and produce one record; its Kafka timestamp is its arrival, see `topics`.
 
         Raises:
             UnrecordableToot: it does not fit the schema, or a Kafka message.
             DeliveryFailed: the producer is closed, or Kafka refuses the record.
         """
         value = encode(record, self._schema_id)
-        # Kafka has no times before 1970; the record itself keeps what the author's server claims.
-        timestamp = max(record.created_at, 1)
-        self._produce(self._topic, record.key, value, timestamp, None, acknowledged)
+        self._produce(self._topic, record.key, value, None, acknowledged)
 
     def dead_letter(self, letter: DeadLetter, acknowledged: Acknowledged) -> None:
         """Produce the raw payload with its reason in the headers. Raises DeliveryFailed."""
@@ -79,7 +77,7 @@ class TootProducer:
             ("payload_bytes", str(len(letter.payload))),
         ]
         payload = letter.payload[:MAX_DEAD_LETTER_BYTES]
-        self._produce(self._dead_letters, letter.base_url, payload, 0, headers, acknowledged)
+        self._produce(self._dead_letters, letter.base_url, payload, headers, acknowledged)
 
     def poll(self) -> None:
         """Serve delivery reports. Raises DeliveryFailed if a delivery has failed for good."""
@@ -106,7 +104,6 @@ class TootProducer:
         topic: str,
         key: str,
         value: bytes,
-        timestamp: int,
         headers: list[tuple[str, str | bytes | None]] | None,
         acknowledged: Acknowledged,
     ) -> None:
@@ -122,7 +119,6 @@ class TootProducer:
                     value=value,
                     key=key,
                     on_delivery=report,
-                    timestamp=timestamp,
                     headers=headers,
                 )
             except BufferError:

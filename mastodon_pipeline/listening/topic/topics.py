@@ -1,19 +1,23 @@
 """The Kafka topics of the listening stage.
 
-**Why the toots' topic is bounded by size and not by age.** A record's Kafka timestamp is the
-toot's post time, and Kafka's time-based retention goes by record timestamps: a segment of old
-toots (a replay, a gap filled after a week away) would be deleted within minutes of its arrival,
-before the sink has read it. So `retention.ms=-1`, and `retention.bytes` a partition (setting
-KAFKA_TOPIC_RETENTION_BYTES) bounds the disk. What protects the records is the sink, seconds
-behind; size retention removes what fell further behind than that many bytes.
+**Why a record's Kafka timestamp is its arrival.** The sink files records by it, and nothing that a
+stranger claims, such as a post time, may decide how many files and writers the sink has. So the
+broker stamps them (`LogAppendTime`), and where a broker does not let us say so, the producer does
+as it sends them. With partition and offset it also identifies a record for good: a Kafka that lost
+its data gives the offsets out again, but not the times.
+
+**Why the toots' topic is bounded by size and not by age.** After a long outage of the sink all that
+arrived meanwhile must still be there, however old it is. So `retention.ms=-1`, and
+`retention.bytes` a partition (setting KAFKA_TOPIC_RETENTION_BYTES) bounds the disk. What protects
+the records is the sink, seconds behind; size retention removes what fell further behind than that
+many bytes.
 """
 
 from mastodon_pipeline.kafka import NewTopic, ensure_topics, set_topic_config
 from mastodon_pipeline.settings import Settings
 
 _SEGMENT_BYTES = 128 * 1024**2
-_UNLIMITED_MS = 2**63 - 1
-_FUTURE_MS = 60 * 60 * 1000
+_ARRIVAL_CONFIG = {"message.timestamp.type": "LogAppendTime"}
 _DEAD_LETTERS_CONFIG = {
     "cleanup.policy": "delete",
     "retention.ms": str(30 * 24 * 60 * 60 * 1000),
@@ -37,10 +41,7 @@ def listening_topics(settings: Settings) -> tuple[NewTopic, ...]:
                 "retention.ms": "-1",
                 "retention.bytes": str(settings.kafka_topic_retention_bytes),
                 "segment.bytes": str(_SEGMENT_BYTES),
-                "message.timestamp.type": "CreateTime",
-                # Post times lie in the past as far as authors claim, and minutes in the future.
-                "message.timestamp.before.max.ms": str(_UNLIMITED_MS),
-                "message.timestamp.after.max.ms": str(_FUTURE_MS),
+                **_ARRIVAL_CONFIG,
             },
         ),
         NewTopic(
@@ -55,10 +56,12 @@ def listening_topics(settings: Settings) -> tuple[NewTopic, ...]:
 def ensure_listening_topics(settings: Settings, *others: NewTopic) -> tuple[str, ...]:
     """Create the listening stage's topics, and `others`, where they do not exist; return which.
 
-    An existing dead-letter topic gets its present configuration: older versions bounded it by age
-    alone. Raises KafkaUnavailable.
+    Existing topics of toots and dead letters get their present configuration: older versions dated
+    the former by post time, and bounded the latter by age alone. Raises KafkaUnavailable.
     """
     created = ensure_topics(settings, (*listening_topics(settings), *others))
     if settings.dead_letter_topic not in created:
         set_topic_config(settings, settings.dead_letter_topic, _DEAD_LETTERS_CONFIG)
+    if settings.kafka_topic not in created:
+        set_topic_config(settings, settings.kafka_topic, _ARRIVAL_CONFIG)
     return created

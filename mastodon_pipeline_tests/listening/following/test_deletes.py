@@ -35,7 +35,9 @@ def landed(sent: TootRecord, offset: int) -> dict[str, Any]:
         for name, value in asdict(sent).items()
         if name.endswith("_at") and value is not None
     }
-    return record(**{**asdict(sent), **times, "_offset": offset, "_ts": times["created_at"]})
+    return record(
+        **{**asdict(sent), **times, "kafka_offset": offset, "kafka_timestamp": times["created_at"]}
+    )
 
 
 def test_delete_after_a_restart_blanks_its_toot_of_hours_ago(

@@ -126,8 +126,8 @@ def histories(draw: st.DrawFn) -> list[list[Record]]:
     ordered = [
         {
             **event,
-            "_offset": offset,
-            "_partition": offset % 2,
+            "kafka_offset": offset,
+            "kafka_partition": offset % 2,
             "ingested_at": event["ingested_at"]
             if _is_ahead(event)
             else HOUR + timedelta(seconds=offset // 2),
@@ -174,8 +174,8 @@ def recount_hour(
             key=lambda version: (
                 version["edited_at"] or version["created_at"],
                 version["ingested_at"],
-                version["_partition"],
-                version["_offset"],
+                version["kafka_partition"],
+                version["kafka_offset"],
             ),
         )
         ids = {(version["base_url"], version["status_id"]) for version in versions}
