@@ -73,7 +73,7 @@ def build_what_is_stale(lake: Lake) -> int:
 
 
 def test_lake_of_post_hours_is_migrated_and_counts_everything_once(settings: Settings) -> None:
-    """While records are landing: the tables, the Iceberg table and completeness agree. Shows G10."""
+    """Also what lands meanwhile: the tables, Iceberg and completeness agree. Shows G10."""
     produce(settings, toots(EACH, FIRST, HOURS))
     wait_for_sink(settings)
     wait_until(lambda: committed_rows(settings) >= EACH, "the old sink has committed")
