@@ -10,7 +10,14 @@ from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack in its __all__
     AdminClient,
     AlterConfigOpType,
@@ -203,6 +210,26 @@ def set_topic_config(settings: Settings, topic: str, config: Mapping[str, str]) 
                 raise
             return False
     return True
+
+
+def topic_id(settings: Settings, topic: str, timeout_seconds: float = 15.0) -> str | None:
+    """Return a topic's id, which a topic made again does not have; None if there is no such topic.
+
+    Raises KafkaUnavailable if the broker does not answer.
+    """
+    admin = admin_client(settings)
+    with kafka_errors(settings):
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_seconds)
+        try:
+            return str(described[topic].result(timeout_seconds).topic_id)
+        except KafkaException as error:
+            if error.args[0].code() not in (
+                KafkaError.UNKNOWN_TOPIC_OR_PART,
+                KafkaError._UNSUPPORTED_FEATURE,  # a broker without ids
+                KafkaError.UNSUPPORTED_VERSION,
+            ):
+                raise
+            return None
 
 
 @contextmanager

@@ -13,7 +13,7 @@
 A landed file may hold records of any post hour: its folder only says on which day Kafka took
 them.
 
-The pipeline's own: `index/<topic>/files/*.parquet`, `ledger/<topic>/need_not_land.parquet`,
+The pipeline's own: `index/<topic>/files/*.parquet`, `ledger/<topic>/*.parquet`,
 `removed/<topic>/changed` and `removed/maintenance.lock`. The Iceberg table's metadata is below
 `warehouse/`.
 
@@ -93,6 +93,10 @@ class Layout:
         if not path.startswith(self.landed()):
             return f"removed={match[1][:10] if match else ''}"
         return quote(folder, safe="=") or "_"
+
+    def topic_generations(self) -> str:
+        """The file with the topics of this name that were seen, see `landing.generations`."""
+        return f"{self.root}/ledger/{self.topic}/topics.parquet"
 
     def need_not_land(self) -> str:
         """The file with the offsets that were seen to hold nothing that has to land."""

@@ -121,7 +121,7 @@ def _check_result(completeness: Completeness) -> dg.AssetCheckResult:
         passed=completeness.complete,
         severity=dg.AssetCheckSeverity.ERROR,
         description=(
-            f"all {checked} committed offsets are accounted for"
+            f"all {checked} committed offsets are accounted for{_topic_began(completeness)}"
             if completeness.complete
             else "; ".join(_losses(completeness))
         ),
@@ -141,6 +141,12 @@ def _check_result(completeness: Completeness) -> dg.AssetCheckResult:
                 for partition, offset in completeness.lost_examples[:EXAMPLES_SHOWN]
             ],
             "cannot_land": completeness.cannot_land,
+            "lost_with_topics": completeness.lost_with_topics,
+            **(
+                {"topic_began": dg.MetadataValue.timestamp(completeness.began)}
+                if completeness.began
+                else {}
+            ),
             "in_flight": completeness.in_flight,
             "end_offsets": {
                 str(partition.partition): partition.end for partition in completeness.partitions
@@ -171,6 +177,20 @@ def _losses(completeness: Completeness) -> Iterator[str]:
             f"{completeness.lost} records are lost: Kafka's retention removed them before the sink"
             " had read them"
         )
+    if completeness.lost_with_topics:
+        yield (
+            f"{completeness.lost_with_topics} records are lost with an earlier topic of this name:"
+            f" they had not landed when it was gone{_topic_began(completeness)}"
+        )
+
+
+def _topic_began(completeness: Completeness) -> str:
+    if completeness.began is None:
+        return ""
+    return (
+        f"; the topic is a new one since {completeness.began:%F %T} UTC, and what landed of an"
+        " earlier one stays"
+    )
 
 
 def _since(completeness: Completeness) -> dict[str, Any]:

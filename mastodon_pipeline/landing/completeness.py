@@ -10,10 +10,14 @@ Two stretches of each partition's offsets are checked:
 
 Each checked offset must be
 
-* in a landed file, as `_partition` and `_offset` (twice is no error), or in the receipt that
-  maintenance wrote before it removed the file, once the hour's `toots` were verified, or
+* in a landed file, as `kafka_partition` and `kafka_offset` (twice is no error), or in the receipt
+  that maintenance wrote before it removed the file, once the hour's `toots` were verified, or
 * settled: in the dead-letter topic, and put back or dismissed since (`dead_letters`), or
 * no record that can land: a transaction marker or a tombstone, as reading it from Kafka shows.
+
+Only what Kafka took since the present topic exists counts: one that was made again, after a loss of
+Kafka's data or by hand, gives out the same offsets (see `generations`). How far an earlier topic
+had come when a check last saw it is remembered, and what of it never landed is lost, too.
 
 The last two are remembered in the lake, since Kafka forgets both. A dead letter that is not
 settled is counted by itself, wherever its offset is.
@@ -21,6 +25,7 @@ settled is counted by itself, wherever its offset is.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 
@@ -33,7 +38,8 @@ from mastodon_pipeline.landing.dead_letters import (
     first_dead_at,
     read_sink_letters,
 )
-from mastodon_pipeline.landing.landed_index import index_landed
+from mastodon_pipeline.landing.generations import Generations, load_need_not_land
+from mastodon_pipeline.landing.landed_index import index_landed, load_ranges
 from mastodon_pipeline.landing.sink_progress import (
     PartitionProgress,
     Place,
@@ -63,6 +69,10 @@ class Completeness:
     """Records lost between Kafka and the object store, which Kafka still holds."""
     lost: int
     """Records that retention removed from Kafka before they landed."""
+    lost_with_topics: int
+    """Records of earlier topics of this name, as far as checks saw these, that never landed."""
+    began: datetime | None
+    """Since when there is the present topic, UTC, if there was another before."""
     examples: tuple[Place, ...]
     """Partition and offset of some missing records."""
     lost_examples: tuple[Place, ...]
@@ -71,7 +81,7 @@ class Completeness:
     @property
     def complete(self) -> bool:
         """Whether nothing is missing, lost or in the dead letters."""
-        return not (self.missing or self.lost or self.dead_lettered)
+        return not (self.missing or self.lost or self.lost_with_topics or self.dead_lettered)
 
     @property
     def checked(self) -> int:
@@ -97,7 +107,9 @@ def landing_completeness(settings: Settings, lake: Lake) -> Completeness:
     partitions = sink_progress(settings)
     letters = read_sink_letters(settings)
     index_landed(lake)
-    need_not_land = _NeedNotLand(lake)
+    generations = Generations(lake, settings, partitions)
+    load_ranges(lake, **generations.bounds())
+    need_not_land = _NeedNotLand(lake, generations)
     need_not_land.add(letters.settled, "settled")
     dead = _dead(lake.connection, letters.unsettled, need_not_land.places())
     excused = need_not_land.places() | {letter.place for letter in dead}
@@ -111,7 +123,9 @@ def landing_completeness(settings: Settings, lake: Lake) -> Completeness:
     _, lost, lost_examples = _missing(
         lake.connection, excused, {p.partition: range(p.low) for p in partitions}
     )
+    earlier = _lost_with_topics(lake, generations, need_not_land)
     if need_not_land.bucket_exists:
+        generations.save()
         need_not_land.save()  # first: what the committed letters say is not read again
         commit_settled(settings, min((letter.offset for letter in dead), default=letters.end))
     held = {p.partition: range(p.low, p.committed) for p in partitions}
@@ -125,6 +139,8 @@ def landing_completeness(settings: Settings, lake: Lake) -> Completeness:
         ),
         missing=missing - len(suspects - absent),
         lost=lost,
+        lost_with_topics=earlier,
+        began=generations.bounds()["began"],
         examples=tuple(sorted(absent)),
         lost_examples=tuple(sorted(lost_examples)),
     )
@@ -133,8 +149,9 @@ def landing_completeness(settings: Settings, lake: Lake) -> Completeness:
 class _NeedNotLand:
     """The offsets that earlier checks, and this one, saw to hold nothing that has to land."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, generations: Generations) -> None:
         self._connection = lake.connection
+        self._topic_id = generations.present
         self._path = lake.layout.need_not_land()
         self._grew = False
         lake.connection.execute(query("landing/need_not_land"))
@@ -144,14 +161,19 @@ class _NeedNotLand:
         except BucketMissing:
             stored, self.bucket_exists = [], False  # the sink's job creates it
         if stored:
-            lake.connection.execute(query("landing/load_need_not_land"), {"path": self._path})
+            first = generations.all[0].topic_id if generations.all else ""
+            load_need_not_land(lake.connection, self._path, first)
 
-    def places(self) -> frozenset[Place]:
-        rows = self._connection.execute("SELECT _partition, _offset FROM need_not_land")
+    def places(self, topic_id: str | None = None) -> frozenset[Place]:
+        """Return those of the present topic, or of another."""
+        rows = self._connection.execute(
+            "SELECT kafka_partition, kafka_offset FROM need_not_land WHERE topic_id = ?",
+            [self._topic_id if topic_id is None else topic_id],
+        )
         return frozenset(rows.fetchall())
 
     def add(self, places: Iterable[Place], reason: str) -> None:
-        values = {**_columns(places), "reason": reason}
+        values = {**_columns(places), "reason": reason, "topic_id": self._topic_id}
         added = self._connection.execute(query("landing/add_need_not_land"), values).fetchall()
         self._grew = self._grew or bool(added)
 
@@ -159,6 +181,17 @@ class _NeedNotLand:
         if self._grew:
             values = {"path": self._path}
             self._connection.execute(query("landing/save_need_not_land"), values)
+
+
+def _lost_with_topics(lake: Lake, generations: Generations, need_not_land: _NeedNotLand) -> int:
+    """Return how many records of earlier topics, as far as checks saw these, never landed."""
+    lost = 0
+    for number, generation in enumerate(generations.all[:-1]):
+        load_ranges(lake, **generations.bounds(number))
+        excused = need_not_land.places(generation.topic_id)
+        offsets = {partition: range(end) for partition, end in generation.ends.items()}
+        lost += _missing(lake.connection, excused, offsets)[1]
+    return lost
 
 
 def _dead(

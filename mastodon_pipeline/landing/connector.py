@@ -7,6 +7,8 @@ What can lose toots here, and what protects them:
   configured only once the registry answers.
 * A topic that does not exist yet would stay unread until the consumer's next metadata refresh: the
   topics are created first.
+* A control topic that was made again has lower offsets than the Iceberg table says are committed:
+  see `iceberg.repair_control_offsets`.
 * A deleted connector keeps its consumer group, and a new one continues at the committed offsets.
 """
 
@@ -28,7 +30,11 @@ from mastodon_pipeline.kafka import NewTopic
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import ConnectorStatus, ConnectRest
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC, connector_config
-from mastodon_pipeline.landing.iceberg import migrate_table, needs_migration
+from mastodon_pipeline.landing.iceberg import (
+    migrate_table,
+    needs_migration,
+    repair_control_offsets,
+)
 from mastodon_pipeline.landing.rebuilding import begin_again_without_metadata
 from mastodon_pipeline.listening.topic.registry import (
     refuses_us,
@@ -101,6 +107,8 @@ def apply_connector_config(
         removed = settings.sink == "iceberg" and begin_again_without_metadata(
             settings, connect, log
         )
+        if settings.sink == "iceberg":
+            _repair_control_offsets(settings, log)
         before = None if removed else connect.status(name)
         changed = drifted_keys(wanted, None if removed else connect.config(name))
         if changed:
@@ -154,6 +162,14 @@ def _migrate_table(settings: Settings, connect: ConnectRest, log: Log) -> None:
     except CatalogUnavailable as error:
         # No table yet, or none that can be reached from here: the sink adds what columns it needs.
         log(f"{settings.iceberg_table} was not checked for a migration: {error}")
+
+
+def _repair_control_offsets(settings: Settings, log: Log) -> None:
+    try:
+        if repaired := repair_control_offsets(settings):
+            log(repaired)
+    except CatalogUnavailable as error:
+        log(f"the control topic was not compared with {settings.iceberg_table}: {error}")
 
 
 def _control_topic(settings: Settings) -> tuple[NewTopic, ...]:

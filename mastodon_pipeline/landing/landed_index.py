@@ -43,18 +43,22 @@ def landed_toots(lake: Lake) -> LandedToots:
 
 
 def index_landed(lake: Lake) -> int:
-    """Fill the connection's table `landed_range` with all landed records, and those removed.
-
-    A row for each range of offsets: `kafka_partition`, `first_offset`, `last_offset`. Return how
-    many files had to be opened, since they are new.
+    """List all landed files and receipts; return how many had to be opened, since they are new.
 
     Raises:
         ObjectStoreUnavailable: the object store does not answer, or refuses.
         duckdb.Error: the object store failed while a file was read.
     """
     try:
-        opened = lake.landed.refresh(whole=True).opened
+        return lake.landed.refresh(whole=True).opened
     except BucketMissing:
-        opened = 0  # nothing has landed yet: the sink's job creates the bucket
-    lake.connection.execute(query("landing/landed_range"))
-    return opened
+        return 0  # nothing has landed yet: the sink's job creates the bucket
+
+
+def load_ranges(lake: Lake, began: datetime | None = None, ended: datetime | None = None) -> None:
+    """Fill the connection's table `landed_range` with landed records, and those removed.
+
+    A row for each range of offsets: `kafka_partition`, `first_offset`, `last_offset`. Only records
+    that Kafka took between two times (UTC), see `generations`.
+    """
+    lake.connection.execute(query("landing/landed_range"), {"began": began, "ended": ended})

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from mastodon_pipeline.errors import SettingsError
-from mastodon_pipeline.landing.health import connector_health
+from mastodon_pipeline.errors import PipelineError, SettingsError
+from mastodon_pipeline.kafka import topic_id
+from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
+from mastodon_pipeline.landing.health import KAFKA_TIMEOUT_SECONDS, connector_health
 from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.landing.sink_report import save_sink_report
 from mastodon_pipeline.landing.supervision import SupervisorMemory, decide
-from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.settings import Settings, load_settings
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -29,9 +31,9 @@ LONGEST_REPAIR = timedelta(minutes=4)
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Runs kafka_connect_config if the sink connector is missing, has drifted from its reviewed"
-        " config, has failed, is RUNNING without progress while records wait, or has put records"
-        " into the dead letters, of which it puts the good ones back. One repair at a time, with"
-        " growing pauses. A paused connector is left alone."
+        " config, has failed, is RUNNING without progress while records wait, has put records into"
+        " the dead letters, of which it puts the good ones back, or if its control topic was made"
+        " again. One repair at a time, with growing pauses. A paused connector is left alone."
     ),
 )
 def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -43,7 +45,13 @@ def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult
     except SettingsError as error:
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
     save_sink_report(context.instance, health, time.time())
-    decision = decide(health, memory, _repair_in_progress(context.instance), time.time())
+    decision = decide(
+        health,
+        memory,
+        _repair_in_progress(context.instance),
+        time.time(),
+        _control_topic_id(settings),
+    )
     wanted = f"wanted: {settings.sink} sink {settings.connector_name} running as reviewed"
     explanation = f"{wanted}; {decision.explanation}"
     context.log.info(explanation)
@@ -65,6 +73,16 @@ def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult
         tags={"mastodon_pipeline/reason": str(health.state)},
     )
     return dg.SensorResult(run_requests=[request], cursor=decision.memory.to_cursor())
+
+
+def _control_topic_id(settings: Settings) -> str | None:
+    """Return the id of the Iceberg sink's control topic; None if there is none or no answer."""
+    if settings.sink != "iceberg":
+        return None
+    try:
+        return topic_id(settings, CONTROL_TOPIC, KAFKA_TIMEOUT_SECONDS)
+    except PipelineError:
+        return None
 
 
 def _repair_in_progress(instance: dg.DagsterInstance) -> bool:

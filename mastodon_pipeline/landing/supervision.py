@@ -26,6 +26,8 @@ class SupervisorMemory(msgspec.Struct, frozen=True):
     """When the last repair was requested, in seconds since the epoch."""
     dead_letters: int = 0
     """How many were open when they were last put back."""
+    control_topic_id: str | None = None
+    """The id of the control topic that the table is known to follow."""
 
     @classmethod
     def from_cursor(cls, cursor: str | None) -> "SupervisorMemory":
@@ -52,24 +54,34 @@ class Decision:
 
 
 def decide(
-    health: Health, memory: SupervisorMemory, repair_in_progress: bool, now: float
+    health: Health,
+    memory: SupervisorMemory,
+    repair_in_progress: bool,
+    now: float,
+    control_topic_id: str | None = None,
 ) -> Decision:
     """Decide what one tick does about the sink's health; `now` in seconds since the epoch.
 
-    A second repair waits 30 s after the first, the next 60 s, and so on up to 10 min; a healthy
-    sink resets the pause.
+    `control_topic_id` is that of the control topic now, None if it is unknown. If it is another
+    than before, the topic was made again, and the Iceberg table has to follow it (see
+    `control_offsets`). A second repair waits 30 s after the first, the next 60 s, and so on up to
+    10 min; a healthy sink resets the pause.
     """
     put_back = health.state is SinkState.DEAD_LETTERING
     attempts = 0 if health.state is SinkState.HEALTHY else memory.attempts
+    known = memory.control_topic_id or control_topic_id
+    made_again = control_topic_id is not None and control_topic_id != known
     unchanged = SupervisorMemory(
-        health.watermark, attempts, memory.requested_at, memory.dead_letters
+        health.watermark, attempts, memory.requested_at, memory.dead_letters, known
     )
     saw = f"saw: {health.state}, {health.detail}"
+    if made_again:
+        saw += "; the sink's control topic was made again"
 
     def nothing(reason: str = "") -> Decision:
         return Decision(False, False, False, f"{saw}. Did: nothing{reason}", unchanged)
 
-    if not health.state.needs_repair:
+    if not (health.state.needs_repair or made_again):
         return nothing()
     if repair_in_progress:
         return nothing(", a repair is in progress")
@@ -85,5 +97,7 @@ def decide(
         put_back,
         f"{saw}. Did: requested a repair (number {attempts + 1})",
         # Without a watermark: the repaired sink gets the full time to move before it is stalled.
-        SupervisorMemory(None, attempts + 1, now, health.dead_letters),
+        SupervisorMemory(
+            None, attempts + 1, now, health.dead_letters, control_topic_id or known
+        ),
     )

@@ -1,7 +1,8 @@
 -- Load what earlier checks saw.
 INSERT INTO need_not_land
 SELECT
-    _partition,
-    _offset,
+    topic_id,
+    kafka_partition,
+    kafka_offset,
     reason
 FROM read_parquet($path);
