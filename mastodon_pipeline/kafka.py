@@ -222,6 +222,11 @@ def topic_id(settings: Settings, topic: str, timeout_seconds: float = 15.0) -> s
         described = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_seconds)
         try:
             return str(described[topic].result(timeout_seconds).topic_id)
+        except TimeoutError:
+            raise KafkaUnavailable(
+                f"Kafka at {settings.kafka_bootstrap_servers} does not answer within"
+                f" {timeout_seconds:g} s"
+            ) from None
         except KafkaException as error:
             if error.args[0].code() not in (
                 KafkaError.UNKNOWN_TOPIC_OR_PART,

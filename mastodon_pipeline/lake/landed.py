@@ -280,6 +280,7 @@ class LandedFiles:
             "etags": [file.etag for file in listed],
             "retry": retry,
         }
+        unreadable = {file.path for file in self.unreadable()} if retry else set()
         forgotten = self._connection.execute(query("lake/landed_vanished"), values).fetchall()
         known = {
             path
@@ -290,6 +291,8 @@ class LandedFiles:
         new = [file for file in listed if file.path not in known]
         for start in range(0, len(new), FILES_PER_QUERY):
             self._open(group, new[start : start + FILES_PER_QUERY])
+        # Damage in other columns than the index's shows only if a file is read whole.
+        self.mark_unreadable(file.path for file in new if file.path in unreadable)
         changed = len({path for (path,) in forgotten} | {file.path for file in new})
         if changed:
             self._unsaved[group] = self._unsaved.get(group, 0) + changed

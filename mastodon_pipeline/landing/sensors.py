@@ -8,7 +8,7 @@ import dagster as dg
 from mastodon_pipeline.errors import PipelineError, SettingsError
 from mastodon_pipeline.kafka import topic_id
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
-from mastodon_pipeline.landing.health import KAFKA_TIMEOUT_SECONDS, connector_health
+from mastodon_pipeline.landing.health import KAFKA_TIMEOUT_SECONDS, SinkState, connector_health
 from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.landing.sink_report import save_sink_report
 from mastodon_pipeline.landing.supervision import SupervisorMemory, decide
@@ -50,7 +50,7 @@ def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult
         memory,
         _repair_in_progress(context.instance),
         time.time(),
-        _control_topic_id(settings),
+        None if health.state is SinkState.UNREACHABLE else _control_topic_id(settings),
     )
     wanted = f"wanted: {settings.sink} sink {settings.connector_name} running as reviewed"
     explanation = f"{wanted}; {decision.explanation}"

@@ -9,7 +9,12 @@ import pytest
 
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
-from mastodon_pipeline.landing.landed_index import LandedToots, landed_toots
+from mastodon_pipeline.landing.landed_index import (
+    LandedToots,
+    index_landed,
+    landed_toots,
+    load_ranges,
+)
 from mastodon_pipeline_tests.support.local_lake import HOUR, land, local_lake, record, write_parquet
 
 Missing = list[tuple[int, int, int, list[int]]]
@@ -106,8 +111,23 @@ def test_removed_files_are_counted_by_their_receipts(empty_lake: Lake) -> None:
     write_parquet(empty_lake.connection, receipt, [record(kafka_offset=7)])
     landed = landed_toots(empty_lake)
     assert (landed.files, landed.rows, landed.hours, landed.opened) == (1, 1, 1, 2)
+    load_ranges(empty_lake)
     ranges = empty_lake.connection.execute(
         "SELECT kafka_partition, first_offset, last_offset FROM landed_range ORDER BY ALL"
     ).fetchall()
     assert ranges == [(0, 1, 1), (0, 7, 7)]
     assert landed_toots(empty_lake).opened == 0
+
+
+def test_records_of_an_earlier_topic_are_known_by_their_time(empty_lake: Lake) -> None:
+    """A Kafka that lost its data gives out the same offsets again, and never the same times."""
+    switch = HOUR + timedelta(minutes=30)
+    before = [record(kafka_offset=n, kafka_timestamp=HOUR) for n in range(5)]
+    after = [record(kafka_offset=n, kafka_timestamp=switch) for n in range(3)]
+    land(empty_lake, *before, name="before")
+    land(empty_lake, *after, name="after")
+    index_landed(empty_lake)
+    for bounds, last in (((None, switch), 4), ((switch, None), 2)):
+        load_ranges(empty_lake, *bounds)
+        ranges = empty_lake.connection.execute("FROM landed_range").fetchall()
+        assert [row[:3] for row in ranges] == [(0, 0, last)]

@@ -43,6 +43,19 @@ def test_healthy_sink_resets_the_pause() -> None:
     assert decide(MISSING, memory, repair_in_progress=False, now=1_011).repair
 
 
+def test_control_topic_that_was_made_again_is_repaired_once() -> None:
+    """A healthy sink announces its files where nobody reads them. Shows G11."""
+    memory = decide(HEALTHY, SupervisorMemory(), False, 1_000, "first").memory
+    assert memory.control_topic_id == "first"
+    assert not decide(HEALTHY, memory, False, 1_010, None).repair, "Kafka did not answer"
+    waiting = decide(HEALTHY, memory, True, 1_020, "second")
+    assert not waiting.repair
+    decision = decide(HEALTHY, waiting.memory, False, 1_030, "second")
+    assert decision.repair
+    assert "control topic was made again" in decision.explanation
+    assert not decide(HEALTHY, decision.memory, False, 1_040, "second").repair
+
+
 def test_no_repair_is_requested_while_one_is_in_progress() -> None:
     """Shows G11."""
     decision = decide(MISSING, SupervisorMemory(), repair_in_progress=True, now=1_000)

@@ -8,7 +8,11 @@ import pytest
 
 from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.maintenance.landed_folders import landed_folders, maintain_landed_folders
+from mastodon_pipeline.maintenance.landed_folders import (
+    landed_folders,
+    maintain_landed_folders,
+    remove_data_orphans,
+)
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.usage.tables.hourly import build_toots, build_toots_per_server
 from mastodon_pipeline_tests.support.building import build_hours
@@ -251,6 +255,26 @@ def test_hour_that_is_not_verified_holds_all_folders_with_its_records(lake: Lake
     report, drop = maintain(lake)
     assert set(report.folders_kept.values()) == {"2026-11-24 15:00 UTC: its tables are not built"}
     assert (report.folders_verified, drop) == (0, [])
+
+
+def test_orphan_with_the_offsets_of_another_kafka_stays(lake: Lake) -> None:
+    """A copy has the same time, too; a record of a Kafka that started over has not. Shows G17."""
+    folder = lake.layout.landed_day(DAY)
+    paths = {name: f"{folder}{name}.parquet" for name in ("live", "copy", "earlier")}
+    write_parquet(lake.connection, paths["live"], [record(uri="a"), record(uri="b")])
+    write_parquet(lake.connection, paths["copy"], [record(uri="a")])
+    earlier = record(uri="c", kafka_timestamp=HOUR - timedelta(minutes=1))
+    write_parquet(lake.connection, paths["earlier"], [earlier])
+    lake.landed.refresh(whole=True)
+    folders = landed_folders(lake)
+    for orphan, faults in (("copy", 0), ("earlier", 1)):
+        report = Report(dry_run=False)
+        named = {path for name, path in paths.items() if name != orphan}
+        remove_data_orphans(
+            *(lake, DirectoryRemover(), report, folders, named, {paths["live"]}), settled=LATER
+        )
+        assert (report.data_orphans.files, len(report.faults)) == (1 - faults, faults)
+    assert {file.path for file in lake.parquet_files(folder)} == {paths["live"], paths["earlier"]}
 
 
 def alter(lake: Lake, path: str, limit: str = "", replaced: str = "") -> None:

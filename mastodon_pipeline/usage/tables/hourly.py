@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import duckdb
+
 from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
@@ -40,6 +42,7 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltPartition:
     """
     path = TOOTS.path(lake.layout, hour)
     attempts = 0
+    notes: list[str] = []
 
     def make(_: Sequence[StoredFile], local: str) -> BuiltPartition:
         nonlocal attempts
@@ -52,8 +55,16 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltPartition:
                 return BuiltPartition(
                     path, count_rows(lake, path), 0, unchanged=True, notes=(note,)
                 )
-            rows = write_toots(lake, hour, records, local)
-            return BuiltPartition(path, rows, len(records.landed))
+            try:
+                rows = write_toots(lake, hour, records, local)
+                return BuiltPartition(path, rows, len(records.landed), notes=tuple(notes))
+            except duckdb.Error:
+                damaged = lake.landed.mark_unreadable(file.path for file in records.landed)
+                if not damaged:
+                    raise
+        # They are left out, and `every_toot_has_an_hour` names them until somebody removes them.
+        notes.extend(f"{file.path} is left out: {file.reason}" for file in damaged)
+        return make(_, local)
 
     # Landed files are never written twice under one name, so they are listed once.
     return replace_file(lake, path, make)

@@ -383,3 +383,24 @@ def test_field_added_to_the_record_is_carried_into_toots(
             Path(f"{folder}{name}.parquet").unlink()
         land(lake, record(uri="late", status_id="3"), name="late")
         assert build(extended)[:2] == toots
+
+
+def test_file_that_is_damaged_within_is_left_out_and_named(lake: Lake) -> None:
+    """The index reads few of its columns, so the damage shows when the hour is built."""
+    records = [record(uri=f"{n}", mastodon_text=f"text {n * 7919 % 1000}") for n in range(500)]
+    land(lake, record(uri="good"), name="good")
+    land(lake, *records, name="damaged")
+    damaged = Path(f"{lake.layout.landed_hour(HOUR)}damaged.parquet")
+    (place,) = lake.connection.execute(
+        "SELECT data_page_offset FROM parquet_metadata(?) WHERE path_in_schema = 'mastodon_text'",
+        [str(damaged)],
+    ).fetchall()
+    content = bytearray(damaged.read_bytes())
+    content[place[0] : place[0] + 300] = b"\xff" * 300
+    damaged.write_bytes(content)
+    built = build_toots(lake, HOUR)
+    assert (built.rows, built.input_files) == (1, 1)
+    assert str(damaged) in built.notes[0]
+    lake.landed.refresh(whole=True)
+    assert [file.path for file in lake.landed.unreadable()] == [str(damaged)]
+    assert build_toots(lake, HOUR).rows == 1
