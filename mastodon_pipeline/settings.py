@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     """Partitions of the topic when it is created: room for a sink of several tasks, because adding
     partitions later would move keys to other partitions."""
     kafka_topic_retention_bytes: int = Field(2 * 1024**3, ge=-1, lt=2**63)
-    """Bytes per partition when the topic is created; -1 keeps everything. By size and not by age,
-    because the records' Kafka timestamps are post times, which a replay has of any age."""
+    """Bytes per partition when the topic is created; -1 keeps everything. By size and not by age:
+    what arrives during an outage of the sink must be there after it, however long it was."""
     kafka_security_protocol: (
         Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], UpperCase] | None
     ) = None

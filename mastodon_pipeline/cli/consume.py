@@ -18,8 +18,9 @@ import click
 def consume(from_beginning: bool, limit: int | None, dead_letters: bool) -> None:
     """Print the records of the topic as JSON, one a line.
 
-    Ctrl-C stops. The names are those of the Avro schema; _partition and _offset are the record's
-    place in Kafka. Nothing is committed, so the sink and other consumers are not disturbed.
+    Ctrl-C stops. The names are those of the Avro schema; kafka_partition and kafka_offset are the
+    record's place in Kafka. Nothing is committed, so the sink and other consumers are not
+    disturbed.
 
     \b
     Examples:

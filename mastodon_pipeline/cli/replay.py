@@ -47,7 +47,7 @@ def replay(glob: tuple[str, ...], dead_letters: bool, dismiss: bool) -> None:
     \b
     Examples:
       mastodon-pipeline replay 'old/mastodon-topic+0+*.parquet'
-      mastodon-pipeline replay 's3://mastodon/topics/*/created_at_hour=2026-11-24-*/*.parquet'
+      mastodon-pipeline replay 's3://mastodon/topics/*/kafka_timestamp_day=2026-11-24/*.parquet'
       mastodon-pipeline replay --dead-letters
 
     Exit codes: 0 done; 1 the files cannot be read, or Kafka did not take all of them; 130 Ctrl-C.

@@ -21,7 +21,7 @@ def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) 
     None if they may, which takes all of this:
 
     * both hourly tables carry the fingerprint of exactly these files, in these versions;
-    * the hour's folder holds no other file;
+    * no other landed file holds records of the hour;
     * `toots` built again from the files, by today's query, is the same, row by row;
     * the counts equal a recount from the files.
     """

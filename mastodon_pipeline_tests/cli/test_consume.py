@@ -63,7 +63,7 @@ def test_records_are_printed_as_json_one_a_line(settings: Settings) -> None:
     records = parsed(result.stdout)
     assert sorted(record["mastodon_text"] for record in records) == sorted(texts)
     assert {record["created_at"] for record in records} == {"2026-05-28T20:26:40.250000Z"}
-    assert all(record["_offset"] >= 0 for record in records)
+    assert all(record["kafka_offset"] >= 0 for record in records)
 
 
 def test_value_that_is_no_record_is_reported_and_skipped(settings: Settings) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 
 from mastodon_pipeline.landing.connector_config import connector_config
+from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.settings import load_settings
 
 Sink = Literal["iceberg", "s3"]
@@ -83,5 +84,22 @@ def test_both_sinks_add_the_kafka_coordinates_and_drop_tombstones(sink: Sink) ->
     assert config["transforms"].split(",")[0] == "tombstones"
     inserted = {value for key, value in config.items() if key.endswith(".field")}
     assert inserted == {"kafka_partition", "kafka_offset", "kafka_timestamp"}
+    names = {field.name for field in record_fields()} | inserted
+    assert not any(name.startswith("_") for name in names), "Iceberg reserves some, Spark obeys"
     assert config["errors.tolerance"] == "all"
     assert config["errors.deadletterqueue.context.headers.enable"] == "true"
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_records_are_filed_by_arrival_and_a_killed_worker_is_missed_soon(sink: Sink) -> None:
+    """Nothing that a stranger claims decides how many files and writers a sink has."""
+    config = connector_config(load_settings(sink=sink))
+    assert "created_at" not in str(config)
+    if sink == "iceberg":
+        assert config["iceberg.tables.default-partition-by"] == "day(kafka_timestamp)"
+    else:
+        day = "{{timestamp:unit=yyyy}}-{{timestamp:unit=MM}}-{{timestamp:unit=dd}}"
+        assert config["file.name.template"].split("/")[2] == f"kafka_timestamp_day={day}"
+        assert config["file.name.timestamp.source"] == "event"
+    assert config["consumer.override.session.timeout.ms"] == "10000"
+    assert config["consumer.override.heartbeat.interval.ms"] == "3000"

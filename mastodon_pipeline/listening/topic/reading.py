@@ -117,7 +117,7 @@ def _moment(milliseconds: int) -> datetime:
 
 
 def _coordinates(message: Message) -> dict[str, Any]:
-    return {"_partition": message.partition(), "_offset": message.offset()}
+    return {"kafka_partition": message.partition(), "kafka_offset": message.offset()}
 
 
 def _line(fields: dict[str, Any]) -> str:

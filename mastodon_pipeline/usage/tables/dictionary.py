@@ -32,10 +32,10 @@ RECORD = """\
 ## The record
 
 One event of a public toot, as one server reported it: Avro on the Kafka topic `mastodon-topic`
-(`mastodon_pipeline/schemas/mastodon-topic-value.avsc`), key `uri`, timestamp `created_at`. The sink
-writes the same fields to `topics/mastodon-topic/created_at_hour=YYYY-MM-DD-HH/*.parquet`, with
-Kafka's coordinates `_partition`, `_offset` and `_ts` beside them. A record may land more than once:
-partition and offset identify it.
+(`mastodon_pipeline/schemas/mastodon-topic-value.avsc`), key `uri`, stamped with its arrival. The
+sink writes the same fields to `topics/mastodon-topic/kafka_timestamp_day=YYYY-MM-DD/*.parquet`, by
+the day on which Kafka took them, with `kafka_partition`, `kafka_offset` and `kafka_timestamp`
+beside them. A record may land more than once: these three identify it.
 """
 
 
