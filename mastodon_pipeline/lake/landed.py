@@ -17,7 +17,7 @@ The index can be lost without harm, and misleads nobody for long:
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -37,6 +37,7 @@ SAVE_EVERY_FILES = 20
 whole day for each commit of the sink would cost more."""
 FILES_PER_QUERY = 500
 HELD_SECONDS = 10.0
+LOAD_ATTEMPTS = 3
 CLOCK_MARGIN = timedelta(days=1)
 DAY_FOLDERS = ("created_at_hour=", "kafka_timestamp_day=")
 """How the names of folders begin that sort by time: those of the sinks, before and since
@@ -160,7 +161,7 @@ class LandedFiles:
         changed = [
             file.path
             for group, file in self._objects.items()
-            if group not in self._loaded and file.modified >= moment - CLOCK_MARGIN
+            if group not in self._loaded and file.modified + CLOCK_MARGIN >= moment
         ]
         hours: dict[datetime | None, tuple[datetime, int]] = {}
         for hour, indexed_at, rows in self._query("landed_since", {"moment": moment}, changed):
@@ -214,6 +215,14 @@ class LandedFiles:
             stored = self._objects.get(group)
             if group not in self._unsaved and stored is not None and stored.etag != etag:
                 self._unload(group)  # another process knows more by now
+
+    def _list_group(self, group: str) -> None:
+        path = f"{self._layout.landed_index()}{group}.parquet"
+        stored = next((file for file in self._list_files(path) if file.path == path), None)
+        if stored is None:
+            self._objects.pop(group, None)
+        else:
+            self._objects[group] = stored
 
     def _newest_group(self) -> str:
         """Return the group of the newest day of arrival that is not in the future."""
@@ -300,13 +309,24 @@ class LandedFiles:
         return Refreshed(len(new), len(vanished))
 
     def _load(self, group: str) -> None:
-        stored = self._objects.get(group)
-        self._loaded[group] = "" if stored is None else stored.etag
-        if stored is None:
-            return
-        with suppress(duckdb.Error):  # damaged, or from another version of this code: made again
-            values = {"group": group, "file": stored.path}
-            self._connection.execute(query("lake/load_landed_files"), values)
+        for attempts_left in reversed(range(LOAD_ATTEMPTS)):
+            stored = self._objects.get(group)
+            self._loaded[group] = "" if stored is None else stored.etag
+            if stored is None:
+                return
+            try:
+                values = {"group": group, "file": stored.path}
+                self._connection.execute(query("lake/load_landed_files"), values)
+            except (duckdb.Error, UnicodeDecodeError) as error:
+                # Damaged, or from another version of this code: it is made again. Else the store
+                # failed, or another process replaced it just now.
+                if isinstance(error, duckdb.Error) and not _is_of_the_store(error):
+                    return
+                if not attempts_left:
+                    raise
+                self._list_group(group)
+            else:
+                return
 
     def _unload(self, group: str) -> None:
         del self._loaded[group]
@@ -320,9 +340,8 @@ class LandedFiles:
         values = {"group": group, "path": path}
         self._connection.execute(query("lake/save_landed_files"), values)
         self._unsaved.pop(group, None)
-        stored = next((file for file in self._list_files(path) if file.path == path), None)
-        if stored is not None:
-            self._objects[group], self._loaded[group] = stored, stored.etag
+        self._list_group(group)
+        self._loaded[group] = self._objects[group].etag if group in self._objects else ""
 
     def _open(self, group: str, files: Sequence[StoredFile]) -> None:
         """Open files, and add what they hold to the table."""

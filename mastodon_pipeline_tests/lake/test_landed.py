@@ -9,6 +9,7 @@ import pytest
 
 from mastodon_pipeline.lake import landed, queries
 from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.usage.refreshing.freshness import NEVER
 from mastodon_pipeline_tests.support.local_lake import HOUR, local_lake, record, write_parquet
 
 EARLIER = HOUR - timedelta(days=400)
@@ -80,6 +81,8 @@ def test_index_is_read_by_another_process_and_only_new_files_are_opened(
         assert other.landed.refresh().opened == 1
         assert {*old[:2], new} < set(files_of(other, HOUR))
         assert late not in files_of(other, HOUR)
+        [(hour, (_, rows))] = other.landed.hours_indexed_since(NEVER).items()
+        assert (hour, rows) == (HOUR, 5)
         refreshed, after = other.landed.sweep("", 0)
         assert (refreshed.opened, after) == (1, "kafka_timestamp_day=2026-11-22")
         assert late in files_of(other, HOUR)
