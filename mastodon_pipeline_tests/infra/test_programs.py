@@ -12,7 +12,12 @@ from infra.native_stack import Program, Stack, StackError
 from infra.native_stack.addresses import is_stack_env, stack_variables, write_stack_env
 from infra.native_stack.fetch import INFRA
 from infra.native_stack.ports import Ports
-from infra.native_stack.programs import Installation, read_variables, write_properties
+from infra.native_stack.programs import (
+    Installation,
+    read_variables,
+    stack_programs,
+    write_properties,
+)
 from infra.native_stack.supervision import Supervisor
 from mastodon_pipeline.settings import load_settings
 
@@ -65,6 +70,17 @@ def test_configurations_listen_on_loopback_only(
         *("-m", "infra.webserver"),
         *("-h", "127.0.0.1"),
     )
+
+
+@pytest.mark.parametrize(("sink", "milliseconds"), [("iceberg", "1000"), ("s3", "10000")])
+def test_plain_s3_sink_flushes_as_often_as_icebergs_commits(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, sink: str, milliseconds: str
+) -> None:
+    """It writes a file at each flush of the worker."""
+    monkeypatch.setenv("SINK", sink)
+    stack_programs(installation)
+    written = read_variables(installation.data / "connect" / "worker.properties")
+    assert written["offset.flush.interval.ms"] == milliseconds
 
 
 def test_connect_worker_uses_the_shared_settings(
