@@ -8,7 +8,7 @@ What can lose toots here, and what protects them:
 * A topic that does not exist yet would stay unread until the consumer's next metadata refresh: the
   topics are created first.
 * A control topic that was made again has lower offsets than the Iceberg table says are committed:
-  see `iceberg.repair_control_offsets`.
+  see `table_repairs`.
 * A deleted connector keeps its consumer group, and a new one continues at the committed offsets.
 """
 
@@ -30,12 +30,12 @@ from mastodon_pipeline.kafka import NewTopic
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import ConnectorStatus, ConnectRest
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC, connector_config
-from mastodon_pipeline.landing.iceberg import (
+from mastodon_pipeline.landing.rebuilding import begin_again_without_metadata
+from mastodon_pipeline.landing.table_repairs import (
     migrate_table,
     needs_migration,
     repair_control_offsets,
 )
-from mastodon_pipeline.landing.rebuilding import begin_again_without_metadata
 from mastodon_pipeline.listening.topic.registry import (
     refuses_us,
     registry_client,
@@ -159,8 +159,8 @@ def _migrate_table(settings: Settings, connect: ConnectRest, log: Log) -> None:
         ):
             raise ConnectorError(f"{name} does not stop, so its table cannot be migrated")
         log(f"migrated {settings.iceberg_table}: {', '.join(migrate_table(settings))}")
-    except CatalogUnavailable as error:
-        # No table yet, or none that can be reached from here: the sink adds what columns it needs.
+    except (CatalogUnavailable, OSError) as error:
+        # No table yet, or none that can be read from here: the sink adds what columns it needs.
         log(f"{settings.iceberg_table} was not checked for a migration: {error}")
 
 
@@ -168,7 +168,7 @@ def _repair_control_offsets(settings: Settings, log: Log) -> None:
     try:
         if repaired := repair_control_offsets(settings):
             log(repaired)
-    except CatalogUnavailable as error:
+    except (CatalogUnavailable, OSError) as error:
         log(f"the control topic was not compared with {settings.iceberg_table}: {error}")
 
 

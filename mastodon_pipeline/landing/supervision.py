@@ -64,7 +64,7 @@ def decide(
 
     `control_topic_id` is that of the control topic now, None if it is unknown. If it is another
     than before, the topic was made again, and the Iceberg table has to follow it (see
-    `control_offsets`). A second repair waits 30 s after the first, the next 60 s, and so on up to
+    `table_repairs`). A second repair waits 30 s after the first, the next 60 s, and so on up to
     10 min; a healthy sink resets the pause.
     """
     put_back = health.state is SinkState.DEAD_LETTERING
@@ -97,7 +97,5 @@ def decide(
         put_back,
         f"{saw}. Did: requested a repair (number {attempts + 1})",
         # Without a watermark: the repaired sink gets the full time to move before it is stalled.
-        SupervisorMemory(
-            None, attempts + 1, now, health.dead_letters, control_topic_id or known
-        ),
+        SupervisorMemory(None, attempts + 1, now, health.dead_letters, control_topic_id or known),
     )
