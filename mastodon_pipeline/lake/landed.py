@@ -196,11 +196,13 @@ class LandedFiles:
         return tuple(faults)
 
     def forget(self, paths: Collection[str]) -> None:
-        """Forget files that are about to be removed; the whole index must have been refreshed."""
-        if not paths:
-            return
+        """Forget files that are about to be removed, or were."""
+        groups = sorted({self._layout.index_group(path) for path in paths})
+        for group in groups:
+            if group not in self._loaded:
+                self._load(group)
         self._connection.execute(query("lake/landed_forget"), {"paths": list(paths)})
-        for group in sorted({self._layout.index_group(path) for path in paths}):
+        for group in groups:
             self._save(group)
 
     def _list_objects(self) -> None:

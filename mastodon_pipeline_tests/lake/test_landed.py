@@ -90,6 +90,25 @@ def test_index_is_read_by_another_process_and_only_new_files_are_opened(
     assert late in files_of(lake, HOUR), "what another process saved is loaded again"
 
 
+def test_forgetting_a_file_leaves_the_others_of_its_day(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if another process saved the day meanwhile."""
+    day = "kafka_timestamp_day=2026-11-22/"
+    paths = [land_in(lake, day, record(), name=name) for name in "abc"]
+    land_in(lake, "kafka_timestamp_day=2026-11-24/", record())
+    lake.landed.refresh(whole=True)
+    monkeypatch.setattr(landed, "SMALL_INDEX_BYTES", 0)
+    with local_lake(tmp_path) as other:
+        other.landed.refresh()
+        other.landed.forget(paths[:1])
+        assert set(files_of(other, HOUR)) & set(paths) == set(paths[1:])
+    Path(paths[0]).unlink()
+    lake.landed.refresh()
+    lake.landed.forget(paths[1:2])
+    assert set(files_of(lake, HOUR)) & set(paths) == {paths[2]}
+
+
 def test_replaced_file_is_opened_again(lake: Lake) -> None:
     path = land_in(lake, "x/", record())
     assert files_of(lake, HOUR) == [path]
