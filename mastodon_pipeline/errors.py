@@ -29,6 +29,7 @@
     │   └── NoMastodonApi         it answers, but not as Mastodon's API does
     ├── UnsafeAddress             it names an address that no public server has
     └── CrossHostRedirect         it sends us to another host
+        └── ApiElsewhere          it is the domain of accounts whose API is at another host
 
     InvalidRecord                 a payload that cannot be recorded: it goes to the dead letters
     ├── UndecodableStatus
@@ -224,6 +225,15 @@ class UnsafeAddress(ServerError):
 
 class CrossHostRedirect(ServerError):
     """A server redirects to another host; a moved server is for a person to configure."""
+
+    def __init__(self, message: str, target: str = "") -> None:
+        super().__init__(message)
+        self.target = target
+        """The URL to which it redirects, as the server wrote it."""
+
+
+class ApiElsewhere(CrossHostRedirect):
+    """A host without an API is the domain of accounts whose API is elsewhere; the message says."""
 
 
 class InvalidRecord(ValueError):

@@ -39,6 +39,9 @@ POST /fault?kind=KIND[&server=DOMAIN]   at one server or at all, where KIND is
        wall&status=N                    a page for people, as from a bot wall before the server
        redirect[&target=URL]            to the same path, here or on another server
        bomb, endless_header, endless_line [&megabytes=N]
+       elsewhere&target=URL&status=N&text=HOW
+                                        as the domain of accounts of the server at URL, which is
+                                        named by HOW: host-meta, nodeinfo, redirect, ...
        json&text=TEXT                   200 with this as JSON
        drop, hang, hang_up, cut_body, trickle, slow_header, garbage
        each with &seconds=S[&endpoint=ENDPOINT][&path=BEGINNING]

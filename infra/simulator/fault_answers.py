@@ -13,6 +13,8 @@ slow_header     200, with a header of a byte now and then, forever
 endless_header  200, with a header line of many MB
 endless_line    200, a body of many MB without a newline
 garbage         200, a page of HTML
+elsewhere       as the domain of accounts whose server is elsewhere: a page or an error of the
+                status, but one well-known document names the server, or redirects to it
 json            200, the configured text as JSON
 """
 
@@ -49,6 +51,8 @@ async def answer(fault: Fault, request: web.Request) -> web.StreamResponse | Non
         case "garbage":
             page = "<html><body>Welcome</body></html>"
             return web.Response(text=page, content_type="text/html", headers=fault.headers)
+        case "elsewhere":
+            return _elsewhere(fault, request)
         case "json":
             return web.Response(text=fault.text, content_type="application/json")
         case "bomb":
@@ -95,6 +99,25 @@ def _redirect(fault: Fault, request: web.Request) -> web.Response | None:
     return web.Response(
         status=302, headers=CIMultiDict({"Location": f"{fault.target}{path}"}), body=b""
     )
+
+
+def _elsewhere(fault: Fault, request: web.Request) -> web.Response:
+    """Answer by `fault.text`: `host-meta`, `nodeinfo`, `redirect` of all, `redirect webfinger`."""
+    path, target = request.path, fault.target
+    if fault.text == "host-meta" and path == "/.well-known/host-meta":
+        xrd = (
+            '<?xml version="1.0"?><XRD xmlns="http://docs.oasis-open.org/ns/xri/xrd-1.0">'
+            f'<Link rel="lrdd" template="{target}/.well-known/webfinger?resource={{uri}}"/></XRD>'
+        )
+        return web.Response(text=xrd, content_type="application/xrd+xml")
+    if fault.text == "nodeinfo" and path == "/.well-known/nodeinfo":
+        rel = "http://nodeinfo.diaspora.software/ns/schema/2.0"
+        links = [{"rel": rel, "href": f"{target}/nodeinfo/2.0"}]
+        return web.json_response({"links": links})
+    if fault.text == "redirect" or (fault.text == "redirect webfinger" and "webfinger" in path):
+        return web.Response(status=301, headers={"Location": f"{target}{request.rel_url}"})
+    page = "<html><body>Ann's web site</body></html>"
+    return web.Response(text=page, status=fault.status, content_type="text/html")
 
 
 async def _body(request: web.Request, parts: list[bytes]) -> web.StreamResponse:

@@ -11,7 +11,7 @@ ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 REQUEST_FAULTS = frozenset(
     {
         *("answer", "wall", "drop", "hang", "hang_up", "cut_body", "trickle", "redirect"),
-        *("bomb", "endless_header", "endless_line", "garbage", "slow_header", "json"),
+        *("bomb", "endless_header", "endless_line", "garbage", "slow_header", "json", "elsewhere"),
     }
 )
 """Faults of requests; see `fault_answers`."""
@@ -60,11 +60,11 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     """For `answer`."""
     target: str = ""
-    """For `redirect`: scheme and authority of another server; '' for this one."""
+    """For `redirect` and `elsewhere`: scheme and authority of another server; '' for this one."""
     megabytes: int = 64
     """For large answers: their size, decompressed (in 2^20 bytes)."""
     text: str = ""
-    """For `json`: the body."""
+    """For `json`: the body. For `elsewhere`: the document that names the other server."""
     path: str = ""
     """Only requests whose path begins with this: `/api/v2/` of a server whose `/api/v1/` works."""
 

@@ -28,6 +28,8 @@ class ServerPolicy:
     """Whether a user's token exists; streaming is refused without one."""
     local_feed: Access = "public"
     remote_feed: Access = "public"
+    chosen_languages: tuple[str, ...] = ()
+    """The languages that the user with the token has chosen; () for all."""
     closed: bool = False
     """The whole API requires a user: it answers 401 to others (a closed feed answers 422)."""
     activity: bool = True

@@ -18,6 +18,7 @@ from yarl import URL
 
 from infra.simulator.access import (
     ApiError,
+    Client,
     authenticate,
     is_true,
     readable_feeds,
@@ -219,10 +220,14 @@ class _Routes:
             max_id=None if policy.ignores_max_id else self._id(query.get("max_id")),
             since_id=since_id,
             min_id=min_id,
+            languages=policy.chosen_languages if self._client(request).user else (),
         )
         ids = timeline.page(page)
         headers = {"Link": self._links(request, ids)} if ids else {}
         return timeline.json(ids), headers
+
+    def _client(self, request: web.Request) -> Client:
+        return authenticate(request, self._server.tokens)
 
     def _links(self, request: web.Request, ids: list[int]) -> str:
         names = ("local", "remote", "limit", "only_media")

@@ -166,6 +166,8 @@ class SimulatedServer:
 
     def _stream(self, event: str, payload: bytes, toot: Toot) -> None:
         local = toot.server == self.domain
+        if self.policy.chosen_languages and toot.language not in self.policy.chosen_languages:
+            return  # Only its user streams.
         if (self.policy.local_feed if local else self.policy.remote_feed) == "disabled":
             return
         frame, media = Frame(event, payload), toot.media > 0

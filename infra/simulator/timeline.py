@@ -26,6 +26,8 @@ class Page:
     max_id: int | None = None
     since_id: int | None = None
     min_id: int | None = None
+    languages: tuple[str, ...] = ()
+    """Of the toots to include; () for all."""
 
 
 class Timeline:
@@ -89,6 +91,7 @@ class Timeline:
             status_id = self._ids[position]
             toot = self._toots[status_id]
             side = wanted.local if toot.server == self._domain else wanted.remote
-            if side and (toot.media or not wanted.only_media):
+            chosen = not wanted.languages or toot.language in wanted.languages
+            if side and chosen and (toot.media or not wanted.only_media):
                 ids.append(status_id)
         return ids

@@ -2,11 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mastodon_pipeline.errors import LoginFailed
 from mastodon_pipeline.paths import OWN_FILE
+
+if TYPE_CHECKING:
+    from mastodon_pipeline.listening.client.login import Login
+    from mastodon_pipeline.servers import Server
+    from mastodon_pipeline.settings import Settings
 
 
 @click.command()
@@ -40,7 +46,7 @@ def login(server: str, env_file: Path) -> None:
     [wanted] = wanted_servers(settings, [server])
     try:
         with Login(wanted, settings) as attempt:
-            address = attempt.begin()
+            address = _begin(attempt, wanted, settings)
             click.echo(f"Open this page, logged in to {wanted.name}, and allow what it asks:\n")
             click.echo("  " + "".join(c for c in address if c.isprintable()) + "\n")
             token = attempt.finish(click.prompt("Paste the code that it shows"))
@@ -55,7 +61,33 @@ def login(server: str, env_file: Path) -> None:
             err=True,
         )
     trial = try_server(wanted, settings, token)
-    if trial.mode is not None and trial.mode.kind == "stream":
-        click.echo(f"{wanted.name} lets us stream its {wanted.feed} feed with it.")
+    kind = trial.mode.kind if trial.mode else "park"
+    if trial.mode is not None and kind in ("stream", "websocket"):
+        over = " over a WebSocket" if kind == "websocket" else ""
+        click.echo(f"{wanted.name} lets us stream its {trial.mode.feed} feed with it{over}.")
+    elif trial.mode is not None and trial.mode.with_token:
+        click.echo(
+            f"{wanted.name} shows us its {trial.mode.feed} timeline with it: {trial.reason}."
+        )
     else:
         click.echo(f"But {wanted.name} does not let us stream with it: {trial.reason}", err=True)
+    if trial.mode is not None and trial.mode.note:
+        click.echo(f"Note: {trial.mode.note}.", err=True)
+    if trial.hidden:
+        click.echo(f"But {trial.hidden}.", err=True)
+
+
+def _begin(attempt: "Login", server: "Server", settings: "Settings") -> str:
+    """Return the page's address.
+
+    Raises LoginFailed, with the reason why we cannot follow the server either.
+    """
+    from mastodon_pipeline.listening.following.trial import try_server
+
+    try:
+        return attempt.begin()
+    except LoginFailed as error:
+        trial = try_server(server, settings, None)
+        if trial.mode is None or trial.mode.kind != "park" or trial.reason in str(error):
+            raise
+        raise LoginFailed(f"{error}; {trial.reason}") from None

@@ -23,7 +23,9 @@ def servers(server: tuple[str, ...]) -> None:
     """Show how each server will be followed, and why.
 
     Without SERVER, all configured servers. Each is asked for its version and what it offers, and
-    then tried once the way it will be followed. The exit code is 0 whatever they answer.
+    then tried once the way it will be followed. With a token, a public feed is read once with it
+    and once without: a server leaves out what the token's owner filters, such as languages that
+    they have not chosen. The exit code is 0 whatever they answer.
 
     \b
       streaming  over one connection, with a token
@@ -88,7 +90,7 @@ def _row(trial: "ServerTrial") -> tuple[str, ...]:
         trial.server.feed,
         trial.info.version[:24] if trial.info else "?",
         _MODES[trial.mode.kind] if trial.mode else "waiting",
-        trial.reason,
+        f"{trial.reason}; {trial.hidden}" if trial.hidden else trial.reason,
     )
     # Versions and reasons come from other servers and must not control the terminal.
     return tuple("".join(c if c.isprintable() else "�" for c in cell) for cell in cells)

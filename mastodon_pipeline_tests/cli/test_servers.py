@@ -1,6 +1,7 @@
 """`mastodon-pipeline servers`: how each server would be listened to is tried and shown."""
 
 import socket
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -35,13 +36,16 @@ def test_servers_shows_how_each_is_listened_to_and_why(monkeypatch: pytest.Monke
     assert result.exit_code == 0
     headings, *lines = result.stdout.splitlines()
     assert headings.split() == ["SERVER", "FEED", "VERSION", "MODE", "REASON"]
+    login = "it shows this only to people with an account: " + (
+        f"set {variables[4]}, or run mastodon-pipeline login http://{names[4]}"
+    )
     needed = f"set {variables[2]}, or run mastodon-pipeline login http://{names[2]}"
     assert [line.split(maxsplit=4) for line in lines] == [
         [names[0], "local", "4.5.3", "streaming", "there is a token"],
         [names[1], "local", "4.5.3", "polling", "there is no token"],
         [names[2], "local", "4.5.3", "parked", f"its local feed needs a token: {needed}"],
         [names[3], "local", "4.5.3", "parked", "the server has disabled its local feed"],
-        [names[4], "local", "4.5.3", "parked", "the server answers 401 Unauthorized"],
+        [names[4], "local", "4.5.3", "parked", f"the server answers 401 Unauthorized: {login}"],
     ]
 
 
@@ -113,3 +117,22 @@ def test_named_server_keeps_its_configured_feed() -> None:
 def test_servers_without_any_server_says_how_to_configure_one() -> None:
     with pytest.raises(SettingsError, match="MASTODON_SERVERS"):
         wanted_servers(Settings(mastodon_servers=(), mastodon_servers_file=None), [])
+
+
+def test_languages_that_the_tokens_owner_has_not_chosen_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server leaves them out, in stream and timeline alike, and says so nowhere."""
+    choosy = replace(STREAMED, domain="choosy.example", chosen_languages=("en",))
+    with Simulator(quiet(choosy, STREAMED)) as simulator:
+        settings = simulator_settings(simulator, monkeypatch)
+        for _ in range(40):
+            simulator.publish(0)
+            simulator.publish(1)
+        chosen, all_languages = (
+            try_server(server, settings, server.token) for server in settings.servers()
+        )
+    assert chosen.mode is not None
+    assert chosen.mode.kind == "stream"
+    assert "its owner has chosen languages" in table([chosen])[1]
+    assert all_languages.hidden == ""

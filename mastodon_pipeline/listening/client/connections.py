@@ -11,6 +11,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http.client import responses
 from types import SimpleNamespace
 from typing import Literal
 from urllib.parse import urlsplit
@@ -138,7 +139,9 @@ class Connections:
             except aiohttp.WSServerHandshakeError as error:
                 if error.status == 101:
                     raise Unreachable(f"no WebSocket: {error.message}") from None
-                raise Refused(error.status, error.message, error.headers) from None
+                # aiohttp's message is its own: "Invalid response status".
+                phrase = responses.get(error.status, "")
+                raise Refused(error.status, phrase, error.headers) from None
             except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
                 raise _unreachable(error) from None
         try:

@@ -128,7 +128,7 @@ class ServerSession(requests.Session):
         source, target = urlsplit(resp.url), urlsplit(location)
         if target.netloc and (target.hostname, target.port) != (source.hostname, source.port):
             resp.close()
-            raise CrossHostRedirect(f"{source.netloc} redirects to {target.netloc}")
+            raise CrossHostRedirect(f"{source.netloc} redirects to {target.netloc}", location)
         if target.scheme == "http" and source.scheme == "https":
             resp.close()
             raise CrossHostRedirect(f"{source.netloc} redirects from https to http")

@@ -19,9 +19,17 @@ from urllib.parse import urlsplit
 
 from mastodon import Mastodon
 
-from mastodon_pipeline.errors import NoMastodonApi, Refused, ServerError, Unreachable
+from mastodon_pipeline.errors import (
+    ApiElsewhere,
+    CrossHostRedirect,
+    NoMastodonApi,
+    Refused,
+    ServerError,
+    Unreachable,
+)
 from mastodon_pipeline.foreign_text import clean_line
 from mastodon_pipeline.listening.client.addresses import in_daemon_thread
+from mastodon_pipeline.listening.client.api_address import find_api
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Timings
 from mastodon_pipeline.listening.client.rate_budget import RateBudgets
 from mastodon_pipeline.listening.client.session import (
@@ -40,6 +48,8 @@ _FINAL_REFUSALS = frozenset({410, 429})
 """HTTP errors of the self-description after which nothing else is asked for."""
 _NO_OLDER_API = frozenset({401, 403, 410, 429})
 """HTTP errors that the older API will answer with, too."""
+_NO_API = frozenset({400, 404, 405, 406})
+"""HTTP errors of a host without Mastodon's API; it may be the domain of a server elsewhere."""
 _SOON_SECONDS = 60.0
 _MAX_VERSION_CHARACTERS = 100
 _MAX_URL_CHARACTERS = 500
@@ -144,13 +154,40 @@ class InstanceProbe:
             try:
                 client = mastodon_client(server, token, session, timeout)
                 return fetch_instance_info(server, client), None
+            except (NoMastodonApi, CrossHostRedirect):
+                self._check_elsewhere(server, session)
+                raise
             except Refused as refused:
+                if refused.status in _NO_API:
+                    self._check_elsewhere(server, session)
                 if token is None or refused.status not in TOKEN_REFUSALS:
                     raise
                 client = mastodon_client(server, None, session, timeout)
                 info = fetch_instance_info(server, client)
                 # Not the exception itself: its traceback would keep the connection alive.
                 return info, Refused(refused.status, refused.reason)
+
+    def _check_elsewhere(self, server: Server, session: ServerSession) -> None:
+        """Raise ApiElsewhere if the server's host says that its accounts' API is elsewhere."""
+        timeout = self._timings.request_seconds
+        other = api_elsewhere(server, session, timeout)
+        if other is not None:
+            raise ApiElsewhere(elsewhere_reason(server, other))
+
+
+def api_elsewhere(server: Server, session: ServerSession, timeout_seconds: float) -> Server | None:
+    """Return the server with the API of the accounts at this server's host, if that is another."""
+
+    def described_domain(candidate: Server) -> str:
+        client = mastodon_client(candidate, None, session, timeout_seconds)
+        return fetch_instance_info(candidate, client).domain
+
+    return find_api(server, session, timeout_seconds, described_domain)
+
+
+def elsewhere_reason(server: Server, other: Server) -> str:
+    """Tell a person which address to use."""
+    return f"{server.name} has no API; that of its accounts is at {other.base_url}: name that one"
 
 
 def fetch_instance_info(server: Server, client: Mastodon) -> InstanceInfo:

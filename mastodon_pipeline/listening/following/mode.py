@@ -16,6 +16,8 @@ NO_EVENT_STREAM = frozenset({400, 404, 405, 426, 501})
 
 GoToSocial answers 404 or 400: its streaming address requires the upgrade to a WebSocket.
 """
+_LOGIN_REFUSALS = frozenset({401, 422})
+"""HTTP errors of what is shown to logged-in people only: GoToSocial's, and Mastodon's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def choose_mode(
     feed, note = _offered_feed(server.feed, info)
     if feed is None:
         return Mode("park", f"the server has disabled its {server.feed} feed")
-    access = _feed_access(feed, info)
+    access = feed_access(feed, info)
     streaming_url = info.streaming_url or server.base_url
     stream, websocket = refusals.stream, refusals.websocket
     if has_token and stream is None:
@@ -124,6 +126,10 @@ def refusal_reason(server: Server, refused: Refused, has_token: bool) -> str:
         return f"{reason}: it has been retired"
     if refused.status == 401 and has_token:
         return f"{reason}; is the token in {server.token_env} still valid?"
+    if refused.status in _LOGIN_REFUSALS:
+        if has_token:
+            return f"{reason}; is the token in {server.token_env} a person's?"
+        return f"{reason}: it shows this only to people with an account: {_token_hint(server)}"
     return reason
 
 
@@ -144,7 +150,8 @@ def _offered_feed(feed: Feed, info: InstanceInfo) -> tuple[Feed | None, str]:
     return (feed if offered else None), ""
 
 
-def _feed_access(feed: Feed, info: InstanceInfo) -> Access:
+def feed_access(feed: Feed, info: InstanceInfo) -> Access:
+    """Return who may read a feed, by what the server says."""
     if feed == "local":
         return info.local_access
     if feed == "remote":

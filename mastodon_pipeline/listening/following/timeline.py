@@ -189,17 +189,14 @@ class TimelineReader:
                     if refused.status == 429:
                         continue
                     raise
-            try:
-                return decode_page(body)[::-1]
-            except UndecodableStatus as error:
-                raise Unreachable(f"the timeline is not a page of statuses: {error}") from None
+            return _decoded(body)
 
-    async def check(self) -> None:
-        """Request the newest page at once and drop it.
+    async def check(self) -> list[bytes]:
+        """Return the newest page, oldest first, requested at once.
 
         Raises the same errors as `page`, and Refused for a 429 too.
         """
-        await self._get(self._params)
+        return _decoded(await self._get(self._params))
 
     async def _get(self, params: Mapping[str, str]) -> bytes:
         body, headers = await self._connections.get(self._url, params, self._token)
@@ -208,6 +205,13 @@ class TimelineReader:
         max_ages = _MAX_AGE.findall(headers.get("Cache-Control", ""))
         self.cached_seconds = min(max(map(float, max_ages), default=0.0), _MAX_CACHE_SECONDS)
         return body
+
+
+def _decoded(body: bytes) -> list[bytes]:
+    try:
+        return decode_page(body)[::-1]
+    except UndecodableStatus as error:
+        raise Unreachable(f"the timeline is not a page of statuses: {error}") from None
 
 
 def _oldest_id(page: list[bytes]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 
-from mastodon_pipeline.errors import CrossHostRedirect, Refused, UnsafeAddress
+from mastodon_pipeline.errors import CrossHostRedirect, Refused, ServerError, UnsafeAddress
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.rate_budget import RateBudget, RateBudgets
 from mastodon_pipeline.listening.client.reasons import network_reason
@@ -18,8 +18,10 @@ from mastodon_pipeline.listening.following.mode import (
     after_refusal,
     choose_mode,
     described,
+    feed_access,
     refusal_reason,
 )
+from mastodon_pipeline.listening.following.owner_view import hidden_from_owner
 from mastodon_pipeline.listening.following.streaming import stream_url
 from mastodon_pipeline.listening.following.timeline import TimelineReader
 from mastodon_pipeline.listening.following.websocket import websocket_url
@@ -37,6 +39,8 @@ class ServerTrial:
     mode: Mode | None
     """How it will be followed; None if it cannot be reached now and would be tried again."""
     reason: str
+    hidden: str = ""
+    """What the token's owner does not see of the feed, and so we do not; '' if nothing is known."""
 
 
 def try_servers(servers: Sequence[Server], settings: Settings) -> Iterator[ServerTrial]:
@@ -70,6 +74,8 @@ def try_servers(servers: Sequence[Server], settings: Settings) -> Iterator[Serve
 def try_server(server: Server, settings: Settings, token: str | None) -> ServerTrial:
     """Fetch one server's instance info, then open its stream, or request a page, and leave.
 
+    With a token a page of a public feed is compared with the one that anybody sees.
+
     Never raises; takes minutes at most (20 s per request).
     """
 
@@ -96,7 +102,8 @@ async def _try(
                 raise refused
             refusals = next_refusals
             mode = choose_mode(server, answer.info, token is not None, refusals)
-        return ServerTrial(server, info, mode, described(mode, answer.failure).words)
+        hidden = await _hidden(server, mode, answer.info, token, connections)
+        return ServerTrial(server, info, mode, described(mode, answer.failure).words, hidden)
     except (UnsafeAddress, CrossHostRedirect) as error:
         return ServerTrial(server, info, Mode("park", str(error)), str(error))
     except Refused as refused:
@@ -120,11 +127,28 @@ async def _refusal(
             async with connections.websocket(websocket_url(mode), token or ""):
                 pass
         elif mode.kind == "poll":
-            page_token = token if mode.with_token else None
-            budget = RateBudget()
-            await TimelineReader(
-                server.base_url, mode.feed, page_token, connections, budget
-            ).check()
+            await _page(server, mode, token if mode.with_token else None, connections)
     except Refused as refused:
         return refused
     return None
+
+
+async def _page(
+    server: Server, mode: Mode, token: str | None, connections: Connections
+) -> list[bytes]:
+    return await TimelineReader(
+        server.base_url, mode.feed, token, connections, RateBudget()
+    ).check()
+
+
+async def _hidden(
+    server: Server, mode: Mode, info: InstanceInfo, token: str | None, connections: Connections
+) -> str:
+    """Return what the token's owner does not see of a feed that anybody may read."""
+    if not mode.with_token or feed_access(mode.feed, info) != "public":
+        return ""
+    try:
+        everybody = await _page(server, mode, None, connections)
+        return hidden_from_owner(everybody, await _page(server, mode, token, connections))
+    except ServerError:
+        return ""  # A feed that is not public after all.

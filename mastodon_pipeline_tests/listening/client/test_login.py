@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from dotenv import dotenv_values
 
 from infra.simulator.fediverse import token_variable
-from infra.simulator.instance import ServerPolicy
+from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.listening.client.login import save_token
@@ -124,3 +124,42 @@ def test_symbolic_link_to_the_settings_file_stays_a_link(tmp_path: Path) -> None
     save_token(link, "TOKEN", "t")
     assert link.is_symlink()
     assert dotenv_values(real) == {"TOKEN": "t"}
+
+
+def test_login_at_a_server_with_websockets_only_says_that_it_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As GoToSocial does."""
+    with Simulator(quiet(gotosocial("social.example"))) as simulator:
+        simulator_settings(simulator, monkeypatch)
+        code = simulator.servers[0].tokens.login_code
+        result = log_in(simulator, tmp_path / ".env", code)
+    assert result.exit_code == 0
+    assert "lets us stream its local feed with it over a WebSocket." in result.output
+    assert "does not let us" not in result.output
+
+
+def test_login_at_a_server_that_does_not_stream_says_what_the_token_is_good_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Simulator(quiet(STREAMED)) as simulator:
+        simulator_settings(simulator, monkeypatch)
+        simulator.fault("answer", status=501, endpoint="streaming", seconds=60)
+        code = simulator.servers[0].tokens.login_code
+        result = log_in(simulator, tmp_path / ".env", code)
+    assert "shows us its local timeline with it: it does not stream (501" in result.output
+
+
+def test_login_names_languages_that_the_owner_has_not_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token would stream only the chosen ones."""
+    policy = ServerPolicy("stream.example", chosen_languages=("en",))
+    with Simulator(quiet(policy)) as simulator:
+        simulator_settings(simulator, monkeypatch)
+        for _ in range(40):
+            simulator.publish()
+        code = simulator.servers[0].tokens.login_code
+        result = log_in(simulator, tmp_path / ".env", code)
+    assert "lets us stream" in result.stdout
+    assert "its owner has chosen languages" in result.stderr
