@@ -16,6 +16,8 @@ from mastodon_pipeline.listening.protocol.statuses import decode_status
 from mastodon_pipeline.listening.records.language import primary_language
 
 _SHOWN_LANGUAGES = 5
+_DELETED_MEANWHILE = 1
+"""Toots that everybody's page may still show from a cache."""
 
 
 def hidden_from_owner(everybody: Sequence[bytes], owner: Sequence[bytes]) -> str:
@@ -28,11 +30,11 @@ def hidden_from_owner(everybody: Sequence[bytes], owner: Sequence[bytes]) -> str
     if not public:
         return ""
     start, end = next(iter(public)), next(reversed(public))
-    if seen and later(next(iter(seen)), start) != start:
-        start = next(iter(seen))
+    if len(seen) >= len(public):  # A shorter page begins where the timeline begins.
+        start = later(start, next(iter(seen)))
     span = [status_id for status_id in public if _between(start, status_id, end)]
     hidden = [status_id for status_id in span if status_id not in seen]
-    if not hidden:
+    if len(hidden) <= _DELETED_MEANWHILE:
         return ""
     missing = {public[status_id] for status_id in hidden} - {""}
     if missing and missing.isdisjoint(seen.values()):

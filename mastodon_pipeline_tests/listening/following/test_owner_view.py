@@ -29,11 +29,13 @@ EVERYBODY = page((10, "en"), (11, "de"), (12, "ja"), (13, "en"), (14, None))
     ("owner", "words"),
     [
         (EVERYBODY, ""),
-        (page((12, "ja"), (13, "en"), (14, None), (15, "fr")), ""),  # newer, and shorter
+        (page((11, "de"), (12, "ja"), (13, "en"), (14, None), (15, "fr")), ""),  # newer
+        (page((10, "en"), (11, "de"), (13, "en"), (14, None)), ""),  # one deleted
         (page((10, "en"), (13, "en"), (15, "en")), "chosen languages, so the server leaves out"),
-        (page((3, "en"), (10, "en"), (13, "en")), "others (de, ja)"),
-        (page((10, "en"), (12, "ja"), (13, "en"), (14, None)), "others (de)"),
-        (page((10, "en"), (11, "de"), (12, "ja"), (14, None)), "leaves out 1 of 5 toots"),
+        (page((8, "en"), (9, "en"), (10, "en"), (13, "en"), (15, "en")), "others (de, ja)"),
+        (page((10, "en"), (13, "en")), "others (de, ja)"),
+        (page((11, "de"), (12, "ja"), (14, None)), "others (en)"),
+        (page((10, "en"), (12, "ja"), (14, None)), "leaves out 2 of 5 toots"),
         (page((10, "de-CH"), (12, "ja"), (14, "en")), "leaves out 2 of 5 toots"),
         ([], "others (de, en, ja)"),
     ],
