@@ -104,17 +104,11 @@ def apply_connector_config(
         _wait_for_plugin(connect, wanted["connector.class"], log)
         _validate(connect, wanted)
         name = settings.connector_name
-        removed = settings.sink == "iceberg" and begin_again_without_metadata(
-            settings, connect, log
-        )
-        if settings.sink == "iceberg":
-            _repair_control_offsets(settings, log)
+        removed = settings.sink == "iceberg" and _prepare_table(settings, connect, log)
         before = None if removed else connect.status(name)
         changed = drifted_keys(wanted, None if removed else connect.config(name))
         if changed:
             change = f"changing {', '.join(changed)}" if before else "creating it"
-            if settings.sink == "iceberg":
-                _migrate_table(settings, connect, log)
             log(f"applying the config of {name}: {change}")
             connect.put_config(name, wanted)
         elif restart_tasks or (before is not None and before.failures):
@@ -140,36 +134,41 @@ def root_cause(trace: str) -> str:
     return " <- ".join(dict.fromkeys(ends)) or "no trace was given"
 
 
-def _migrate_table(settings: Settings, connect: ConnectRest, log: Log) -> None:
-    """Migrate a table of an older version, with the connector deleted meanwhile.
+def _prepare_table(settings: Settings, connect: ConnectRest, log: Log) -> bool:
+    """Bring the Iceberg table to where the sink can go on; return whether it took the connector.
 
-    A connector that is gone when this is interrupted is created again by the supervisor, with the
-    migration before it; its place in the topic is its group's.
+    A connector that is gone when this is interrupted is created by the next run, which goes on with
+    what is left to do. Its place in the topic is its group's.
     """
+    if begin_again_without_metadata(settings, connect, log):
+        return True
+    exists = connect.status(settings.connector_name) is not None
     try:
-        if not needs_migration(settings):
-            return
-        name = settings.connector_name
-        connect.delete(name)
-        if not _wait(
-            lambda: connect.status(name) is None,
-            RUNNING_WITHIN_SECONDS,
-            log,
-            lambda: f"waiting for {name} to stop",
-        ):
-            raise ConnectorError(f"{name} does not stop, so its table cannot be migrated")
-        log(f"migrated {settings.iceberg_table}: {', '.join(migrate_table(settings))}")
-    except (CatalogUnavailable, OSError) as error:
-        # No table yet, or none that can be read from here: the sink adds what columns it needs.
-        log(f"{settings.iceberg_table} was not checked for a migration: {error}")
-
-
-def _repair_control_offsets(settings: Settings, log: Log) -> None:
-    try:
+        migrates = needs_migration(settings)
+        if migrates:
+            _stop(settings, connect, log)
+            log(f"migrated {settings.iceberg_table}: {', '.join(migrate_table(settings))}")
         if repaired := repair_control_offsets(settings):
             log(repaired)
     except (CatalogUnavailable, OSError) as error:
-        log(f"the control topic was not compared with {settings.iceberg_table}: {error}")
+        # No table yet, or none that can be read from here.
+        if exists:
+            log(f"{settings.iceberg_table} was not checked: {error}")
+        return exists and connect.status(settings.connector_name) is None
+    return migrates
+
+
+def _stop(settings: Settings, connect: ConnectRest, log: Log) -> None:
+    """Delete the connector, so that nothing brings a table's former columns back."""
+    name = settings.connector_name
+    connect.delete(name)
+    if not _wait(
+        lambda: connect.status(name) is None,
+        RUNNING_WITHIN_SECONDS,
+        log,
+        lambda: f"waiting for {name} to stop",
+    ):
+        raise ConnectorError(f"{name} does not stop, so its table cannot be migrated")
 
 
 def _control_topic(settings: Settings) -> tuple[NewTopic, ...]:
