@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from mastodon_pipeline.lake.contents import Contents, is_of_the_store
 from mastodon_pipeline.lake.files import ListFiles, StoredFile
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
@@ -82,7 +83,8 @@ class LandedFiles:
         empty_record: str,
     ) -> None:
         self._layout, self._connection = layout, connection
-        self._list_files, self._empty_record = list_files, empty_record
+        self._list_files = list_files
+        self._contents = Contents(connection, list_files, empty_record)
         self._objects: dict[str, StoredFile] = {}
         """The index's objects by group, as last listed."""
         self._loaded: dict[str, str] = {}
@@ -184,12 +186,8 @@ class LandedFiles:
             group = self._layout.index_group(path)
             if group not in self._loaded:
                 self._load(group)
-            try:
-                self._connection.execute(query("lake/read_whole"), {"file": path}).fetchall()
-            except duckdb.Error as error:
-                if _is_of_the_store(error):
-                    raise
-                faults.append(UnreadableFile(path, _one_line(error)))
+            if (reason := self._contents.damage(path)) is not None:
+                faults.append(UnreadableFile(path, reason))
         for fault in faults:
             self._connection.execute(query("lake/landed_mark_unreadable"), fault._asdict())
             self._save(self._layout.index_group(fault.path))
@@ -301,7 +299,7 @@ class LandedFiles:
         }
         new = [file for file in listed if file.path not in known]
         for start in range(0, len(new), FILES_PER_QUERY):
-            self._open(group, new[start : start + FILES_PER_QUERY])
+            self._contents.open(group, new[start : start + FILES_PER_QUERY], self.clock())
         # Damage in other columns than the index's shows only if a file is read whole.
         self.mark_unreadable(file.path for file in new if file.path in unreadable)
         changed = len({path for (path,) in forgotten} | {file.path for file in new})
@@ -322,7 +320,7 @@ class LandedFiles:
             except (duckdb.Error, UnicodeDecodeError) as error:
                 # Damaged, or from another version of this code: it is made again. Else the store
                 # failed, or another process replaced it just now.
-                if isinstance(error, duckdb.Error) and not _is_of_the_store(error):
+                if isinstance(error, duckdb.Error) and not is_of_the_store(error):
                     return
                 if not attempts_left:
                     raise
@@ -344,37 +342,6 @@ class LandedFiles:
         self._unsaved.pop(group, None)
         self._list_group(group)
         self._loaded[group] = self._objects[group].etag if group in self._objects else ""
-
-    def _open(self, group: str, files: Sequence[StoredFile]) -> None:
-        """Open files, and add what they hold to the table."""
-        try:
-            self._open_at_once(group, files)
-        except duckdb.Error as error:
-            if _is_of_the_store(error) and len(files) == 1:
-                if not any(file.path == files[0].path for file in self._list_files(files[0].path)):
-                    return  # removed since it was listed
-                raise
-            if len(files) > 1:  # which one is it?
-                middle = len(files) // 2
-                self._open(group, files[:middle])
-                self._open(group, files[middle:])
-                return
-            self._open_at_once(group, files, _one_line(error))
-
-    def _open_at_once(
-        self, group: str, files: Sequence[StoredFile], error: str | None = None
-    ) -> None:
-        values = {
-            "group": group,
-            "now": self.clock(),
-            "error": error,
-            "paths": [file.path for file in files],
-            "etags": [file.etag for file in files],
-            "sizes": [file.size for file in files],
-            "modified": [file.modified for file in files],
-            "read": [self._empty_record, *(file.path for file in files if error is None)],
-        }
-        self._connection.execute(query("lake/index_landed_files"), values)
 
     def _query(
         self, name: str, values: Mapping[str, object], unloaded: Sequence[str]
@@ -398,7 +365,7 @@ class LandedFiles:
                 *self._connection.execute(of_files, {**values, "unloaded": unloaded}).fetchall(),
             ]
         except duckdb.Error as error:
-            if _is_of_the_store(error):
+            if is_of_the_store(error):
                 raise
             self._list_objects()
             self._sync_from("", None)
@@ -407,21 +374,3 @@ class LandedFiles:
 
 def _is_parquet(file: StoredFile) -> bool:
     return file.path.endswith(".parquet")
-
-
-def _is_of_the_store(error: duckdb.Error) -> bool:
-    """Return whether an error says that a file could not be fetched, not that it is damaged."""
-    if isinstance(error, duckdb.HTTPException):
-        return True
-    words = (
-        "HTTP",
-        "Could not establish connection",
-        "Connection",
-        "No files found",
-        "Cannot open",
-    )
-    return isinstance(error, duckdb.IOException) and any(word in str(error) for word in words)
-
-
-def _one_line(error: duckdb.Error) -> str:
-    return " ".join(str(error).split())[:200]

@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from mastodon_pipeline.lake import landed, queries
+from mastodon_pipeline.lake.contents import Contents
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.refreshing.freshness import NEVER
 from mastodon_pipeline_tests.support.local_lake import HOUR, local_lake, record, write_parquet
@@ -199,10 +200,23 @@ def test_object_store_that_fails_makes_no_file_unreadable(
         return queries.query(name)
 
     with monkeypatch.context() as store:
-        store.setattr("mastodon_pipeline.lake.landed.query", failing)
+        store.setattr("mastodon_pipeline.lake.contents.query", failing)
         with pytest.raises(duckdb.HTTPException):
             lake.landed.refresh()
     assert files_of(lake, HOUR) == [path]
+
+
+def test_files_removed_since_they_were_listed_are_left_out(lake: Lake) -> None:
+    """Maintenance may be faster."""
+    paths = [land_in(lake, "x/", record(kafka_offset=n), name=f"{n}") for n in range(5)]
+    files = lake.parquet_files(lake.layout.landed())
+    lake.landed.refresh()
+    lake.landed.forget(paths)
+    Path(paths[2]).unlink()
+    contents = Contents(lake.connection, lake.list_files, lake.empty_record)
+    contents.open("x", files, HOUR)
+    assert set(lake.landed.of_hours([HOUR])[HOUR]) == {*files[:2], *files[3:]}
+    assert lake.landed.unreadable() == ()
 
 
 def test_times_of_no_calendar_have_no_hour(lake: Lake) -> None:
