@@ -277,3 +277,26 @@ def test_stack_does_not_begin_in_a_directory_with_names_like_its_own(tmp_path: P
     with pytest.raises(StackError, match="holds a logs that no stack made"):
         Stack(tmp_path, Ports.free())._prepare_data()
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+
+
+def test_program_starts_after_the_command_that_waits_for_what_it_needs(tmp_path: Path) -> None:
+    """And not at all, if that command fails."""
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        program = Program(
+            "late", ("echo", "started"), bool, tmp_path, await_first=("sh", "-c", command)
+        )
+        return subprocess.run(["sh", "-c", program.script()], capture_output=True, text=True)
+
+    assert run("echo waited").stdout.splitlines() == ["waited", "started"]
+    failed = run("exit 3")
+    assert (failed.returncode, failed.stdout) == (1, "")
+
+
+def test_connect_waits_for_the_registry_before_each_start(
+    programs: dict[str, Program], installation: Installation
+) -> None:
+    """Also if supervisord restarts it. Shows G10."""
+    *_, module, address = programs["connect"].await_first
+    assert module == "infra.native_stack.await_registry"
+    assert address == installation.addresses.schema_registry_url
