@@ -29,8 +29,10 @@ days = dg.DailyPartitionsDefinition(
     start_date=f"{load_settings().first_day:%Y-%m-%d}", fmt=DAY_KEY, end_offset=1
 )
 
-# One run builds any contiguous range: measured, 168 hours take 3 s in one run and about 12
-# minutes in 168. Dagster calls the parameter beta and warns on every load of the code.
+# One run builds any contiguous range: measured from the shell, 168 hours of a landed file each take
+# 46 s (27 s of CPU) in one run, two thirds of them Dagster's event log in SQLite, which gets four
+# events an hour; in 168 runs about 12 minutes. Dagster calls the parameter beta and warns on every
+# load of the code.
 single_run = dg.BackfillPolicy.single_run()
 warnings.filterwarnings("ignore", "Parameter `backfill_policy`", category=dg.BetaWarning)
 
