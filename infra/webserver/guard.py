@@ -37,7 +37,8 @@ class OriginGuard:
     def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str] = ()) -> None:
         """Guard `app`, which is reached by the names of this machine and by `allowed_hosts`."""
         self._app = app
-        self._hosts = LOOPBACK_HOSTS | {host.lower() for host in allowed_hosts}
+        self._allowed = frozenset(host.lower() for host in allowed_hosts)
+        self._hosts = LOOPBACK_HOSTS | self._allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403 to a refused request or WebSocket; pass on every other one."""
@@ -59,8 +60,7 @@ class OriginGuard:
                 "refused: this webserver does not go by that host name; open it as"
                 " http://127.0.0.1, or add the name to DAGSTER_ALLOWED_HOSTS"
             )
-        origins = request.headers.getlist("origin")
-        if any(urlsplit(origin).netloc.lower() != host.lower() for origin in origins):
+        if not all(self._is_own(origin, host) for origin in request.headers.getlist("origin")):
             return "refused: a page of another origin asked"
         site = request.headers.get("sec-fetch-site", "none")
         if site not in _OWN_SITES and not _follows_link(request):
@@ -68,6 +68,22 @@ class OriginGuard:
         if _is_graphql(request):
             return _graphql_refusal(request)
         return None
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        """Return whether an Origin is that of the UI's own pages.
+
+        Another port of this machine is not. A proxy that has one of the allowed names may write
+        the address of this webserver into Host.
+        """
+        netloc = _netloc(origin)
+        return netloc == host.lower() or _hostname(netloc) in self._allowed
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _hostname(host: str) -> str:

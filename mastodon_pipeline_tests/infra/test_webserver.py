@@ -189,7 +189,7 @@ def test_own_and_allowed_hosts_are_served_under_any_port(webserver: Webserver, h
 @pytest.mark.parametrize(
     "origin",
     ["https://evil.example", "null", "http://127.0.0.1:9", "http://localhost:{port}", "",
-     "https://127.0.0.1", "http://127.0.0.1:{port}.evil.example", "file://"],
+     "https://127.0.0.1", "http://[", "http://127.0.0.1:{port}.evil.example", "file://"],
 )  # fmt: skip
 def test_a_foreign_origin_is_refused(webserver: Webserver, origin: str) -> None:
     """Another port of this machine is another origin: somebody else may serve it."""
@@ -199,6 +199,12 @@ def test_a_foreign_origin_is_refused(webserver: Webserver, origin: str) -> None:
     assert webserver.post(LAUNCH, Origin=foreign).status_code == 403
     assert webserver.get("/server_info", Origin=foreign).status_code == 403
     assert webserver.runs() == before
+
+
+def test_a_proxy_with_an_allowed_name_may_rewrite_the_host(webserver: Webserver) -> None:
+    """As nginx does by default."""
+    assert webserver.post(RUNS, Origin="https://pipeline.example").is_success
+    assert webserver.post(RUNS, Origin="https://pipeline.example.evil.example").status_code == 403
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "anything"])
