@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from itertools import chain
 
 from mastodon_pipeline_tests.chaos.balance import Balance, Freshness, compare, read_tables
 from mastodon_pipeline_tests.chaos.faults import FAULTS, poison_is_reported
@@ -11,6 +12,12 @@ from mastodon_pipeline_tests.chaos.losses import trace_losses
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline, running_pipeline
 from mastodon_pipeline_tests.chaos.schedule import schedule
 from mastodon_pipeline_tests.chaos.watch import HEADING, carry_out
+from mastodon_pipeline_tests.support.secret_search import (
+    command_lines,
+    shown_in,
+    stack_secrets,
+    stored_contents,
+)
 
 TOOTS_PER_SECOND = 10.0
 SETTLE_SECONDS = 240.0
@@ -33,6 +40,7 @@ def run_chaos(seed: int, seconds: float, only: str = "") -> bool:
         with Freshness(pipeline) as freshness:
             outcomes = carry_out(pipeline, faults, appointments)
             balance = settled_balance(pipeline)
+        shown = shown_secrets(pipeline)
         if balance.lost:
             print("  lost: " + trace_losses(pipeline, balance.lost), flush=True)
         never = Counter(o.appointment.fault for o in outcomes if o.seconds is None)
@@ -40,6 +48,8 @@ def run_chaos(seed: int, seconds: float, only: str = "") -> bool:
             logs = tempfile.mkdtemp(prefix=f"chaos-logs-{seed}-")
             shutil.copytree(pipeline.stack.supervisor.logs, logs, dirs_exist_ok=True)
             print(f"  the programs' logs are in {logs}", flush=True)
+    for place, names in shown.items():
+        print(f"{place} shows the secrets {', '.join(sorted(names))}")
     print(f"\nseed {seed}\n{HEADING}")
     for outcome in outcomes:
         print(outcome)
@@ -51,7 +61,17 @@ def run_chaos(seed: int, seconds: float, only: str = "") -> bool:
         f"stale_seconds_max={freshness.stale_seconds_max:.0f}",
         flush=True,
     )
-    return balance.even and not never
+    return balance.even and not never and not shown
+
+
+def shown_secrets(pipeline: Pipeline) -> dict[str, set[str]]:
+    """Return where the stack's secrets and the servers' tokens show, and the names of those."""
+    data = pipeline.stack.data
+    variables = pipeline.simulator.environment
+    tokens = {name: value for name, value in variables.items() if "_TOKEN_" in name}
+    secrets = stack_secrets(data) | tokens
+    places = chain([("command lines", command_lines(data).encode())], stored_contents(data))
+    return {place: names for place, content in places if (names := shown_in(content, secrets))}
 
 
 def settled_balance(pipeline: Pipeline) -> Balance:

@@ -1,0 +1,28 @@
+"""What the tests of leaked secrets search with."""
+
+import base64
+from pathlib import Path
+
+from mastodon_pipeline_tests.support.secret_search import shown_in, stack_secrets, stored_contents
+
+SECRETS = {"A_PASSWORD": "sesame-1", "B_SECRET_ACCESS_KEY": "sesame-2"}
+
+
+def test_secrets_are_found_where_they_may_not_be(tmp_path: Path) -> None:
+    """As they are, and in a header; in a private file only if others may read it."""
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "stack.env").write_text("A_PASSWORD=sesame-1\nB_SECRET_ACCESS_KEY=sesame-2\nC=3\n")
+    for name, mode in (("stack.env", 0o600), ("programs/a.sh", 0o700), ("programs/b.sh", 0o755)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "programs/b.sh").write_text("export A_PASSWORD=sesame-1")
+    (tmp_path / "log").write_bytes(b"Basic " + base64.b64encode(b"pipeline:sesame-2"))
+    (tmp_path / "other").write_text("sesame")
+
+    assert stack_secrets(tmp_path) == SECRETS
+    found = {place: shown_in(content, SECRETS) for place, content in stored_contents(tmp_path)}
+    assert found == {
+        "programs/b.sh": {"A_PASSWORD"},
+        "log": {"B_SECRET_ACCESS_KEY"},
+        "other": set(),
+    }
