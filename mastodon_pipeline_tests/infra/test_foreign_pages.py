@@ -81,6 +81,22 @@ def test_the_registry_refuses_a_foreign_origin_that_knows_the_password(stack: St
     assert httpx.get(url, auth=login, headers=FOREIGN).status_code == 403
 
 
+def test_a_schema_by_its_id_is_open_to_programs_alone(stack: Stack) -> None:
+    """To a sink that was configured before there was a password; to no page, and to no change."""
+    registry = stack.addresses.connect_registry_url
+    url = f"{registry}/ids/contentIds/1"
+    login = ("pipeline", stack.environment["SCHEMA_REGISTRY_PASSWORD"])
+    subject = f"{stack.addresses.schema_registry_url}/subjects/open-value/versions"
+    httpx.post(subject, content=SCHEMA, auth=login, headers={"Content-Type": "application/json"})
+
+    assert httpx.get(url).status_code == 200
+    assert httpx.get(url, headers=FOREIGN).status_code == 403
+    for method in ("POST", "PUT", "DELETE"):
+        assert httpx.request(method, url).status_code == 401
+    for path in ("ids/../search/artifacts", "ids/%2e%2e/search/artifacts", "search/artifacts"):
+        assert httpx.get(f"{registry}/{path}").status_code == 401
+
+
 def test_the_registrys_management_shows_its_health_alone(stack: Stack) -> None:
     """It asks for no password, and can be asked for nothing else."""
     url = f"http://127.0.0.1:{stack.ports.registry_management_port}"

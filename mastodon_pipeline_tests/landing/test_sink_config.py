@@ -9,9 +9,12 @@ from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import apply_connector_config
 from mastodon_pipeline.landing.connector_config import connector_config
+from mastodon_pipeline.landing.dead_letters import read_sink_letters
 from mastodon_pipeline.landing.health import SinkState, connector_health
 from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.settings import Settings, load_settings
+from mastodon_pipeline_tests.support.landing_sink import FIRST, HOURS, wait_for_sink
+from mastodon_pipeline_tests.support.producing import produce, toots
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment")]
 
@@ -89,3 +92,25 @@ def test_wrong_keys_are_one_line_that_names_the_settings(sink: Settings) -> None
         ensure_bucket(wrong)
     assert "not-the-secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_sink_configured_before_the_registry_asked_for_a_password_goes_on_landing(
+    sink: Settings, landed: int
+) -> None:
+    """It reads with its old config until that is repaired; no good record is a dead letter."""
+    wanted = connector_config(sink)
+    without = {key: value for key, value in wanted.items() if ".auth." not in key}
+    assert wanted.keys() - without.keys() == {
+        "value.converter.apicurio.auth.username",
+        "value.converter.apicurio.auth.password",
+    }
+    wait_for_sink(sink)
+    letters = len(read_sink_letters(sink).unsettled)
+    try:
+        apply_connector_config(sink, print, wanted=without)
+        produce(sink, toots(20, FIRST, HOURS))
+        wait_for_sink(sink)
+        assert len(read_sink_letters(sink).unsettled) == letters
+        assert connector_health(sink, None, 0).state is SinkState.DRIFTED
+    finally:
+        assert apply_connector_config(sink, print).status.running
