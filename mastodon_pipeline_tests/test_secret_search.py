@@ -20,8 +20,8 @@ def test_secrets_are_found_where_they_may_not_be(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("sesame")
 
     assert stack_secrets(tmp_path) == SECRETS
-    found = {place: shown_in(content, SECRETS) for place, content in stored_contents(tmp_path)}
-    assert found == {
+    places = {place: shown_in(content, SECRETS) for place, content in stored_contents(tmp_path)}
+    assert places == {
         "programs/b.sh": {"A_PASSWORD"},
         "log": {"B_SECRET_ACCESS_KEY"},
         "other": set(),
