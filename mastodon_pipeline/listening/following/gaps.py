@@ -17,6 +17,7 @@ from mastodon_pipeline.errors import (
     UnsafeAddress,
 )
 from mastodon_pipeline.listening.client.pacing import Backoff
+from mastodon_pipeline.listening.following.cancellation import is_cancelled
 from mastodon_pipeline.listening.following.mode import PARKING_REFUSALS
 from mastodon_pipeline.listening.following.position import Gap
 from mastodon_pipeline.listening.following.recorder import TootRecorder
@@ -71,6 +72,7 @@ class GapFiller:
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
+        backoff = Backoff()
         while self._gaps:
             gap, reader = self._gaps[0]
             try:
@@ -78,6 +80,12 @@ class GapFiller:
             except DeliveryFailed as error:
                 self._on_failure(error)  # The gap stays open: the next listener resumes there.
                 return
+            except (Exception, asyncio.CancelledError):
+                if is_cancelled():
+                    raise
+                _log.exception("%s: filling a gap failed", self._recorder.statistics.server.name)
+                await asyncio.sleep(backoff.next_wait())
+                continue
             self._gaps.popleft()
             self._recorder.position.close_gap(gap)
             self._recorder.statistics.open_gaps = self._recorder.position.open_gaps
@@ -104,8 +112,6 @@ class GapFiller:
                     return
             except Unreachable:
                 pass
-            except Exception:
-                _log.exception("%s: filling a gap failed", statistics.server.name)
             await asyncio.sleep(backoff.next_wait())
 
     async def _read_page(self, gap: Gap, reader: TimelineReader) -> bool:

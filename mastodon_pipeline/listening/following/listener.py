@@ -18,6 +18,7 @@ from threading import Event, Thread
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Backoff, Timings
 from mastodon_pipeline.listening.client.rate_budget import RateBudgets
+from mastodon_pipeline.listening.following.cancellation import is_cancelled
 from mastodon_pipeline.listening.following.follower import ListenerResources, ServerFollower
 from mastodon_pipeline.listening.following.instance import InstanceProbe
 from mastodon_pipeline.listening.following.position import FeedPosition, overlap_ms
@@ -275,7 +276,9 @@ class Listener:
                 try:
                     await follower.run()
                     return
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
+                    if is_cancelled():
+                        raise
                     # A defect of ours that this server's data brings to light: the others go on.
                     _log.exception("%s has failed", key)
                     reason = f"unexpected error: {type(error).__name__}: {error}"
