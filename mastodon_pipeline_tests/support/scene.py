@@ -117,6 +117,12 @@ class Scene:
         """
         if endpoint == "instance":
             self.wait_for("streaming", "does not describe itself", *reasons, server=server)
+        elif endpoint == "streaming":  # "waiting", then also "polling" between the attempts.
+            statistics = self.statistics(server)
+            wait_until(
+                lambda: statistics.reason and all(word in statistics.reason for word in reasons),
+                lambda: f"{reasons}, but {statistics.state} because {statistics.reason!r}",
+            )
         else:
             self.wait_for("waiting", *reasons, server=server)
 

@@ -15,8 +15,9 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 
-from mastodon_pipeline.errors import ServerError
+from mastodon_pipeline.errors import DeliveryFailed, ServerError
 from mastodon_pipeline.listening.client.pacing import Timings
 from mastodon_pipeline.listening.following.gaps import GapFiller
 from mastodon_pipeline.listening.following.position import Gap
@@ -40,6 +41,30 @@ class StreamComparison:
         self._timings = timings
         self._agreed_id = recorder.position.newest
         """Up to this id nothing is compared: None until something has been read of the feed."""
+
+    async def run(
+        self, reopen: Callable[[], None], on_failure: Callable[[Exception], None]
+    ) -> None:
+        """Compare again and again; count toots that the stream lost, and call `reopen` once.
+
+        `on_failure` is called with DeliveryFailed: nothing more can be recorded.
+        """
+        statistics = self._recorder.statistics
+        while True:
+            try:
+                lost = await self.until_toots_are_missing()
+            except DeliveryFailed as error:
+                on_failure(error)
+                return
+            except Exception:
+                _log.exception("%s: comparing failed", statistics.server.name)
+                await asyncio.sleep(self._timings.compare_seconds)
+                continue
+            statistics.lost_by_streams += lost
+            name = statistics.server.name
+            _log.warning("%s: the stream lost %d toots; opening it again", name, lost)
+            reopen()
+            return
 
     async def until_toots_are_missing(self) -> int:
         """Compare again and again; return how many toots the stream lost, once it lost any.

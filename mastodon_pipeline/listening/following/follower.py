@@ -19,7 +19,6 @@ from mastodon_pipeline.errors import (
     CrossHostRedirect,
     DeliveryFailed,
     Refused,
-    ServerError,
     Unreachable,
     UnsafeAddress,
 )
@@ -35,6 +34,7 @@ from mastodon_pipeline.listening.following.polling import poll_timeline
 from mastodon_pipeline.listening.following.position import FeedPosition
 from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.recorder import TootRecorder
+from mastodon_pipeline.listening.following.retries import Retries
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.streaming import Sweeper, follow_stream
 from mastodon_pipeline.listening.following.timeline import Paging, TimelineReader
@@ -47,8 +47,6 @@ from mastodon_pipeline.servers import Server
 from mastodon_pipeline.settings import Settings
 
 _log = logging.getLogger(__name__)
-_FAILED_OPENS = 3
-"""Failures to open a stream in a row, seconds apart, after which it is polled between the next."""
 
 
 class _Parked(Exception):
@@ -89,16 +87,11 @@ class ServerFollower:
         self.saved = saved
         """What the position store has of the feed."""
         self._resources = resources
-        self._backoff = backoff or Backoff()
         self._budget = resources.budgets.for_host(server.base_url)
         self._selector = ModeSelector(server, resources.probe, resources.timings, saved.instance)
         self._mode: Mode | None = None
         """The mode of the open stream; None while there is none."""
         self._stream_timeout: asyncio.Timeout | None = None
-        self._failed_opens = 0
-        """Attempts to open a stream since one succeeded."""
-        self._opening: TimelineReader | None = None
-        """Reads the timeline in the place of a stream that cannot be opened."""
         self._paging = Paging()
         self._wanted_since = saved.wanted_since_ms or time.time_ns() // 1_000_000
         self._recorder = TootRecorder(
@@ -107,6 +100,9 @@ class ServerFollower:
             resources.seen,
             position,
             self.statistics,
+        )
+        self._retries = Retries(
+            self.statistics, backoff or Backoff(), self._budget, self._poll, resources.on_failure
         )
         self._gaps = GapFiller(
             self._recorder, resources.on_failure, resources.timings.gap_refusal_seconds
@@ -119,7 +115,7 @@ class ServerFollower:
         """
         try:
             while (wait := await self._attempt()) is not None:
-                await self._wait(wait)
+                await self._retries.wait(wait)
         finally:
             await self._gaps.stop()
             self.statistics.set_state("stopped")
@@ -145,7 +141,7 @@ class ServerFollower:
         new_mode = self._selector.mode()
         if replace(new_mode, reason=mode.reason, note=mode.note) != mode:
             _log.info("%s: following it in another mode: %s", self.server.name, new_mode.words)
-            self._stream_timeout.reschedule(asyncio.get_running_loop().time())
+            self._end_stream()
 
     def save_position(self, write: Callable[[SavedPosition], None]) -> None:
         """Write what the position store is to have of the feed, if it has changed."""
@@ -162,43 +158,24 @@ class ServerFollower:
         """Follow until something ends it; return the seconds to wait, or None to end."""
         try:
             self.statistics.set_state("connecting")
-            return self._wait_after(await self._follow())
+            return self._retries.seconds_after(await self._follow())
         except _Parked as parked:
             self.statistics.set_state("parked", str(parked))
             _log.warning("%s is parked: %s", self.server.name, parked)
             self._selector.reset()
-            self._failed_opens = 0
+            self._retries.note_parked()
             return self._resources.timings.parked_seconds * random.uniform(1.0, 1.1)
         except DeliveryFailed as error:
             self._resources.on_failure(error)
             return None
         except Refused as refused:
             has_token = self._selector.has_token
-            return self._wait_after(refusal_reason(self.server, refused, has_token))
+            return self._retries.seconds_after(refusal_reason(self.server, refused, has_token))
         except Unreachable as error:
-            return self._wait_after(str(error))
+            return self._retries.seconds_after(str(error))
         except Exception as error:
             _log.exception("%s: unexpected error", self.server.name)
-            return self._wait_after(f"{type(error).__name__}: {error}")
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait before the next attempt; poll meanwhile if the stream keeps failing to open."""
-        until = time.monotonic() + seconds
-        if self._failed_opens >= _FAILED_OPENS and self._opening is not None:
-            polling = partial(self.statistics.set_state, "polling", self.statistics.reason)
-            try:
-                await self._poll(self._opening, until, polling)
-            except DeliveryFailed as error:
-                self._resources.on_failure(error)
-            except ServerError as error:
-                _log.info("%s: nor can its timeline be read: %s", self.server.name, error)
-        await asyncio.sleep(max(0.0, until - time.monotonic()))
-
-    def _wait_after(self, reason: str) -> float:
-        wait = max(self._backoff.next_wait(), self._budget.refused_for())
-        self.statistics.set_state("waiting", f"{reason}; again in {wait:.0f} s")
-        _log.info("%s: %s; again in %.1f s", self.server.name, reason, wait)
-        return wait
+            return self._retries.seconds_after(f"{type(error).__name__}: {error}")
 
     async def _follow(self) -> str:
         """Follow the server in the modes that it allows; return why the last one has ended."""
@@ -250,11 +227,14 @@ class ServerFollower:
             await self._poll(reader, answer.valid_until, partial(self._on_page, mode, reader))
             return None
         assert answer.token is not None
-        self._failed_opens += 1
-        self._opening = reader
+        self._retries.note_opening(reader)
         token, recorder, connections = answer.token, self._recorder, resources.connections
         on_open = partial(self._on_open, mode, reader)
-        comparison = asyncio.create_task(self._compare(reader))
+        comparing = asyncio.create_task(
+            StreamComparison(reader, recorder, self._gaps, resources.timings).run(
+                self._end_stream, resources.on_failure
+            )
+        )
         try:
             async with asyncio.timeout(None) as self._stream_timeout:
                 if mode.kind == "stream":
@@ -263,10 +243,10 @@ class ServerFollower:
                 else:
                     await follow_websocket(mode, token, recorder, connections, on_open)
         except TimeoutError:
-            # From `recheck_mode` or `_compare`: those of the network are Unreachable.
+            # From `_end_stream`: those of the network are Unreachable.
             return None
         finally:
-            comparison.cancel()
+            comparing.cancel()
             self._stream_timeout = self._mode = None
         return "the stream ended"
 
@@ -284,19 +264,8 @@ class ServerFollower:
             on_page,
         )
 
-    async def _compare(self, reader: TimelineReader) -> None:
-        """Compare the stream with the timeline; open it again if it has lost toots."""
-        comparison = StreamComparison(reader, self._recorder, self._gaps, self._resources.timings)
-        try:
-            lost = await comparison.until_toots_are_missing()
-        except DeliveryFailed as error:
-            self._resources.on_failure(error)
-            return
-        except Exception:
-            _log.exception("%s: comparing failed", self.server.name)
-            return
-        self.statistics.lost_by_streams += lost
-        _log.warning("%s: the stream lost %d toots; opening it again", self.server.name, lost)
+    def _end_stream(self) -> None:
+        """End the open stream, in order to choose the mode again."""
         if self._stream_timeout is not None:
             self._stream_timeout.reschedule(asyncio.get_running_loop().time())
 
@@ -313,7 +282,7 @@ class ServerFollower:
         self.statistics.set_state("waiting", reason)
 
     def _on_page(self, mode: Mode, reader: TimelineReader) -> None:
-        self._backoff.note_connected()
+        self._retries.note_connected()
         self.statistics.set_state("polling", "; ".join(filter(None, (mode.words, reader.note))))
 
     def _on_open(self, mode: Mode, reader: TimelineReader) -> None:
@@ -323,8 +292,7 @@ class ServerFollower:
             silent_seconds = time.monotonic() - statistics.last_activity_at
             cut_at = int((time.time() - silent_seconds) * 1000)
         self._mode = mode
-        self._failed_opens = 0
-        self._backoff.note_connected()
+        self._retries.note_open()
         statistics.connects += 1
         statistics.note_activity()
         if mode.kind == "stream":

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mastodon_pipeline.errors import Refused, Unreachable
+from mastodon_pipeline.listening.following.comparison import StreamComparison
 from mastodon_pipeline.listening.following.follower import ServerFollower
 from mastodon_pipeline.listening.following.gaps import GapFiller
 
@@ -38,11 +39,12 @@ class Saboteur:
         self.share = 0.0
         """Of the waits that end with an exception."""
         self.thrown = 0
-        for name in ("run", "recheck_mode", "_compare"):
+        for name in ("run", "recheck_mode"):
             self._patch(monkeypatch, ServerFollower, name, lambda f: f.server.base_url)
-        self._patch(
-            monkeypatch, GapFiller, "_run", lambda g: g._recorder.statistics.server.base_url
-        )
+        for owner, name in ((GapFiller, "_run"), (StreamComparison, "run")):
+            self._patch(
+                monkeypatch, owner, name, lambda task: task._recorder.statistics.server.base_url
+            )
 
     def _patch(
         self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, url: Callable[[Any], str]

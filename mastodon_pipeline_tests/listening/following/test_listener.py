@@ -12,6 +12,7 @@ from infra.simulator.faults import MALFORMED, ODD
 from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.simulator import Simulator
+from infra.simulator.weather import CALM
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Timings
 from mastodon_pipeline.listening.following.position_store import feed_key
 from mastodon_pipeline.servers import Feed
@@ -141,7 +142,7 @@ def test_new_listener_reads_remote_toots_listed_below_its_position(
 ) -> None:
     """A fetched toot's id has its post time: ten minutes before the position are read again."""
     positions = MemoryPositions()
-    with Simulator(quiet(policy, HOME)) as simulator:
+    with Simulator(quiet(policy, HOME, weather=CALM)) as simulator:  # no event comes late
         with listening_to(
             simulator, monkeypatch, feeds=EVERYTHING, only=[0], positions=positions
         ) as before:

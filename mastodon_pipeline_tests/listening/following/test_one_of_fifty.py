@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from infra.simulator.faults import ENDPOINTS, MALFORMED, ODD, REQUEST_FAULTS
 from infra.simulator.instance import gotosocial
+from infra.simulator.limits import Limits, Rate
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.listening.following.statistics import LISTENING_STATES
 from mastodon_pipeline_tests.listening.following.sabotage import Saboteur
@@ -38,6 +39,7 @@ TIMINGS = replace(
     gap_refusal_seconds=60.0,
 )
 """Instance info is fetched often, too, since that may fail as well."""
+UNLIMITED = Limits(*[Rate(1_000_000, 300)] * 3)
 EXAMPLES = dict(
     deadline=None,
     database=None,
@@ -112,7 +114,7 @@ class Fifty:
 @pytest.fixture
 def fifty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fifty]:
     policies = [
-        replace(KINDS[number % len(KINDS)], domain=f"server{number}.example")
+        replace(KINDS[number % len(KINDS)], domain=f"server{number}.example", limits=UNLIMITED)
         for number in range(SERVERS)
     ]
     saboteur = Saboteur(monkeypatch)
