@@ -39,7 +39,8 @@ TIMINGS = replace(
     gap_refusal_seconds=60.0,
 )
 """Instance info is fetched often, too, since that may fail as well."""
-UNLIMITED = Limits(*[Rate(1_000_000, 300)] * 3)
+ENOUGH = Rate(1_000_000, 300)
+UNLIMITED = Limits(ENOUGH, ENOUGH, ENOUGH)
 EXAMPLES = dict(
     deadline=None,
     database=None,
