@@ -16,7 +16,7 @@ from mastodon_pipeline.listening.following.gaps import GapFiller
 _EXCEPTIONS: tuple[Callable[[], BaseException], ...] = (
     lambda: RuntimeError("sabotage"),
     lambda: KeyError("sabotage"),
-    lambda: ValueError("sabotage \ud800"),
+    lambda: ValueError("sabotage"),
     lambda: OSError(104, "sabotage"),
     lambda: RecursionError("sabotage"),
     lambda: MemoryError("sabotage"),
