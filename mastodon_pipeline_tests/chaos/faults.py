@@ -3,17 +3,22 @@
 import contextlib
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+import duckdb
 import psutil
 
 from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.lake.bucket import s3_client
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.connector import drifted_keys
 from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.landing.iceberg import open_table
+from mastodon_pipeline.landing.landed_index import landed_toots
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline
 from mastodon_pipeline_tests.chaos.store_proxy import Mode
 from mastodon_pipeline_tests.support.small_disk import fill
@@ -213,6 +218,42 @@ def poison(pipeline: Pipeline) -> None:
     pipeline.produce_poison([b"no record", b"\0\0\0\0\1 nor this", b"\0"])
 
 
+def put_foreign_files(pipeline: Pipeline) -> None:
+    """Put two files beside the newest landed one: a damaged one, and Parquet of something else."""
+    settings = pipeline.direct_settings
+    with contextlib.closing(s3_client(settings)) as s3, tempfile.TemporaryDirectory() as directory:
+        topics = s3.list_objects_v2(Bucket=settings.s3_bucket, Prefix="topics/")
+        landed = [each["Key"] for each in topics.get("Contents", []) if "LastModified" in each]
+        if not landed:
+            return  # nothing has landed, or the bucket is gone
+        folder = max(landed).rpartition("/")[0]
+        foreign = Path(directory) / "foreign.parquet"
+        duckdb.execute(f"COPY (SELECT 'no toot' AS text) TO '{foreign}'")
+        number = len(pipeline.foreign_files)
+        for name, content in (
+            (f"{folder}/damaged-{number}.parquet", b"PAR1xyz"),
+            (f"{folder}/foreign-{number}.parquet", foreign.read_bytes()),
+        ):
+            s3.put_object(Bucket=settings.s3_bucket, Key=name, Body=content)
+            pipeline.foreign_files.add(name)
+
+
+def foreign_files_are_named(pipeline: Pipeline) -> bool:
+    """Return whether what lists the landed files names each foreign one that is still there."""
+    with (
+        contextlib.suppress(PipelineError, duckdb.Error),
+        open_lake(pipeline.direct_settings) as lake,
+    ):
+        named = {file.path for file in landed_toots(lake).unreadable}
+        present = {file.path for file in lake.list_files(lake.layout.landed())}
+        return all(
+            any(path.endswith(name) for path in named)
+            for name in pipeline.foreign_files
+            if any(path.endswith(name) for path in present)
+        )
+    return False
+
+
 def poison_is_reported(pipeline: Pipeline) -> bool:
     """Return whether as many dead letters as poison records turn a light red."""
     with contextlib.suppress(PipelineError):
@@ -309,5 +350,6 @@ FAULTS: dict[str, Fault] = {
     "servers' clocks step": Fault(
         (10, 60), step_clocks, Pipeline.listens, ("listener",), set_clocks_right
     ),
+    "foreign files in the lake": Fault(MOMENT, put_foreign_files, foreign_files_are_named, ()),
     "poison records": Fault(MOMENT, poison, poison_is_reported, ("sink",)),
 }
