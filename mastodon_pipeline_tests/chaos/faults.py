@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 import psutil
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.lake.bucket import s3_client
@@ -154,18 +155,32 @@ def wipe_registry(pipeline: Pipeline) -> None:
     start_registry(pipeline)
 
 
+def until_done(action: Callable[[], object]) -> None:
+    """Repeat an action while what it needs is away, since another fault has stopped it."""
+
+    def done() -> bool:
+        try:
+            action()
+        except (PipelineError, BotoCoreError, ClientError):
+            return False
+        return True
+
+    wait_until(done, "the fault happens", 240, poll_seconds=1.0)
+
+
 def delete_bucket(pipeline: Pipeline) -> None:
-    """Delete all objects and the bucket, past the proxy, while writers may go on."""
+    """Delete all objects and the bucket, past the proxy, although writers go on meanwhile."""
     settings = pipeline.direct_settings
-    with contextlib.closing(s3_client(settings)) as s3:
-        for _ in range(5):
-            with contextlib.suppress(Exception):
-                pages = s3.get_paginator("list_objects_v2").paginate(Bucket=settings.s3_bucket)
-                for page in pages:
-                    for each in page.get("Contents", []):
-                        s3.delete_object(Bucket=settings.s3_bucket, Key=each["Key"])
-                s3.delete_bucket(Bucket=settings.s3_bucket)
-                return
+
+    def delete() -> None:
+        with contextlib.closing(s3_client(settings)) as s3:
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=settings.s3_bucket)
+            for page in pages:
+                for each in page.get("Contents", []):
+                    s3.delete_object(Bucket=settings.s3_bucket, Key=each["Key"])
+            s3.delete_bucket(Bucket=settings.s3_bucket)
+
+    until_done(delete)
 
 
 def bucket_is_back(pipeline: Pipeline) -> bool:
@@ -174,16 +189,23 @@ def bucket_is_back(pipeline: Pipeline) -> bool:
 
 
 def delete_connector(pipeline: Pipeline) -> None:
-    with contextlib.suppress(PipelineError), pipeline.connect() as connect:
-        connect.delete(pipeline.settings.connector_name)
+    def delete() -> None:
+        with pipeline.connect() as connect:
+            connect.delete(pipeline.settings.connector_name)
+
+    until_done(delete)
 
 
 def change_connector(pipeline: Pipeline) -> None:
     """As by hand: another commit interval, which would make the tables late."""
-    with contextlib.suppress(PipelineError), pipeline.connect() as connect:
+
+    def change() -> None:
         name = pipeline.settings.connector_name
-        if config := connect.config(name):
-            connect.put_config(name, config | {"iceberg.control.commit.interval-ms": "300000"})
+        with pipeline.connect() as connect:
+            if config := connect.config(name):
+                connect.put_config(name, config | {"iceberg.control.commit.interval-ms": "300000"})
+
+    until_done(change)
 
 
 def sink_runs(pipeline: Pipeline) -> bool:
