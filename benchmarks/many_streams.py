@@ -24,6 +24,7 @@ import psutil
 
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.following.position_store import SavedPosition
+from mastodon_pipeline.listening.following.tally import SavedTally
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
 from mastodon_pipeline.paths import REPOSITORY
@@ -72,6 +73,10 @@ class NoPositions:
 
     def write(self, key: str, position: SavedPosition) -> None:
         """Do nothing."""
+
+    def write_tally(self, tally: SavedTally) -> bool:
+        """Do nothing."""
+        return True
 
     def flush(self) -> None:
         """Do nothing."""

@@ -216,6 +216,11 @@ class Settings(BaseSettings):
         return f"{self.kafka_topic}-positions"
 
     @property
+    def tallies_topic(self) -> str:
+        """The compacted topic of what listeners received and Kafka acknowledged, by hour."""
+        return f"{self.kafka_topic}-tallies"
+
+    @property
     def user_agent(self) -> str:
         """What servers see of us: product, version, and the contact if one is set."""
         contact = f" (+{self.mastodon_contact})" if self.mastodon_contact else ""

@@ -8,6 +8,7 @@ from threading import Event
 import click
 
 from mastodon_pipeline.listening.following.position_store import SavedPosition
+from mastodon_pipeline.listening.following.tally import SavedTally
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter, TootSink
 
@@ -71,6 +72,10 @@ class NoPositions:
 
     def write(self, key: str, position: SavedPosition) -> None:
         """Drop the position."""
+
+    def write_tally(self, tally: SavedTally) -> bool:
+        """Drop the tally."""
+        return True
 
     def flush(self) -> None:
         """Do nothing."""

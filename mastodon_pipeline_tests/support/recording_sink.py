@@ -6,6 +6,7 @@ from mastodon_pipeline.listening.following.position import FeedPosition
 from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.recorder import TootRecorder
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
+from mastodon_pipeline.listening.following.tally import SavedTally
 from mastodon_pipeline.listening.records.record import ObservingServer, TootRecord
 from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import Acknowledged, DeadLetter
@@ -101,6 +102,7 @@ class MemoryPositions:
         self.positions: dict[str, SavedPosition] = {}
         self.frozen = False
         """Whether what is written is lost: the process that writes was killed."""
+        self.tallies: dict[str, SavedTally] = {}
 
     @property
     def last_ids(self) -> dict[str, str]:
@@ -111,6 +113,11 @@ class MemoryPositions:
 
     def read(self) -> dict[str, SavedPosition]:
         return dict(self.positions)
+
+    def write_tally(self, tally: SavedTally) -> bool:
+        if not self.frozen:
+            self.tallies[tally.key] = tally
+        return True
 
     def write(self, key: str, position: SavedPosition) -> None:
         if not self.frozen:

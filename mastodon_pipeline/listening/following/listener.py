@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Event, Thread
+from uuid import uuid4
 
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Backoff, Timings
@@ -29,6 +30,7 @@ from mastodon_pipeline.listening.following.position_store import (
 )
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.streaming import Sweeper
+from mastodon_pipeline.listening.following.tally import SavedTally
 from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
 from mastodon_pipeline.servers import Server
@@ -36,6 +38,8 @@ from mastodon_pipeline.settings import Settings
 
 SAVE_POSITIONS_SECONDS = 2.0
 """How often positions are saved: after a kill about that much is read twice."""
+SAVE_TALLIES_SECONDS = 10.0
+"""How often tallies are saved: after a kill about that much is acknowledged and not tallied."""
 _RECHECK_SECONDS = 5.0
 _STOP_SECONDS = 3.0
 _FLUSH_SECONDS = 10.0
@@ -99,6 +103,8 @@ class Listener:
         self._stopping = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._followers = {_key(server): self._follower(server) for server in servers}
+        self._run = uuid4().hex
+        self._started_at = time.time_ns() // 1_000_000
         self._unsaved: set[str] = set()
         """The feeds whose positions could not be saved the last time."""
         self._dropped: dict[str, ServerFollower] = {}
@@ -142,10 +148,14 @@ class Listener:
             saved_at = (
                 -math.inf
             )  # At once: the next listener has to know since when feeds are wanted.
+            tallied_at = time.monotonic()
             while not self._stop.wait(beat_seconds):
                 if time.monotonic() - saved_at >= SAVE_POSITIONS_SECONDS:
                     self._save_positions()
                     saved_at = time.monotonic()
+                if time.monotonic() - tallied_at >= SAVE_TALLIES_SECONDS:
+                    self._save_tallies()
+                    tallied_at = time.monotonic()
                 beat()
         finally:
             self._finish(following)
@@ -174,6 +184,7 @@ class Listener:
             self._sink.close(_FLUSH_SECONDS)
         finally:
             self._save_positions()
+            self._save_tallies(ended=True)
             self._positions.flush()
             if started:
                 following.join(_STOP_SECONDS)
@@ -190,6 +201,22 @@ class Listener:
                 self._unsaved.add(key)
             else:
                 self._unsaved.discard(key)
+
+    def _save_tallies(self, *, ended: bool = False) -> None:
+        now = time.time_ns() // 1_000_000
+        for follower in (*self._followers.values(), *self._dropped.values()):
+            template = SavedTally(
+                self._run,
+                self._started_at,
+                follower.server.base_url,
+                0,
+                ended=ended,
+                written_at=now,
+            )
+            tallies = follower.position.tallies
+            for tally in tallies.changed(template):
+                if self._positions.write_tally(tally):
+                    tallies.note_saved(tally)
 
     def _fail(self, error: Exception) -> None:
         if not self._stop.is_set():

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from threading import Lock
 
+from mastodon_pipeline.listening.following.tally import HourTally, Tallies
 from mastodon_pipeline.listening.protocol.ids import later, moved_back
 from mastodon_pipeline.listening.records.sink import Acknowledged
 from mastodon_pipeline.servers import Feed
@@ -62,12 +63,24 @@ class Gap:
 class _Epoch:
     """What was sent between two calls of `FeedPosition.advance`."""
 
-    __slots__ = ("_lock", "acknowledge", "acknowledged", "read_up_to", "sent")
+    __slots__ = (
+        "_lock",
+        "acknowledge",
+        "acknowledged",
+        "read_up_to",
+        "records",
+        "sent",
+        "tally",
+    )
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
         self.sent = 0
         self.acknowledged = 0
+        self.tally: HourTally | None = None
+        """Of the hour in which its records were received; None if there are none."""
+        self.records = 0
+        """How many of those sent are records; the others are dead letters."""
         self.read_up_to: str | None = None
         """Where reading was when the epoch was closed; None if an open gap precedes it."""
         self.acknowledge: Acknowledged = self._acknowledge  # One bound method for all its toots.
@@ -89,7 +102,16 @@ class FeedPosition:
     toot that the server lists below what was read.
     """
 
-    __slots__ = ("_closed", "_epoch", "_gaps", "_lock", "_newest", "_overlap_ms", "_safe")
+    __slots__ = (
+        "_closed",
+        "_epoch",
+        "_gaps",
+        "_lock",
+        "_newest",
+        "_overlap_ms",
+        "_safe",
+        "tallies",
+    )
 
     def __init__(self, start: str | None, overlap_ms: int = 0) -> None:
         self._lock = Lock()
@@ -99,6 +121,8 @@ class FeedPosition:
         self._epoch = _Epoch(self._lock)
         self._closed: deque[_Epoch] = deque()
         self._gaps: list[Gap] = []
+        self.tallies = Tallies()
+        """What became of what was read, by hour; the acknowledged as of the last `advance`."""
 
     @property
     def newest(self) -> str | None:
@@ -122,10 +146,20 @@ class FeedPosition:
         """How many gaps are being filled."""
         return len(self._gaps)
 
-    def track_send(self) -> Acknowledged:
-        """Count something about to be sent; call the result once the broker has it."""
+    def track_send(self, tally: HourTally | None = None) -> Acknowledged:
+        """Count something about to be sent; call the result once the broker has it.
+
+        `tally`: of the hour in which it was received, if it is a record.
+        """
         with self._lock:
             epoch = self._epoch
+            if tally is not None:
+                if epoch.tally is not tally:
+                    if epoch.tally is not None:
+                        self._close_epoch()
+                        epoch = self._epoch
+                    epoch.tally = tally
+                epoch.records += 1
             epoch.sent += 1
             return epoch.acknowledge
 
@@ -168,6 +202,8 @@ class FeedPosition:
             self._close_epoch()
             while self._closed and self._closed[0].acknowledged >= self._closed[0].sent:
                 epoch = self._closed.popleft()
+                if epoch.tally is not None:
+                    epoch.tally.acknowledged += epoch.records
                 if epoch.read_up_to is not None:
                     self._safe = epoch.read_up_to
             return self._safe

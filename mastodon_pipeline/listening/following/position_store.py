@@ -6,6 +6,7 @@ import msgspec
 
 from mastodon_pipeline.listening.following.instance import InstanceInfo
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
+from mastodon_pipeline.listening.following.tally import SavedTally
 
 
 class SavedPosition(msgspec.Struct, frozen=True):
@@ -22,13 +23,16 @@ class SavedPosition(msgspec.Struct, frozen=True):
 
 
 class PositionStore(Protocol):
-    """Saves positions by `feed_key`."""
+    """Saves positions by `feed_key`, and tallies of what was read."""
 
     def read(self) -> dict[str, SavedPosition]:
         """Return every saved position, by `feed_key`."""
 
     def write(self, key: str, position: SavedPosition) -> None:
         """Save one position; it may reach the store a moment later."""
+
+    def write_tally(self, tally: SavedTally) -> bool:
+        """Save a tally in place of the one with its key; return whether there was room for it."""
 
     def flush(self) -> None:
         """Wait, for seconds at most, until the store has what was written."""

@@ -10,6 +10,7 @@ import time
 from mastodon_pipeline.errors import DeliveryFailed
 from mastodon_pipeline.listening.following.position import FeedPosition, Gap
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
+from mastodon_pipeline.listening.following.tally import HourTally
 from mastodon_pipeline.listening.protocol.ids import later
 from mastodon_pipeline.listening.protocol.statuses import (
     Status,
@@ -66,22 +67,27 @@ class TootRecorder:
         that cannot be recorded becomes a dead letter. Raises DeliveryFailed if nothing more can
         be recorded.
         """
+        toot_event = _TOOT_EVENTS.get(event)
+        if toot_event is None and event != "delete":
+            return "", False
+        now = time.time_ns() // 1_000_000
+        tally = self.position.tallies.at(now)
+        tally.received += 1
         try:
-            toot_event = _TOOT_EVENTS.get(event)
             if toot_event is not None:
                 status = decode_status(payload)
                 status_id = str(status.id)
-                return status_id, self._record(status, status_id, toot_event, source)
-            if event == "delete":
-                self._record_delete(decode_deleted_id(payload))
+                return status_id, self._record(status, status_id, toot_event, source, now, tally)
+            self._record_delete(decode_deleted_id(payload), now, tally)
         except DeliveryFailed:
             raise
         except Exception as error:
             # Whatever is wrong with this event, the next ones are still wanted.
             if may_be_kept(payload):
-                self.dead_letter(payload, event, error)
+                self._dead_letter(payload, event, error, tally)
             else:
                 self.statistics.not_public += 1
+                tally.not_public += 1
             return "", True
         return "", False
 
@@ -102,17 +108,35 @@ class TootRecorder:
 
         The same toot once, and no more than `DeadLetterLimits` allows; what it does not is counted.
         """
+        tally = self.position.tallies.at(time.time_ns() // 1_000_000)
+        tally.received += 1
+        self._dead_letter(payload, event, error, tally)
+
+    def _dead_letter(self, payload: bytes, event: str, error: Exception, tally: HourTally) -> None:
         admission = self._seen.dead_letters.admit(self.observer.base_url, event, payload)
-        if admission != "keep":
-            self.statistics.dead_letters_dropped += admission == "too many"
+        if admission == "known":
+            tally.repeated += 1
+            return
+        if admission == "too many":
+            self.statistics.dead_letters_dropped += 1
+            tally.dropped += 1
             return
         letter = DeadLetter(
             payload, str(error), self.observer.base_url, event, type(error).__name__
         )
         self._sink.dead_letter(letter, self.position.track_send())
         self.statistics.dead_letters += 1
+        tally.dead_letters += 1
 
-    def _record(self, status: Status, status_id: str, event: TootEvent, source: Source) -> bool:
+    def _record(
+        self,
+        status: Status,
+        status_id: str,
+        event: TootEvent,
+        source: Source,
+        now: int,
+        tally: HourTally,
+    ) -> bool:
         """Record one status and return whether it was new.
 
         A toot that the stream or a page has brought already is not recorded again. A boost is never
@@ -122,34 +146,36 @@ class TootRecorder:
         if self.gap is not None and source == "stream" and event == "update":
             self.gap.ends_at, self.gap = status_id, None
         if status.reblog is not None:
+            tally.boosts += 1
             return False
         if not is_public(status):
             self.statistics.not_public += 1
+            tally.not_public += 1
             return False
         if event == "update":
             known = self._seen.get(self.observer.base_url, status_id)
             if known is not None and known.uri == status.uri:
                 self.position.note_read(status_id)
+                tally.repeated += 1
                 return False
-        now = time.time_ns() // 1_000_000
         record = toot_record(status, event, self.observer, source, now)
-        self._send(record)
+        self._send(record, tally)
         self._seen.remember(record)
         created_at = record.created_at
         self.statistics.count_toot(created_at, now - created_at if source != "gap" else None)
         self.position.note_read(status_id)
         return True
 
-    def _record_delete(self, status_id: str) -> None:
+    def _record_delete(self, status_id: str, now: int, tally: HourTally) -> None:
         seen = self._seen.of_deleted(self.observer.base_url, status_id)
-        now = time.time_ns() // 1_000_000
-        self._send(delete_record(status_id, seen, self.observer, now))
+        self._send(delete_record(status_id, seen, self.observer, now), tally)
         self.statistics.deletes += 1
 
-    def _send(self, record: TootRecord) -> None:
-        acknowledged = self.position.track_send()
+    def _send(self, record: TootRecord, tally: HourTally) -> None:
+        acknowledged = self.position.track_send(tally)
         try:
             self._sink.send(record, acknowledged)
         except ValueError:
             acknowledged()  # Nothing was sent; its dead letter is tracked separately.
+            tally.unsent += 1
             raise

@@ -13,6 +13,8 @@ from confluent_kafka import Producer
 
 from mastodon_pipeline.kafka import offsets, open_consumer, read
 from mastodon_pipeline.listening.following.position_store import SavedPosition, feed_key
+from mastodon_pipeline.listening.following.tally import SavedTally
+from mastodon_pipeline.listening.topic.tallies import produce_tally
 from mastodon_pipeline.servers import canonical_base_url
 from mastodon_pipeline.settings import Settings
 
@@ -25,7 +27,7 @@ class _Value(SavedPosition, frozen=True, kw_only=True):
 
 
 class KafkaPositions:
-    """A `PositionStore` on the topic `settings.positions_topic`."""
+    """A `PositionStore` on the topics `settings.positions_topic` and `settings.tallies_topic`."""
 
     def __init__(self, producer: Producer, settings: Settings) -> None:
         self._producer = producer
@@ -38,6 +40,10 @@ class KafkaPositions:
             self._producer.produce(topic, key=key.encode(), value=value)
         except BufferError:
             return  # The next position, seconds later, replaces this one anyway.
+
+    def write_tally(self, tally: SavedTally) -> bool:
+        """Produce one tally beside the positions; False if the queue is full."""
+        return produce_tally(self._producer, self._settings, tally)
 
     def flush(self) -> None:
         """Wait for the broker, 5 s at most; what is not acknowledged then is read again."""

@@ -28,10 +28,15 @@ _DEAD_LETTERS_CONFIG = {
     # past its retention at once, and nothing would show since when letters come.
     "message.timestamp.type": "LogAppendTime",
 }
+_TALLIES_CONFIG = {
+    "cleanup.policy": "compact,delete",  # the ledger remembers what it has read
+    "retention.ms": str(7 * 24 * 60 * 60 * 1000),
+    "segment.bytes": str(16 * 1024**2),
+}
 
 
 def listening_topics(settings: Settings) -> tuple[NewTopic, ...]:
-    """Return the topics of toots, dead letters and positions, for `kafka.ensure_topics`."""
+    """Return the topics of toots, dead letters, positions, tallies, for `kafka.ensure_topics`."""
     return (
         NewTopic(
             settings.kafka_topic,
@@ -50,6 +55,7 @@ def listening_topics(settings: Settings) -> tuple[NewTopic, ...]:
             config=_DEAD_LETTERS_CONFIG,
         ),
         NewTopic(settings.positions_topic, num_partitions=1, config={"cleanup.policy": "compact"}),
+        NewTopic(settings.tallies_topic, num_partitions=1, config=_TALLIES_CONFIG),
     )
 
 

@@ -20,6 +20,7 @@ def test_topics_are_created_once(settings: Settings) -> None:
         settings.kafka_topic,
         settings.dead_letter_topic,
         settings.positions_topic,
+        settings.tallies_topic,
     }
     assert ensure_topics(settings, topics) == ()
     topic = admin_client(settings).list_topics(timeout=60).topics[settings.kafka_topic]
