@@ -19,6 +19,7 @@
     ├── TableError                a table that cannot be built
     │   └── RecordsGone           an hour's landed files and its toots are both gone
     ├── MaintenanceError          maintenance that may not go on
+    ├── LedgerError               a ledger that cannot be read, or a loss that it does not have
     ├── ListeningFailed           `mastodon-pipeline listen` ends, since nothing comes
     ├── QueryFailed               a SQL statement that is wrong or cannot be run
     └── Interrupted               Ctrl-C, with a line about the work that is left
@@ -169,6 +170,10 @@ class RecordsGone(TableError):
 
 class MaintenanceError(PipelineError):
     """Maintenance may not start or go on: another one is at work, or a file cannot be removed."""
+
+
+class LedgerError(PipelineError):
+    """The ledger cannot be read, or has no such loss; the message says what to do."""
 
 
 class ListeningFailed(PipelineError):

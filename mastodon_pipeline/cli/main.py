@@ -36,6 +36,10 @@ COMMANDS = {
         "mastodon_pipeline.cli.doctor:doctor",
         "Report what is missing or unhealthy, and how to fix it.",
     ),
+    "ledger": Command(
+        "mastodon_pipeline.cli.ledger:ledger",
+        "Show what is missing, or accept that it is lost.",
+    ),
     "listen": Command(
         "mastodon_pipeline.cli.listen:listen",
         "Follow one server and print its toots.",

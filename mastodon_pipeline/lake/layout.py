@@ -102,6 +102,10 @@ class Layout:
         """The file with the offsets that were seen to hold nothing that has to land."""
         return f"{self.root}/ledger/{self.topic}/need_not_land.parquet"
 
+    def ledger_state(self) -> str:
+        """What the ledger remembers between two checks."""
+        return f"{self.root}/ledger/{self.topic}/state.json.gz"
+
     def removed(self) -> str:
         """The prefix of the receipts for landed files that maintenance removed."""
         return f"{self.root}/removed/{self.topic}/"

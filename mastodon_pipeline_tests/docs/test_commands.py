@@ -39,6 +39,8 @@ def _problem(group: click.Command, arguments: list[str]) -> str | None:
     command = group.get_command(click.Context(group), arguments[0].rstrip(",:"))
     if command is None:
         return f"no command {arguments[0]}"
+    if isinstance(command, click.Group) and arguments[1:2] and arguments[1] in command.commands:
+        return _problem(command, arguments[1:])
     options = {"--help", "-h"} | {option for p in command.params for option in p.opts}
     wrong = [a for a in arguments[1:] if a.startswith("-") and a.partition("=")[0] not in options]
     return f"{arguments[0]} has no {wrong}" if wrong else None

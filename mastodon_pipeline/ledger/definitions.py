@@ -1,0 +1,17 @@
+"""What the ledger contributes to Dagster."""
+
+import dagster as dg
+
+from mastodon_pipeline.lake.resource import LAKE
+from mastodon_pipeline.ledger.assets import (
+    every_toot_is_accounted_for,
+    ledger_check,
+    ledger_check_schedule,
+)
+
+definitions = dg.Definitions(
+    asset_checks=[every_toot_is_accounted_for],
+    jobs=[ledger_check],
+    schedules=[ledger_check_schedule],
+    resources={"lake": LAKE},
+)

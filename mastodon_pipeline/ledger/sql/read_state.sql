@@ -1,0 +1,2 @@
+-- The ledger's memory, compressed.
+SELECT content FROM read_blob($path);

@@ -1,0 +1,1 @@
+"""The ledger: planted losses, and weather without loss."""

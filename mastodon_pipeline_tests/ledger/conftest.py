@@ -1,0 +1,104 @@
+"""A ledger over a real sink, in a topic and a bucket of this room's tests."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import dagster as dg
+import pytest
+
+from infra.native_stack import Stack
+from mastodon_pipeline.kafka import ensure_topics
+from mastodon_pipeline.lake.lake import Lake, open_lake
+from mastodon_pipeline.landing.connect_rest import ConnectRest
+from mastodon_pipeline.landing.jobs import kafka_connect_config
+from mastodon_pipeline.ledger.checking import Ledger, check_ledger
+from mastodon_pipeline.ledger.state import Loss
+from mastodon_pipeline.listening.topic.topics import listening_topics
+from mastodon_pipeline.settings import Settings, load_settings
+from mastodon_pipeline_tests.support.building import build_hours
+from mastodon_pipeline_tests.support.landing_sink import wait_for_sink
+from mastodon_pipeline_tests.support.listener_run import ListenerRun
+
+ENVIRONMENT = {
+    "KAFKA_TOPIC": "ledger-topic",
+    "S3_BUCKET": "ledger-bucket",
+    "CONNECTOR_NAME": "ledger-sink",
+    "ICEBERG_TABLE": "ledger.raw",
+}
+_sources = count(1)
+
+
+class Books:
+    """One test's source in the ledger: its own server, and its own hour of posting."""
+
+    def __init__(self, settings: Settings, lake: Lake) -> None:
+        number = next(_sources)
+        self.settings, self.lake = settings, lake
+        self.domain = f"source{number}.example"
+        hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        self.hour = hour - timedelta(hours=3 * number)
+
+    def listen(self, schema_id: int | None = None) -> ListenerRun:
+        """Begin a listener run."""
+        return ListenerRun(self.settings, self.domain, self.hour, schema_id)
+
+    def receive_all(self, number: int = 20) -> None:
+        """Receive toots, tally them, and wait until they have landed and are in `toots`."""
+        run = self.listen()
+        run.receive(number)
+        run.save(ended=True)
+        wait_for_sink(self.settings)
+        build_hours(self.lake, self.hour)
+
+    def check(self, later: timedelta = timedelta(0), sink_seconds: float = 40.0) -> Ledger:
+        """Check the ledger as of now, or as of a later time."""
+        return check_ledger(
+            self.settings, self.lake, lambda: datetime.now(UTC) + later, sink_seconds
+        )
+
+    def losses(
+        self, later: timedelta = timedelta(0), sink_seconds: float = 40.0
+    ) -> list[tuple[str, int, str]]:
+        """Check, and return this source's losses: stage, records, reason."""
+        return [
+            (loss.stage, loss.records, loss.reason) for loss in self._losses(later, sink_seconds)
+        ]
+
+    def _losses(self, later: timedelta, sink_seconds: float) -> list[Loss]:
+        ledger = self.check(later, sink_seconds)
+        return [loss for loss in ledger.losses if loss.source == f"https://{self.domain}"]
+
+
+def open_books(environment: dict[str, str]) -> Iterator[Callable[[], Books]]:
+    """Make topics and a connector with these names; give what opens a source's books."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        settings = load_settings()
+    ensure_topics(settings, listening_topics(settings))
+    connect_sink(environment)
+    with open_lake(settings) as lake:
+        yield lambda: Books(settings, lake)
+    with ConnectRest.of(settings) as connect:
+        connect.delete(settings.connector_name)
+
+
+def connect_sink(environment: dict[str, str]) -> None:
+    """Put the reviewed configuration of the sink in force, by the job."""
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        assert kafka_connect_config.execute_in_process(instance=instance).success
+
+
+@pytest.fixture(scope="session")
+def shared_books(stack: Stack) -> Iterator[Callable[[], Books]]:
+    """Opens books that all tests of the session share."""
+    yield from open_books(ENVIRONMENT)
+
+
+@pytest.fixture
+def books(shared_books: Callable[[], Books]) -> Books:
+    """A source of this test."""
+    return shared_books()
