@@ -146,7 +146,8 @@ def test_control_topic_that_is_made_again_is_noticed_while_all_runs(sink_lake: S
     settings = sink_lake.settings
     with dg.DagsterInstance.ephemeral() as instance:
         cursor = supervise(instance, None)
-        [deletion] = admin_client(settings).delete_topics([CONTROL_TOPIC]).values()
+        admin = admin_client(settings)  # held until it is done
+        [deletion] = admin.delete_topics([CONTROL_TOPIC]).values()
         deletion.result(30)
         before = sink_lake.committed_rows()
         produce_batch(sink_lake, "meanwhile", 50)
