@@ -61,7 +61,9 @@ def sink_progress(
         PartitionProgress(
             place.partition,
             held[place.partition].start,
-            max(place.offset, 0),  # negative if nothing was committed yet
+            # Negative if nothing was committed yet. Beyond the end, it is the place in an earlier
+            # topic of this name: the sink will read this one from its start.
+            place.offset if 0 <= place.offset <= held[place.partition].stop else 0,
             held[place.partition].stop,
         )
         for place in places

@@ -94,3 +94,18 @@ def test_what_never_had_to_land_is_not_lost_when_kafka_forgets_it(
     remove(unread, below=12)
     completeness = landing_completeness(unread, lake)
     assert (completeness.complete, completeness.lost) == (True, 0)
+
+
+def test_place_beyond_the_topics_end_is_that_of_an_earlier_topic(
+    unread: Settings, lake: Lake
+) -> None:
+    """All records still wait for the sink, and none is taken for one that need not land.
+
+    Shows G10.
+    """
+    commit(unread, 500)
+    completeness = landing_completeness(unread, lake)
+    assert (completeness.checked, completeness.in_flight) == (0, 10)
+    assert (completeness.complete, completeness.cannot_land) == (True, 0)
+    commit(unread, 10)
+    assert landing_completeness(unread, lake).missing == 10
