@@ -78,6 +78,7 @@ def test_random_faults_lose_no_toot(seed: int, monkeypatch: pytest.MonkeyPatch) 
                     known = {uri for sink in sinks for uri in recorded(sink)}
                     scene.wait_for_toots([*listed(simulator, policy) - known])
             assert scene.statistics().gaps_lost == 0
+            simulator.wait_until(lambda: len(simulator.servers[0].streams) == 0)
         assert listed(simulator, policy) == {uri for sink in sinks for uri in recorded(sink)}
     assert [duplicates(sink.uris()) for sink in sinks] == [{}] * LISTENERS
 
