@@ -21,8 +21,9 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-LONGEST_REPAIR = timedelta(minutes=4)
-"""An unfinished run that is older lost its machine: nothing will ever end it."""
+LONGEST_REPAIR = timedelta(minutes=2)
+"""An unfinished run that is older lost its process, and nothing will ever end it; if not, a second
+one beside it does no harm."""
 
 
 @dg.sensor(

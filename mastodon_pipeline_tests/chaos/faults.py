@@ -161,8 +161,8 @@ def until_done(action: Callable[[], object]) -> None:
     def done() -> bool:
         try:
             action()
-        except (PipelineError, BotoCoreError, ClientError):
-            return False
+        except (PipelineError, BotoCoreError, ClientError, KeyError):
+            return False  # KeyError: nothing has landed yet
         return True
 
     wait_until(done, "the fault happens", 240, poll_seconds=1.0)
@@ -243,21 +243,28 @@ def poison(pipeline: Pipeline) -> None:
 def put_foreign_files(pipeline: Pipeline) -> None:
     """Put two files beside the newest landed one: a damaged one, and Parquet of something else."""
     settings = pipeline.direct_settings
-    with contextlib.closing(s3_client(settings)) as s3, tempfile.TemporaryDirectory() as directory:
-        topics = s3.list_objects_v2(Bucket=settings.s3_bucket, Prefix="topics/")
-        landed = [each["Key"] for each in topics.get("Contents", []) if "LastModified" in each]
-        if not landed:
-            return  # nothing has landed, or the bucket is gone
-        folder = max(landed).rpartition("/")[0]
-        foreign = Path(directory) / "foreign.parquet"
-        duckdb.execute(f"COPY (SELECT 'no toot' AS text) TO '{foreign}'")
-        number = len(pipeline.foreign_files)
-        for name, content in (
-            (f"{folder}/damaged-{number}.parquet", b"PAR1xyz"),
-            (f"{folder}/foreign-{number}.parquet", foreign.read_bytes()),
-        ):
-            s3.put_object(Bucket=settings.s3_bucket, Key=name, Body=content)
-            pipeline.foreign_files.add(name)
+
+    def put() -> None:
+        with contextlib.closing(s3_client(settings)) as s3:
+            topics = s3.list_objects_v2(Bucket=settings.s3_bucket, Prefix="topics/")
+            folder = max(each["Key"] for each in topics["Contents"]).rpartition("/")[0]
+            number = len(pipeline.foreign_files)
+            for name, content in (
+                (f"{folder}/damaged-{number}.parquet", b"PAR1xyz"),
+                (f"{folder}/foreign-{number}.parquet", foreign_parquet()),
+            ):
+                s3.put_object(Bucket=settings.s3_bucket, Key=name, Body=content)
+                pipeline.foreign_files.add(name)
+
+    until_done(put)
+
+
+def foreign_parquet() -> bytes:
+    """Return a Parquet file that holds no toots."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "foreign.parquet"
+        duckdb.execute(f"COPY (SELECT 'no toot' AS text) TO '{file}'")
+        return file.read_bytes()
 
 
 def foreign_files_are_named(pipeline: Pipeline) -> bool:
