@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import chain
 
 from mastodon_pipeline_tests.chaos.balance import Balance, Freshness, compare, read_tables
-from mastodon_pipeline_tests.chaos.faults import FAULTS, foreign_files_are_named, poison_is_reported
+from mastodon_pipeline_tests.chaos.faults import FAULTS, damaged_files_are_named, poison_is_reported
 from mastodon_pipeline_tests.chaos.losses import trace_losses
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline, running_pipeline
 from mastodon_pipeline_tests.chaos.schedule import schedule
@@ -81,7 +81,7 @@ def settled_balance(pipeline: Pipeline) -> Balance:
     while True:
         if (tables := read_tables(pipeline)) is not None:
             unnoticed = 0 if poison_is_reported(pipeline) else pipeline.poison_records
-            unnoticed += 0 if foreign_files_are_named(pipeline) else len(pipeline.foreign_files)
+            unnoticed += 0 if damaged_files_are_named(pipeline) else len(pipeline.damaged_files)
             balance = compare(truth, tables, unnoticed)
             if balance.even or time.monotonic() > deadline:
                 return balance

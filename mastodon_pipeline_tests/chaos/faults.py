@@ -3,11 +3,9 @@
 import contextlib
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import duckdb
 import psutil
@@ -240,35 +238,23 @@ def poison(pipeline: Pipeline) -> None:
     pipeline.produce_poison([b"no record", b"\0\0\0\0\1 nor this", b"\0"])
 
 
-def put_foreign_files(pipeline: Pipeline) -> None:
-    """Put two files beside the newest landed one: a damaged one, and Parquet of something else."""
+def put_damaged_file(pipeline: Pipeline) -> None:
+    """Put a file that is no Parquet beside the newest landed one."""
     settings = pipeline.direct_settings
 
     def put() -> None:
         with contextlib.closing(s3_client(settings)) as s3:
             topics = s3.list_objects_v2(Bucket=settings.s3_bucket, Prefix="topics/")
             folder = max(each["Key"] for each in topics["Contents"]).rpartition("/")[0]
-            number = len(pipeline.foreign_files)
-            for name, content in (
-                (f"{folder}/damaged-{number}.parquet", b"PAR1xyz"),
-                (f"{folder}/foreign-{number}.parquet", foreign_parquet()),
-            ):
-                s3.put_object(Bucket=settings.s3_bucket, Key=name, Body=content)
-                pipeline.foreign_files.add(name)
+            name = f"{folder}/damaged-{len(pipeline.damaged_files)}.parquet"
+            s3.put_object(Bucket=settings.s3_bucket, Key=name, Body=b"PAR1xyz")
+            pipeline.damaged_files.add(name)
 
     until_done(put)
 
 
-def foreign_parquet() -> bytes:
-    """Return a Parquet file that holds no toots."""
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "foreign.parquet"
-        duckdb.execute(f"COPY (SELECT 'no toot' AS text) TO '{file}'")
-        return file.read_bytes()
-
-
-def foreign_files_are_named(pipeline: Pipeline) -> bool:
-    """Return whether what lists the landed files names each foreign one that is still there."""
+def damaged_files_are_named(pipeline: Pipeline) -> bool:
+    """Return whether what lists the landed files names each damaged one that is still there."""
     with (
         contextlib.suppress(PipelineError, duckdb.Error),
         open_lake(pipeline.direct_settings) as lake,
@@ -277,7 +263,7 @@ def foreign_files_are_named(pipeline: Pipeline) -> bool:
         present = {file.path for file in lake.list_files(lake.layout.landed())}
         return all(
             any(path.endswith(name) for path in named)
-            for name in pipeline.foreign_files
+            for name in pipeline.damaged_files
             if any(path.endswith(name) for path in present)
         )
     return False
@@ -379,6 +365,6 @@ FAULTS: dict[str, Fault] = {
     "servers' clocks step": Fault(
         (10, 60), step_clocks, Pipeline.listens, ("listener",), set_clocks_right
     ),
-    "foreign files in the lake": Fault(MOMENT, put_foreign_files, foreign_files_are_named, ()),
+    "damaged file in the lake": Fault(MOMENT, put_damaged_file, damaged_files_are_named, ()),
     "poison records": Fault(MOMENT, poison, poison_is_reported, ("sink",)),
 }

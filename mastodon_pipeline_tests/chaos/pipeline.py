@@ -60,8 +60,8 @@ class Pipeline:
         """The stack's directories that are small disks, to be filled."""
         self.poison_records = 0
         """Values that are no record, produced to the topic."""
-        self.foreign_files: set[str] = set()
-        """Keys of files below `topics/` that hold no records."""
+        self.damaged_files: set[str] = set()
+        """Keys of files below `topics/` that are no Parquet."""
         self._up, self._counting = threading.Lock(), threading.Lock()
 
     @property
