@@ -21,8 +21,8 @@ _POST_HOUR = "created_at_hour"
 """The partition of tables from before 2026-11-26: as many writers in one commit as strangers claim
 post hours."""
 _PAGE_SIZE, _PAGE_BYTES = "write.parquet.page-size-bytes", "131072"
-"""A writer allocates the buffer of a whole page when it is opened: by default 1 MB, two thirds of
-its heap, though a commit of 10 s seldom fills a tenth of it."""
+"""A writer allocates buffers of a whole page when it is opened: measured 2.7 MB of heap with the
+default page of 1 MB, 0.8 MB with this one. A commit of 10 s seldom fills either."""
 _RENAMED = {"_partition": "kafka_partition", "_offset": "kafka_offset", "_ts": "kafka_timestamp"}
 """The coordinates' columns in such tables. Iceberg reserves the first name; Spark refuses it."""
 

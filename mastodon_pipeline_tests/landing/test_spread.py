@@ -35,7 +35,7 @@ NAMES = {
     "FIRST_DAY": "2020-01-01",
 }
 MANY_HOURS = 9_000
-MANY_DAYS = 400
+MANY_DAYS = 800
 """Days of arrival in one commit: when a topic of a quiet server is read again, from its start."""
 YEAR = 365 * 24
 
