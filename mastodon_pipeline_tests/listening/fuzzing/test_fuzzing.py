@@ -109,7 +109,7 @@ def headers(data: bytes) -> None:
     pairs = [line.partition(":")[::2] for line in lines[1:]]
     mapping = CIMultiDict((name, value.strip()) for name, value in pairs)
     budget = RateBudget()
-    budget.observe(int(lines[0]) if lines[0].isascii() and lines[0].isdigit() else 429, mapping)
+    budget.observe(int(lines[0]) if lines[0] in ("200", "429", "503") else 429, mapping)
     assert 0 <= budget.delay() <= 4000
     assert 0 <= budget.refused_for() <= 4000
     assert math.isfinite(clock_difference(mapping, NOW / 1000) or 0.0)
