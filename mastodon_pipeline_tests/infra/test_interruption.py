@@ -10,7 +10,8 @@ from infra.native_stack.interruption import deferred_interrupts
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_is_deferred_until_it_is_checked(number: signal.Signals) -> None:
-    """The step in which it arrives is completed."""
+    """The step in which it arrives is completed. Under nohup SIGHUP would be ignored."""
+    before = signal.signal(number, signal.default_int_handler)
     steps = []
 
     def two_steps() -> None:
@@ -21,8 +22,11 @@ def test_signal_is_deferred_until_it_is_checked(number: signal.Signals) -> None:
             check()
             steps.append("not reached")
 
-    with pytest.raises(KeyboardInterrupt):
-        two_steps()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            two_steps()
+    finally:
+        signal.signal(number, before)
 
     assert steps == ["completed"]
 
