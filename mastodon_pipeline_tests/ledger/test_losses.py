@@ -21,7 +21,6 @@ from mastodon_pipeline.lake.bucket import s3_client
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector_config import connector_config
-from mastodon_pipeline.landing.put_back import put_back
 from mastodon_pipeline.landing.sink_progress import dead_lettered, sink_progress
 from mastodon_pipeline.ledger.accepting import accept
 from mastodon_pipeline.ledger.assets import describe
@@ -228,7 +227,7 @@ def test_topic_that_is_made_again(books: Books) -> None:
 
 
 def test_good_records_in_the_dead_letters_of_the_sink(books: Books) -> None:
-    """Connect could not get their schema; green once they are put back."""
+    """Connect could not get their schema."""
     books.receive_all(20)
     before = dead_lettered(books.settings)
     receive(books, 3, schema_id=987_654)
@@ -332,11 +331,3 @@ def test_accepted_loss_stays_in_the_ledger_and_more_is_a_new_one(books: Books) -
     after = books.check()
     assert before.open - after.open == 20
     assert loss.name in [known.name for known in after.losses]
-
-
-def test_dead_letters_that_are_put_back_are_no_loss(books: Books) -> None:
-    """Last of all, since it puts back those of the others, too."""
-    put_back(books.settings)
-    books.receive_all(1)
-    ledger = books.check()
-    assert not any("dead letters" in loss.reason for loss in ledger.losses)
