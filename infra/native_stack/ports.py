@@ -2,16 +2,19 @@
 
 import errno
 import os
+import random
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
+from itertools import islice
 
 import psutil
 
 from infra.native_stack.errors import StackError
 
 LOOPBACK = "127.0.0.1"
+FREE_PORTS = range(15_000, 32_000)
+"""Below those that systems give to outgoing connections, which might take one before we do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,9 @@ class Ports:
     @classmethod
     def free(cls) -> "Ports":
         """Return unused ports, for tests. Another program may still take one before we do."""
-        with ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in fields(cls)]
-            for server in sockets:
-                server.bind((LOOPBACK, 0))
-            return cls(*(server.getsockname()[1] for server in sockets))
+        candidates = random.SystemRandom().sample(FREE_PORTS, 500)
+        unused = (port for port in candidates if not in_use(port))
+        return cls(*islice(unused, len(fields(cls))))
 
     def variables(self) -> Iterator[tuple[str, int]]:
         """Yield the environment variable and the value of each port."""
