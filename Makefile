@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status clean test test-unit chaos bench lint docs format lock
+.PHONY: help install demo up down status clean test test-unit takeover chaos bench lint docs format lock
 
 help: ## Show this list
 	@echo "mastodon_pipeline measures what is posted on the Fediverse. Start with: make demo"
@@ -37,10 +37,14 @@ clean: install ## Stop everything and delete its data (downloads stay)
 test: install ## Run all tests; those that need it start a separate stack
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m "not integration" -n 4
-	@$(BIN)/pytest -m integration
+	@$(BIN)/pytest -m "integration and not takeover"
 
 test-unit: install ## Run the quick tests, which need no stack
 	@$(BIN)/pytest -m "not integration and not thorough" -n 3
+
+takeover: install ## Test who listens when, beside a whole pipeline under load (5 min)
+	@$(BIN)/python -m infra.native_stack fetch
+	@$(BIN)/pytest -m takeover
 
 SEED ?= 1
 MINUTES ?= 10

@@ -27,7 +27,7 @@ from mastodon_pipeline_tests.chaos.pipeline import Pipeline, running_pipeline
 from mastodon_pipeline_tests.chaos.topic_watch import TopicWatch
 from mastodon_pipeline_tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.takeover]
 
 TOOTS_PER_SECOND = 3.0
 RECOVERY_SECONDS = 60.0
