@@ -122,9 +122,12 @@ def _problem(settings: Settings, reason: KafkaError) -> str | None:
 
 def _protocol_problem(settings: Settings) -> str | None:
     """Return what does not fit a broker that closes connections: librdkafka does not say."""
-    if not speaks_tls(*_first_broker(settings)):
-        return None
-    if "SSL" not in (settings.kafka_security_protocol or ""):
+    broker, wants_tls = _first_broker(settings), "SSL" in (settings.kafka_security_protocol or "")
+    if not speaks_tls(*broker):
+        # librdkafka names it as a lost connection, if it is slow to see the answer.
+        problem = handshake_problem(*broker, None) if wants_tls else None
+        return f"cannot be trusted: {problem}" if problem else None
+    if not wants_tls:
         return "speaks TLS: set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL"
     if settings.kafka_security_protocol == "SSL":
         return "closes the connection: if it asks for a user, set KAFKA_SECURITY_PROTOCOL=SASL_SSL"
