@@ -15,6 +15,7 @@ from mastodon_pipeline.listening.topic.registry import register
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.support.landing_sink import FIRST, HOURS, wait_for_sink
 from mastodon_pipeline_tests.support.producing import produce, toots
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment")]
 
@@ -83,5 +84,11 @@ def test_registry_that_lost_its_schemas_has_ours_again_before_connect_reads(
 
 
 def kill_connect(stack: Stack) -> None:
-    [pid] = [program.pid for program in stack.status() if program.name == "connect"]
-    os.kill(pid, signal.SIGKILL)
+    """Kill Connect, and wait until supervisord has started it again."""
+
+    def pid() -> int:
+        return next((program.pid for program in stack.status() if program.name == "connect"), 0)
+
+    killed = pid()
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: pid() not in (0, killed), "Connect is started again")
