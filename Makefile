@@ -37,7 +37,8 @@ clean: install ## Stop everything and delete its data (downloads stay)
 test: install ## Run all tests; those that need it start a separate stack
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m "not integration" -n 4
-	@$(BIN)/pytest -m "integration and not takeover"
+	@$(BIN)/pytest -m "integration and not takeover" --ignore mastodon_pipeline_tests/maintenance
+	@$(BIN)/pytest -m integration mastodon_pipeline_tests/maintenance
 
 test-unit: install ## Run the quick tests, which need no stack
 	@$(BIN)/pytest -m "not integration and not thorough" -n 3

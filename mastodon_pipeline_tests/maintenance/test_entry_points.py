@@ -66,5 +66,5 @@ def test_job_shows_what_it_did(sink_lake: SinkLake) -> None:
         ]
         observations = instance.fetch_observations(dg.AssetKey("landed_toots"), limit=5).records
     assert shown["dry run"].value is False
-    assert shown["hours removed"].value == 0, "nothing is old enough"
+    assert shown["folders removed"].value == 0, "nothing is old enough"
     assert len(observations) == 1, "a dry run is no observation"
