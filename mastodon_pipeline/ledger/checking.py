@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 
-from confluent_kafka import TopicCollection
-
 from mastodon_pipeline.errors import PipelineError
-from mastodon_pipeline.kafka import admin_client, kafka_errors, open_consumer, read
+from mastodon_pipeline.kafka import open_consumer, read, topic_id
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.dead_letters import read_sink_letters
@@ -116,31 +114,20 @@ def _first(settings: Settings, now: datetime) -> datetime:
 
 def _await_sink(settings: Settings, seconds: float) -> KafkaView:
     """Ask for the topic's ends, and wait until the sink has committed them, or time is up."""
-    topic_id = _topic_id(settings)
+    current_id = topic_id(settings, settings.kafka_topic) or ""
     ends = {p.partition: p.end for p in sink_progress(settings)}
     deadline = time.monotonic() + seconds
     while True:
         progress = sink_progress(settings)
         latest = KafkaView(
-            topic_id,
+            current_id,
             {p.partition: p.end for p in progress},
             # What retention has removed, the sink never commits, nor waits for.
             {p.partition: max(p.committed, p.low) for p in progress},
         )
         if latest.has_committed(ends) or time.monotonic() >= deadline:
-            return KafkaView(topic_id, ends, latest.committed)
+            return KafkaView(current_id, ends, latest.committed)
         time.sleep(1.0)
-
-
-def _topic_id(settings: Settings) -> str:
-    """Return the id that Kafka gave the topic when it was made, '' if there is none."""
-    topic = settings.kafka_topic
-    admin = admin_client(settings)
-    with kafka_errors(settings):
-        if topic not in admin.list_topics(timeout=10.0).topics:
-            return ""
-        [described] = admin.describe_topics(TopicCollection([topic]), request_timeout=10.0).values()
-        return str(described.result(15.0).topic_id)
 
 
 def _letters_by_cell(settings: Settings) -> dict[Cell, int]:

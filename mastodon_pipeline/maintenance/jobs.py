@@ -73,7 +73,7 @@ def _metadata(report: Report) -> dict[str, Any]:
         "folders verified": report.folders_verified,
         "folders removed": report.folders_removed,
         "folders waiting": report.folders_waiting,
-        "folders kept": len(report.folders_kept),
+        "folders left in place": len(report.folders_left),
         "files dropped from the table": report.dropped.files,
         "files removed": report.removed.files,
         "bytes removed": report.removed.bytes,

@@ -65,7 +65,7 @@ def maintain_landed_folders(
         else:
             reason = _why_not_verified(lake, remover, counted, reasons)
         if reason is not None:
-            report.folders_kept[name] = reason
+            report.folders_left[name] = reason
         else:
             verified[folder] = counted
     drop: list[str] = []

@@ -35,7 +35,7 @@ class Report:
     """Verified folders whose landed files this run removed."""
     folders_waiting: int = 0
     """Verified folders whose landed files a snapshot still names: a later run removes them."""
-    folders_kept: dict[str, str] = field(default_factory=dict)
+    folders_left: dict[str, str] = field(default_factory=dict)
     """Folders past their retention whose landed files stay, and why."""
     dropped: Amount = field(default_factory=Amount)
     """Landed files that the Iceberg table's next snapshot no longer names."""
@@ -53,16 +53,16 @@ class Report:
         would = "would be " if self.dry_run else ""
         lines = [
             f"snapshots: {self.snapshots_expired:,} {would}expired, {self.snapshots_left:,} left",
-            f"folders past retention: {self.folders_verified + len(self.folders_kept):,};"
+            f"folders past retention: {self.folders_verified + len(self.folders_left):,};"
             f" {self.folders_verified:,} verified, of which {self.folders_removed:,}"
             f" {would}removed, {self.folders_waiting:,} wait for their snapshots to expire",
             f"landed files {would}dropped from the Iceberg table: {self.dropped}",
             f"landed files {would}removed from the bucket: {self.removed}",
             f"orphans {would}removed: metadata {self.metadata_orphans}; data {self.data_orphans}",
         ]
-        for reason, count in Counter(self.folders_kept.values()).most_common():
-            first = min(folder for folder, why in self.folders_kept.items() if why == reason)
-            lines.append(f"{count:,} folders kept: {reason} (first: {first})")
+        for reason, count in Counter(self.folders_left.values()).most_common():
+            first = min(folder for folder, why in self.folders_left.items() if why == reason)
+            lines.append(f"{count:,} folders left in place: {reason} (first: {first})")
         return [*lines, *self.faults[:FAULTS_SHOWN]]
 
 

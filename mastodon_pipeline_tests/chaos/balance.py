@@ -70,18 +70,22 @@ class Freshness:
     def __exit__(self, *_error: object) -> None:
         self._stop.set()
         self._thread.join()
+        self._read()  # The tables may have become readable since the last time.
 
     def _watch(self) -> None:
         while not self._stop.wait(_LOOK_EVERY_SECONDS):
-            if (tables := read_tables(self._pipeline)) is None:
-                continue
-            now = time.time()
-            new = {uri for uri, *_ in tables.toots} - self._seen
-            self._seen |= new
-            for toot in self._pipeline.simulator.truth() if new else ():
-                if toot.uri in new:
-                    posted = datetime.fromisoformat(toot.created_at).timestamp()
-                    self.stale_seconds_max = max(self.stale_seconds_max, now - posted)
+            self._read()
+
+    def _read(self) -> None:
+        if (tables := read_tables(self._pipeline)) is None:
+            return
+        now = time.time()
+        new = {uri for uri, *_ in tables.toots} - self._seen
+        self._seen |= new
+        for toot in self._pipeline.simulator.truth() if new else ():
+            if toot.uri in new:
+                posted = datetime.fromisoformat(toot.created_at).timestamp()
+                self.stale_seconds_max = max(self.stale_seconds_max, now - posted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def test_killed_removal_is_continued_and_loses_nothing(counted: Lake) -> None:
     with pytest.raises(KeyboardInterrupt):
         maintain(counted, interrupt_after=1)
     assert len(landed(counted)) == 1
-    assert maintain(counted)[0].folders_kept == {
+    assert maintain(counted)[0].folders_left == {
         FOLDER: "2026-11-24 15:00 UTC: its tables were made from other files"
     }
     build(counted)
@@ -175,14 +175,14 @@ def test_hour_whose_tables_do_not_match_its_files_is_not_removed(
     damage(counted)
     before = landed(counted)
     report, drop = maintain(counted, live=[before[0].path])
-    assert reason in report.folders_kept[FOLDER]
+    assert reason in report.folders_left[FOLDER]
     assert (landed(counted), drop) == (before, [])
 
 
 def test_hour_with_a_young_file_is_not_removed(counted: Lake) -> None:
     """The sink may be about to commit it."""
     report, drop = maintain(counted, settled=landed(counted)[0].modified)
-    assert report.folders_kept[FOLDER].startswith("it got files lately")
+    assert report.folders_left[FOLDER].startswith("it got files lately")
     assert drop == []
 
 
@@ -190,7 +190,7 @@ def test_hour_with_a_file_that_the_bucket_lacks_is_not_removed(counted: Lake) ->
     """The table names it, so something is wrong, and a person should look at it."""
     lost = counted.layout.landed_hour(HOUR) + "lost.parquet"
     report, drop = maintain(counted, live=[lost])
-    assert "not in the bucket" in report.folders_kept[FOLDER]
+    assert "not in the bucket" in report.folders_left[FOLDER]
     assert drop == []
 
 
@@ -209,7 +209,7 @@ def test_records_that_no_table_counts_stay_when_their_folder_goes(lake: Lake) ->
     build(lake)
     before = rows(lake, lake.layout.toots(HOUR))
     report, _ = maintain(lake)
-    assert (report.folders_removed, report.folders_kept) == (1, {})
+    assert (report.folders_removed, report.folders_left) == (1, {})
     (left,) = lake.parquet_files(lake.layout.landed())
     assert left.path.startswith(lake.layout.uncounted())
     assert [row["kafka_offset"] for row in rows(lake, left.path)] == [1, 2, 3]
@@ -236,7 +236,7 @@ def test_hour_in_two_folders_survives_the_removal_of_one(lake: Lake) -> None:
     report, _ = maintain(lake, only=folders[0])
     assert report.folders_removed == 1
     assert [file.path for file in lake.landed.of_hour(HOUR)] == [f"{folders[1]}a.parquet"]
-    assert "made from other files" in str(maintain(lake)[0].folders_kept)
+    assert "made from other files" in str(maintain(lake)[0].folders_left)
     build(lake)
     assert rows(lake, lake.layout.toots(HOUR)) == before
     assert maintain(lake)[0].folders_removed == 1
@@ -253,7 +253,7 @@ def test_hour_that_is_not_verified_holds_all_folders_with_its_records(lake: Lake
         write_parquet(lake.connection, path, written)
         build_hours(lake, other)
     report, drop = maintain(lake)
-    assert set(report.folders_kept.values()) == {"2026-11-24 15:00 UTC: its tables are not built"}
+    assert set(report.folders_left.values()) == {"2026-11-24 15:00 UTC: its tables are not built"}
     assert (report.folders_verified, drop) == (0, [])
 
 

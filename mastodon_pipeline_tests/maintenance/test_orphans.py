@@ -126,7 +126,7 @@ def test_nothing_is_removed_while_the_sink_is_stalled(sink_lake: SinkLake) -> No
     report = sink_lake.maintain(now=NOW + timedelta(days=365), ages=Ages())
     assert (report.removed.files, report.data_orphans.files) == (0, 0)
     assert orphan in sink_lake.objects()
-    assert set(report.folders_kept.values()) == {
+    assert set(report.folders_left.values()) == {
         "it got files lately, or the sink has not committed since"
     }
     remove(sink_lake, orphan)

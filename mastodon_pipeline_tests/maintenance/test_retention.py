@@ -43,7 +43,7 @@ def test_dry_run_reports_what_it_would_do_and_changes_nothing(aged_lake: SinkLak
     """Neither in the bucket, the lock included, nor in the catalog."""
     before, table = aged_lake.objects(), open_table(aged_lake.settings)
     report = aged_lake.maintain(dry_run=True)
-    assert (report.folders_verified, report.folders_kept) == (1, {})
+    assert (report.folders_verified, report.folders_left) == (1, {})
     assert report.dropped.files >= 2
     assert report.dropped.bytes > 0
     assert report.snapshots_expired >= 1

@@ -126,7 +126,7 @@ def is_public(status: Status) -> bool:
 
 
 def may_be_kept(payload: bytes) -> bool:
-    """Return whether a payload that cannot be recorded may be kept: it is of no private toot."""
+    """Return whether an undecodable payload may become a dead letter: it is of no private toot."""
     try:
         entity = _any_json(payload)
     except UndecodableStatus:
