@@ -15,6 +15,7 @@
     │   └── ConnectRefused        Kafka Connect answers with an HTTP error
     ├── DeliveryFailed            Kafka did not acknowledge what was sent
     ├── ReplayError               files that cannot be replayed
+    ├── PastUnreadable            a server whose earlier toots cannot be read
     ├── LoginFailed               a server gave no token
     ├── TableError                a table that cannot be built
     │   └── RecordsGone           an hour's landed files and its toots are both gone
@@ -154,6 +155,10 @@ class DeliveryFailed(PipelineError):
 
 class ReplayError(PipelineError):
     """The files are missing, are not Parquet, or hold something else; the message says which."""
+
+
+class PastUnreadable(PipelineError):
+    """A server does not show its earlier toots; the message says why."""
 
 
 class LoginFailed(PipelineError):

@@ -28,6 +28,10 @@ COMMANDS = {
         "mastodon_pipeline.cli.alerts:alerts",
         "Send a test message to each URL of ALERT_URLS.",
     ),
+    "backfill": Command(
+        "mastodon_pipeline.cli.backfill:backfill",
+        "Read what SERVER published in a period, from its public timeline backward.",
+    ),
     "consume": Command(
         "mastodon_pipeline.cli.consume:consume",
         "Print the records of the topic as JSON, one a line.",

@@ -18,7 +18,7 @@ from mastodon_pipeline.ledger.balance import Balance, KafkaView, balance, judge,
 from mastodon_pipeline.ledger.landed import count_landed
 from mastodon_pipeline.ledger.state import Cell, Loss, State, load_state, save_state
 from mastodon_pipeline.ledger.tabled import missing_toots
-from mastodon_pipeline.listening.following.tally import HOUR_MS
+from mastodon_pipeline.listening.following.tally import HOUR_MS, tally_source
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.topic.encoding import decode
 from mastodon_pipeline.listening.topic.registry import WritersSchemas
@@ -146,7 +146,8 @@ def _letters_by_cell(settings: Settings) -> dict[Cell, int]:
             record = _record(message.value() or b"", schemas)
             if record is None:
                 continue
-            cells[record.base_url, record.ingested_at - record.ingested_at % HOUR_MS] += 1
+            source = tally_source(record.base_url, record.source)
+            cells[source, record.ingested_at - record.ingested_at % HOUR_MS] += 1
     return cells
 
 

@@ -1,13 +1,17 @@
-"""The job `mastodon_listener`: one run of it listens for as long as it is wanted.
+"""The jobs `mastodon_listener`, a run of which listens for as long as it is wanted, and
+`mastodon_backfill`, which reads a server's past.
 
-It runs in a single process, because a multiprocess run that is killed leaves its step behind, still
-producing. Terminate interrupts the main thread; what was read is flushed before the run ends.
+They run in a single process, because a multiprocess run that is killed leaves its step behind,
+still producing. Terminate interrupts the main thread; what was read is flushed before the run ends.
 """
 
 import logging
 import sys
+import time
+from datetime import datetime
 
 import dagster as dg
+from pydantic import Field
 
 from mastodon_pipeline.errors import PipelineError, SettingsError
 from mastodon_pipeline.listening.supervising.runs import (
@@ -22,8 +26,11 @@ from mastodon_pipeline.listening.supervising.supervised_run import (
     await_predecessor,
     first_assignment,
 )
-from mastodon_pipeline.listening.topic.opening import open_listener
+from mastodon_pipeline.listening.topic.opening import open_backfill, open_listener
+from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline.settings import load_settings
+
+_PROGRESS_SECONDS = 30.0
 
 
 @dg.op(
@@ -88,6 +95,67 @@ def listen_to_servers(context: dg.OpExecutionContext) -> None:
 def mastodon_listener() -> None:
     """Run one op, which listens."""
     listen_to_servers()
+
+
+class BackfillConfig(dg.Config):
+    """Which server's past is read."""
+
+    server: str = Field(description="Its address, such as mastodon.social")
+    since: str = Field(description="The start of the period, UTC: 2026-01-01, or 2026-01-01T12:00")
+    until: str = Field(
+        default="",
+        description="Its end; by default now, or where an earlier backfill of the server began",
+    )
+
+
+@dg.op(
+    description=(
+        "Reads what a server published in a period, from its public timeline backward, with half "
+        "of the requests that the server allows. A run that ends early is continued by the next."
+    ),
+)
+def read_past(context: dg.OpExecutionContext, config: BackfillConfig) -> None:
+    """Read the past of a server into Kafka; see `mastodon-pipeline backfill --help`."""
+    try:
+        settings = load_settings()
+        named = parse_server(config.server)
+        server = next((s for s in settings.servers() if s.base_url == named.base_url), named)
+        since, until = _moment("since", config.since), _moment("until", config.until)
+        if since is None:
+            raise SettingsError("since is missing")
+        reading = open_backfill(server, since, until, settings)
+        progress, logged_at = reading.progress, time.monotonic()
+
+        def log_progress() -> None:
+            nonlocal logged_at
+            if time.monotonic() - logged_at >= _PROGRESS_SECONDS:
+                logged_at = time.monotonic()
+                context.log.info(progress.line())
+
+        reading.run(log_progress)
+    except PipelineError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    context.log.info(progress.line())
+
+
+@dg.job(
+    name="mastodon_backfill",
+    executor_def=dg.in_process_executor,
+    description=(
+        "Reads a server's earlier toots, which no listener heard, into Kafka. Launch it with the "
+        "server and the period as config; launched again, it continues where it was stopped."
+    ),
+)
+def mastodon_backfill() -> None:
+    """Run one op, which reads the past of one server."""
+    read_past()
+
+
+def _moment(name: str, text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}: write it like 2026-01-01") from None
 
 
 def _no_servers(group: str, configured: bool) -> str:

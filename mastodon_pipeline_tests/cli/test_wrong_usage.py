@@ -289,6 +289,10 @@ def test_list_of_servers_that_is_no_text_is_named(
         (["login", "a.example", "--env-file", "/"], 2, "is a directory"),
         (["servers"], 2, "no server is configured"),
         (["servers", "https://[::1"], 2, "not a server's address"),
+        (["backfill", "one.example"], 2, "Missing option '--since'"),
+        (["backfill", "one.example", "--since", "yesterday"], 2, "yesterday"),
+        (["backfill", "@ada@one.example", "--since", "2024-01-01"], 2, "is not a server's address"),
+        (["backfill", "one.example", "--since", "2999-01-01"], 2, "not before its end or now"),
         (["replay"], 2, "give either files or --dead-letters"),
         (["replay", "/nonexistent/*.parquet"], 1, "No files found"),
         (["replay", "https://a.example/x.parquet"], 1, "neither a local path nor one of s3"),
@@ -355,6 +359,7 @@ def test_ctrl_c_ends_each_command_with_130_and_no_traceback(
         "alerts": ["test"],
         "listen": ["--base-url", "a.example"],
         "login": ["a.example"],
+        "backfill": ["one.example", "--since", "2024-01-01"],
         "replay": ["x"],
     }
     result = CliRunner().invoke(cli, [name, *arguments.get(name, [])])

@@ -1,6 +1,6 @@
 -- How many records these files hold, by source and hour of receiving, each once: the sink delivers
 -- at least once. A Kafka that started over gives offsets a second time, so `ingested_at` is part of
--- a record's identity.
+-- a record's identity. A backfill is a source apart from its server's listener.
 SELECT
     source,
     hour,
@@ -8,7 +8,7 @@ SELECT
     (count(*) FILTER (replayed))::BIGINT AS replayed
 FROM (
     SELECT DISTINCT
-        base_url AS source,
+        base_url || CASE WHEN source = 'past' THEN ' past' ELSE '' END AS source,
         epoch_ms(date_trunc('hour', ingested_at::TIMESTAMPTZ)) AS hour,
         coalesce(source = 'replay', false) AS replayed,
         coalesce(kafka_partition, _partition) AS kafka_partition,

@@ -28,9 +28,14 @@ class RateBudget:
     Timeline reads hold `turn`, so that requests to a host follow one another.
     """
 
-    __slots__ = ("_not_before", "_refused_until", "turn")
+    __slots__ = ("_not_before", "_refused_until", "_share", "turn")
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 1.0) -> None:
+        """`share`: how much of the server's limit is ours; below 1 it is spread evenly.
+
+        The rest is left to whoever asks from the same address, such as a listener.
+        """
+        self._share = share
         self.turn = asyncio.Lock()
         self._not_before = 0.0
         self._refused_until = 0.0
@@ -56,7 +61,7 @@ class RateBudget:
             wait = retry_after * random.uniform(1.0, 1.1)  # Mostly 503: maintenance.
             self._refused_until = time.monotonic() + wait
         else:
-            wait = _spacing(headers, reset)
+            wait = _spacing(headers, reset, self._share)
         self._not_before = time.monotonic() + wait
 
     def observe_refusal(self, status: int, headers: Mapping[str, str]) -> None:
@@ -76,11 +81,14 @@ class RateBudgets:
         return self._budgets.setdefault(urlsplit(base_url).netloc, RateBudget())
 
 
-def _spacing(headers: Mapping[str, str], reset: float | None) -> float:
+def _spacing(headers: Mapping[str, str], reset: float | None, share: float) -> float:
     remaining = _number(headers.get("X-RateLimit-Remaining"))
     limit = _number(headers.get("X-RateLimit-Limit"))
     if remaining is None or reset is None:
-        return _DEFAULT_SPACING_SECONDS
+        return _DEFAULT_SPACING_SECONDS / share
+    if share < 1:
+        ours = remaining - (limit if limit else remaining) * (1 - share)
+        return reset / ours if ours >= 1 else reset
     if remaining < 1:
         return reset
     # Full speed, until the last quarter: that is spread over the rest of the window.

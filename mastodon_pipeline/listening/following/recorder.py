@@ -162,7 +162,8 @@ class TootRecorder:
         self._send(record, tally)
         self._seen.remember(record)
         created_at = record.created_at
-        self.statistics.count_toot(created_at, now - created_at if source != "gap" else None)
+        live = source in ("stream", "poll")
+        self.statistics.count_toot(created_at, now - created_at if live else None)
         self.position.note_read(status_id)
         return True
 

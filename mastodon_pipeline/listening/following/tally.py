@@ -6,8 +6,19 @@ broker acknowledged is added an epoch of the feed's position at a time.
 
 import msgspec
 
+from mastodon_pipeline.listening.records.record import Source
+
 HOUR_MS = 3_600_000
 _KEPT_HOURS = 2
+
+
+def tally_source(base_url: str, source: Source) -> str:
+    """Return the name of a source in the ledger: the server, apart from a reading of its past.
+
+    A listener and a backfill of one server are balanced separately: what one reads must not make
+    up for what the other loses.
+    """
+    return f"{base_url} past" if source == "past" else base_url
 
 
 class SavedTally(msgspec.Struct, frozen=True):
@@ -17,7 +28,7 @@ class SavedTally(msgspec.Struct, frozen=True):
     started_at: int
     """When the listener began, UTC milliseconds."""
     source: str
-    """The base URL of the server that was listened to."""
+    """Whose toots: see `tally_source`."""
     hour: int
     """Of receiving: its start, UTC milliseconds."""
     received: int = 0

@@ -146,6 +146,18 @@ class TimelineReader:
         statuses, _ = await self._back(page, pages - 1, lambda id_: _is_before(id_, after))
         return [status for status in _after(statuses, after) if status_id_of(status)]
 
+    async def before(self, max_id: str) -> list[bytes]:
+        """Return the statuses right before the id, oldest first; the newest ones for ''.
+
+        None of them means that the timeline begins here. Raises the same errors as `page`, and
+        Unreachable if the server returns other pages than are asked for.
+        """
+        page = await self._page({"max_id": max_id} if max_id else {})
+        earlier = [s for s in page if not max_id or _is_before(status_id_of(s), max_id)]
+        if page and _oldest_id(earlier) in ("", max_id):
+            raise Unreachable(NEWEST_PAGE_ONLY)
+        return earlier
+
     async def _back(
         self, page: list[bytes], pages: int, far_enough: Callable[[str], bool]
     ) -> tuple[list[bytes], bool]:

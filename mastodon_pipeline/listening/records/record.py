@@ -30,7 +30,7 @@ from mastodon_pipeline.listening.records.language import primary_language
 from mastodon_pipeline.server_names import server_name
 
 TootEvent = Literal["update", "status.update", "delete"]
-Source = Literal["stream", "poll", "gap", "replay"]
+Source = Literal["stream", "poll", "gap", "past", "replay"]
 
 FUTURE_TOLERANCE_MS = 5 * 60 * 1000
 """How far the claimed time of a post or an edit may lie beyond our clock before it is clamped."""

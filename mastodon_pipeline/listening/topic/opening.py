@@ -1,9 +1,12 @@
 """Kafka opened for listening, as the settings say: topics, schema, producer, positions."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from threading import Event
 
+from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.listening.following.listener import Listener
+from mastodon_pipeline.listening.following.past import PastReading
 from mastodon_pipeline.listening.following.position_store import PositionStore
 from mastodon_pipeline.listening.records.sink import TootSink
 from mastodon_pipeline.listening.topic.positions import KafkaPositions
@@ -38,3 +41,23 @@ def open_listener(
     """Return a listener that follows `servers` into Kafka. Raises as `open_kafka` does."""
     sink, positions = open_kafka(settings)
     return Listener(servers, settings, sink, positions, stop, seen=recall(settings))
+
+
+def open_backfill(
+    server: Server, since: datetime, until: datetime | None, settings: Settings
+) -> PastReading:
+    """Return a reading of what the server published in a period (UTC; `until`: see PastReading).
+
+    Raises SettingsError for a period that is none, and as `open_kafka` does.
+    """
+    now = datetime.now(UTC)
+    start, end = since.replace(tzinfo=UTC), until and until.replace(tzinfo=UTC)
+    if start >= min(end or now, now):
+        raise SettingsError(f"the period begins on {start:%Y-%m-%d}, but not before its end or now")
+    return PastReading(
+        server,
+        int(start.timestamp() * 1000),
+        int(end.timestamp() * 1000) if end else None,
+        settings,
+        *open_kafka(settings),
+    )

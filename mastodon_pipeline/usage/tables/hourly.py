@@ -149,7 +149,7 @@ _DESCRIPTIONS = {
     "base_url": "The server that reported the newest version",
     "edited_at": "UTC, of the newest edit; null if never edited",
     "ingested_at": "UTC, when the listener read the newest version",
-    "source": "How the newest version was read: stream, poll, gap or replay",
+    "source": "How the newest version was read: stream, poll, gap, past or replay",
     "app": "The posting application, as the home server names it; '' if unknown",
     "favourites": "How many accounts had marked it as a favourite at that reading",
     "tag_names": "The hashtags; empty if deleted",

@@ -15,8 +15,8 @@ def in_seconds(seconds: float) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
-def delay_after(status: int, **headers: str) -> float:
-    budget = RateBudget()
+def delay_after(status: int, share: float = 1.0, **headers: str) -> float:
+    budget = RateBudget(share)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     budget.observe(status, CaseInsensitiveDict(named))
     return budget.delay()
@@ -93,3 +93,19 @@ def test_refusal_that_asks_for_no_pause_delays_no_timeline() -> None:
 def test_any_header_is_read_or_ignored(reset: str, date: str, status: int) -> None:
     names = ("X_RateLimit_Reset", "Retry_After", "X_RateLimit_Remaining", "X_RateLimit_Limit")
     assert delay_after(status, Date=date, **dict.fromkeys(names, reset)) <= 1.1 * 3600
+
+
+@pytest.mark.parametrize(
+    ("remaining", "seconds"),
+    [("300", 900 / 150), ("200", 900 / 50), ("151", 900), ("150", 900), ("0", 900)],
+)
+def test_half_share_leaves_half_of_the_limit_to_others(remaining: str, seconds: float) -> None:
+    """What is left of our half is spread over the rest of the window. Shows G7."""
+    headers = {"X_RateLimit_Limit": "300", "X_RateLimit_Remaining": remaining}
+    reset = in_seconds(900).isoformat()
+    delay = delay_after(200, 0.5, **headers, X_RateLimit_Reset=reset)
+    assert delay == pytest.approx(seconds, rel=0.05)
+
+
+def test_half_share_of_an_unstated_limit_asks_half_as_often() -> None:
+    assert delay_after(200, 0.5) == pytest.approx(2 * delay_after(200), rel=0.05)
