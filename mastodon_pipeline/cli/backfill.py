@@ -58,10 +58,14 @@ def backfill(server: str, since: datetime, until: datetime | None) -> None:
 
 def _run(reading: "PastReading") -> None:
     progress, shown = reading.progress, reading.progress.reached
+
+    def line(_: int | None) -> str:
+        return progress.line()
+
     with click.progressbar(
         length=max(1, shown - progress.since),
         label="reading backward",
-        item_show_func=lambda _: progress.line(),
+        item_show_func=line,
         file=sys.stderr,
     ) as bar:
 

@@ -15,8 +15,11 @@ def in_seconds(seconds: float) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
-def delay_after(status: int, share: float = 1.0, **headers: str) -> float:
-    budget = RateBudget(share)
+def delay_after(status: int, **headers: str) -> float:
+    return delay_of(RateBudget(), status, **headers)
+
+
+def delay_of(budget: RateBudget, status: int, **headers: str) -> float:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     budget.observe(status, CaseInsensitiveDict(named))
     return budget.delay()
@@ -103,9 +106,9 @@ def test_half_share_leaves_half_of_the_limit_to_others(remaining: str, seconds: 
     """What is left of our half is spread over the rest of the window. Shows G7."""
     headers = {"X_RateLimit_Limit": "300", "X_RateLimit_Remaining": remaining}
     reset = in_seconds(900).isoformat()
-    delay = delay_after(200, 0.5, **headers, X_RateLimit_Reset=reset)
+    delay = delay_of(RateBudget(0.5), 200, **headers, X_RateLimit_Reset=reset)
     assert delay == pytest.approx(seconds, rel=0.05)
 
 
 def test_half_share_of_an_unstated_limit_asks_half_as_often() -> None:
-    assert delay_after(200, 0.5) == pytest.approx(2 * delay_after(200), rel=0.05)
+    assert delay_of(RateBudget(0.5), 200) == pytest.approx(2 * delay_after(200), rel=0.05)

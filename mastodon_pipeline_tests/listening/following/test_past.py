@@ -24,7 +24,8 @@ from mastodon_pipeline_tests.support.simulated_servers import POLLED, simulator_
 
 pytestmark = pytest.mark.thorough
 
-GENEROUS = Limits(*(Rate(100_000, 300) for _ in range(3)))
+_MANY = Rate(100_000, 300)
+GENEROUS = Limits(_MANY, _MANY, _MANY)
 """Rates at which a year is read within a test."""
 BASE = replace(POLLED, limits=GENEROUS)
 YEAR_HOURS, TOOTS = 365 * 24, 1500
