@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -67,9 +67,12 @@ class CountingSink:
 class NoPositions:
     """Saves no positions: every feed starts without one."""
 
-    def read(self) -> dict[str, SavedPosition]:
+    def read(self, feeds: Collection[str] = ()) -> dict[str, SavedPosition]:
         """Return no positions."""
         return {}
+
+    def check(self) -> None:
+        """Do nothing."""
 
     def write(self, key: str, position: SavedPosition) -> None:
         """Do nothing."""

@@ -14,6 +14,7 @@
     ├── ConnectorError            Kafka Connect answers, and the sink cannot run
     │   └── ConnectRefused        Kafka Connect answers with an HTTP error
     ├── DeliveryFailed            Kafka did not acknowledge what was sent
+    │   └── TopicReplaced         Kafka has lost what it had acknowledged
     ├── ReplayError               files that cannot be replayed
     ├── PastUnreadable            a server whose earlier toots cannot be read
     ├── LoginFailed               a server gave no token
@@ -151,6 +152,10 @@ class ConnectRefused(ConnectorError):
 
 class DeliveryFailed(PipelineError):
     """Records could not be delivered; they are read again from the last position."""
+
+
+class TopicReplaced(DeliveryFailed):
+    """The topic was made again: Kafka no longer has what it had acknowledged."""
 
 
 class ReplayError(PipelineError):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from threading import Event
 
@@ -66,9 +67,12 @@ class PrintingSink:
 class NoPositions:
     """Saves no positions, since there is no Kafka to save them in: each start is at the newest."""
 
-    def read(self) -> dict[str, SavedPosition]:
+    def read(self, feeds: Collection[str] = ()) -> dict[str, SavedPosition]:
         """Return no positions."""
         return {}
+
+    def check(self) -> None:
+        """Do nothing: nothing is acknowledged."""
 
     def write(self, key: str, position: SavedPosition) -> None:
         """Drop the position."""

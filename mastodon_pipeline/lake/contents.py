@@ -8,6 +8,8 @@ import duckdb
 from mastodon_pipeline.lake.files import ListFiles, StoredFile
 from mastodon_pipeline.lake.queries import query
 
+FOREIGN = "not written by the sink"
+"""How the reason begins if a file can be read, but its rows are no records of ours."""
 _WORDS_OF_THE_STORE = ("HTTP", "onnection", "No files found", "Cannot open")
 
 
@@ -46,15 +48,32 @@ class Contents:
     def damage(self, path: str) -> str | None:
         """Read a file whole, and return what is wrong with it, None if nothing.
 
-        Raises duckdb.Error if the object store fails.
+        It is read beside the empty record, as every query does, and no column's type may differ
+        from the record's. Raises duckdb.Error if the object store fails.
         """
+        files = [self._empty_record, path]
         try:
-            self._connection.execute(query("lake/read_whole"), {"file": path}).fetchall()
+            self._connection.execute(query("lake/read_whole"), {"files": files}).fetchall()
+            if columns := self._columns_of_other_types(files):
+                return f"{FOREIGN}: other types of {', '.join(columns)}"[:200]
         except (duckdb.Error, UnicodeDecodeError) as error:
             if is_of_the_store(error):
                 raise
             return one_line(error)
         return None
+
+    def _columns_of_other_types(self, files: Sequence[str]) -> list[str]:
+        read, wanted = (
+            self._connection.read_parquet(paths, union_by_name=True, hive_partitioning=False)
+            for paths in (list(files), [self._empty_record])
+        )
+        types = dict(zip(read.columns, map(str, read.types), strict=True))
+        return [
+            name
+            for name, kind in zip(wanted.columns, map(str, wanted.types), strict=True)
+            # Other numbers become the record's; a text takes the place of everything.
+            if types[name] == "VARCHAR" != kind
+        ]
 
     def _insert(
         self, group: str, files: Sequence[StoredFile], now: datetime, error: str | None = None
@@ -63,6 +82,7 @@ class Contents:
             "group": group,
             "now": now,
             "error": error,
+            "foreign": FOREIGN,
             "paths": [file.path for file in files],
             "etags": [file.etag for file in files],
             "sizes": [file.size for file in files],

@@ -12,8 +12,8 @@ The index can be lost without harm, and misleads nobody for long:
 * What is listed: a small lake whole, each time. Of a large one the newest day of arrival and what
   follows it, where new files appear; the rest by `sweep`, piece by piece, and by whole refreshes.
 * Two processes that save at once lose rows of one of them: these files are opened once more.
-* A file that cannot be read is in the index with its error. It belongs to no hour, and stops
-  nothing. Whole refreshes try it again.
+* A file that cannot be read, or that the sink did not write, is in the index with its error. It
+  belongs to no hour, and stops nothing. Whole refreshes try it again.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from mastodon_pipeline.lake.contents import Contents, is_of_the_store
+from mastodon_pipeline.lake.contents import FOREIGN, Contents, is_of_the_store
 from mastodon_pipeline.lake.files import ListFiles, StoredFile
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
@@ -59,11 +59,16 @@ class Refreshed(NamedTuple):
 
 
 class UnreadableFile(NamedTuple):
-    """A landed file that is no Parquet file with records."""
+    """A file below the topic's folder that is damaged, or foreign: without records of ours."""
 
     path: str
     reason: str
     """One line."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it can be read, and its rows are no records of ours."""
+        return FOREIGN in self.reason
 
 
 class LandedFiles:

@@ -102,6 +102,10 @@ class Layout:
         """The file with the offsets that were seen to hold nothing that has to land."""
         return f"{self.root}/ledger/{self.topic}/need_not_land.parquet"
 
+    def landed_positions(self) -> str:
+        """The listeners' positions, as far as what they cover has landed."""
+        return f"{self.root}/ledger/{self.topic}/positions.json.gz"
+
     def ledger_state(self) -> str:
         """What the ledger remembers between two checks."""
         return f"{self.root}/ledger/{self.topic}/state.json.gz"

@@ -10,6 +10,7 @@ from mastodon_pipeline.kafka import topic_id
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
 from mastodon_pipeline.landing.health import KAFKA_TIMEOUT_SECONDS, SinkState, connector_health
 from mastodon_pipeline.landing.jobs import kafka_connect_config
+from mastodon_pipeline.landing.keeping_positions import keep_landed_positions
 from mastodon_pipeline.landing.sink_report import save_sink_report
 from mastodon_pipeline.landing.supervision import SupervisorMemory, decide
 from mastodon_pipeline.settings import Settings, load_settings
@@ -35,10 +36,14 @@ one beside it does no harm."""
         " config, has failed, is RUNNING without progress while records wait, has put records into"
         " the dead letters, of which it puts the good ones back, or if its control topic was made"
         " again. One repair at a time, with growing pauses. A paused connector is left alone."
+        " Copies the listeners' positions into the lake once what they cover has landed."
     ),
 )
 def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Check the sink (in less than 10 s), decide, and report what it wanted, saw and did."""
+    """Check the sink (in less than 10 s), decide, and report what it wanted, saw and did.
+
+    Copying the positions takes some seconds more, each of its requests with a deadline.
+    """
     memory = SupervisorMemory.from_cursor(context.cursor)
     try:
         settings = load_settings()
@@ -46,6 +51,8 @@ def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult
     except SettingsError as error:
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
     save_sink_report(context.instance, health, time.time())
+    if health.state is not SinkState.UNREACHABLE:
+        _keep_positions(context, settings)
     decision = decide(
         health,
         memory,
@@ -74,6 +81,13 @@ def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult
         tags={"mastodon_pipeline/reason": str(health.state)},
     )
     return dg.SensorResult(run_requests=[request], cursor=decision.memory.to_cursor())
+
+
+def _keep_positions(context: dg.SensorEvaluationContext, settings: Settings) -> None:
+    try:
+        keep_landed_positions(settings)
+    except PipelineError as error:
+        context.log.info(f"the listeners' positions are not copied now: {error}")
 
 
 def _control_topic_id(settings: Settings) -> str | None:

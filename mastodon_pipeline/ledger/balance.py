@@ -9,7 +9,8 @@ from mastodon_pipeline.ledger.state import Cell, KnownTally, Loss, State
 from mastodon_pipeline.listening.following.tally import SavedTally
 
 IN_FLIGHT_MS = 10 * 60 * 1000
-"""How long a record that was received may wait for Kafka."""
+"""How long a record that was received may wait for Kafka, and how long listeners may take to read
+again what Kafka has lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Balance:
     replayed: int = 0
     waiting_for_kafka: int = 0
     read_again: int = 0
-    """Received by listeners that died, and read again by those after them."""
+    """Received by listeners that died, or lost by Kafka after it had acknowledged them, before they
+    had landed; and read again by listeners after them."""
     in_flight: int = 0
     """Acknowledged, and not due to have landed."""
     after_last_tally: int = 0
@@ -58,29 +60,33 @@ class Balance:
     losses: list[Loss] = field(default_factory=list)
 
 
-def judge(state: State, tallies: Mapping[str, SavedTally], kafka: KafkaView) -> None:
-    """Take up the tallies, and decide how much of each must have landed by now."""
-    replaced = bool(state.topic_id) and kafka.topic_id != state.topic_id
+def judge(state: State, tallies: Mapping[str, SavedTally], kafka: KafkaView, now: int) -> None:
+    """Take up the tallies, and decide how much of each must have landed by now.
+
+    `now`: UTC milliseconds.
+    """
+    if state.topic_id != kafka.topic_id:
+        # What an earlier topic has, and the sink had not read, cannot land any more.
+        if state.topic_id:
+            state.replaced_at = now
+        state.topic_id, state.due_ends = kafka.topic_id, None
     if state.due_ends is not None and (
-        replaced or kafka.went_back(state.due_ends) or kafka.has_committed(state.due_ends)
+        kafka.went_back(state.due_ends) or kafka.has_committed(state.due_ends)
     ):
         for known in state.tallies.values():
             known.judged = max(known.judged, known.due)
         state.due_ends = None
     for key, tally in tallies.items():
-        known = state.tallies.setdefault(key, KnownTally(tally, topic_id=kafka.topic_id))
+        topic_id = tally.topic_id or kafka.topic_id
+        known = state.tallies.setdefault(key, KnownTally(tally, topic_id=topic_id))
         known.latest = _later(known.latest, tally)
-    if replaced:
-        # What it acknowledged before cannot land any more. Listeners that live on tally the new
-        # topic's as well; those count as due below.
-        state.due_ends = None
-    state.topic_id = kafka.topic_id
+    present = [known for known in state.tallies.values() if known.topic_id == kafka.topic_id]
     if kafka.has_committed(kafka.ends):
-        for key in tallies:
-            known = state.tallies[key]
-            known.judged = max(known.judged, known.latest.acknowledged)
+        for known in present:
+            if known.latest.key in tallies:
+                known.judged = max(known.judged, known.latest.acknowledged)
     elif state.due_ends is None:
-        for known in state.tallies.values():
+        for known in present:
             known.due = known.latest.acknowledged
         state.due_ends = dict(kafka.ends)
 
@@ -91,6 +97,9 @@ def balance(
     """Compare the hours of receiving from `since` on; both times are UTC milliseconds.
 
     `letters`: records in the sink's dead letters. Only what was judged is compared.
+
+    What an earlier topic had acknowledged must have landed, too, unless a listener has gone on from
+    what had: it reads all of that again (see `SavedPosition.from_landed`).
     """
     result = Balance()
     judged: defaultdict[Cell, int] = defaultdict(int)
@@ -99,6 +108,11 @@ def balance(
     newest: defaultdict[str, int] = defaultdict(int)
     for known in state.tallies.values():
         newest[known.latest.source] = max(newest[known.latest.source], known.latest.started_at)
+    resumed = {
+        known.latest.source
+        for known in state.tallies.values()
+        if known.topic_id == state.topic_id and known.latest.from_landed
+    }
     waiting: defaultdict[Cell, int] = defaultdict(int)
     for known in state.tallies.values():
         tally = known.latest
@@ -107,10 +121,15 @@ def balance(
         cell = (tally.source, tally.hour)
         result.received += tally.received
         result.left_out += tally.left_out
-        judged[cell] += known.judged
+        due = known.judged
+        if known.topic_id != state.topic_id and due < tally.acknowledged:
+            if tally.source in resumed:
+                result.read_again += tally.acknowledged - due
+            elif now - state.replaced_at > IN_FLIGHT_MS:
+                due = tally.acknowledged
+                former_topic.add(cell)
+        judged[cell] += due
         acknowledged[cell] += tally.acknowledged
-        if known.judged and known.topic_id != state.topic_id:
-            former_topic.add(cell)
         if tally.open <= 0:
             continue
         if not tally.ended and now - tally.written_at <= IN_FLIGHT_MS:

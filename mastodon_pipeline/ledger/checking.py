@@ -72,7 +72,7 @@ def check_ledger(
         state = stored.state
         tallies = read_tallies(settings)
         kafka = _await_sink(settings, sink_seconds)
-        judge(state, tallies, kafka)
+        judge(state, tallies, kafka, int(moment.timestamp() * 1000))
         landed = count_landed(lake, state, first)
         result = balance(state, landed, {}, since, int(moment.timestamp() * 1000))
         if any(loss.stage == "landed" for loss in result.losses):

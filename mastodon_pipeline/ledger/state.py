@@ -84,6 +84,8 @@ class State(msgspec.Struct):
     """The ledger's memory."""
 
     topic_id: str = ""
+    replaced_at: int = 0
+    """When the ledger saw that the topic before it was gone, UTC milliseconds; 0: none was."""
     due_ends: dict[int, int] | None = None
     """The topic's end offsets after `KnownTally.due` was read; None if nothing is due."""
     tallies: dict[str, KnownTally] = {}

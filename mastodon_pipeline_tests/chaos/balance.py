@@ -6,13 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 
 from infra.simulator.truth import TrueToot
 from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.lake import open_lake
+from mastodon_pipeline.ledger.assets import describe, every_toot_is_accounted_for
+from mastodon_pipeline.ledger.checking import check_ledger
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline
 
 _TOOTS = "SELECT uri, server, strftime(created_at, '%Y-%m-%d-%H') FROM read_parquet(?)"
@@ -21,6 +24,7 @@ SELECT server, strftime(hour, '%Y-%m-%d-%H'), toots
 FROM read_parquet(?, union_by_name = true)
 """
 _LOOK_EVERY_SECONDS = 3.0
+_EVERYTHING_IS_DUE = timedelta(minutes=15)
 
 ServerHour = tuple[str, str]
 """A server and an hour, `2026-11-24-09`."""
@@ -103,8 +107,44 @@ class Balance:
 
     @property
     def even(self) -> bool:
-        """Whether the tables equal the truth, and every light is true."""
+        """Whether the tables equal the truth, and what was put aside is known."""
         return not (self.lost or self.duplicated or self.wrong_hours or self.unnoticed)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerVerdict:
+    """What the ledger's check says at the end, and said while faults happened."""
+
+    missing: int
+    """Records, once everything is due."""
+    losses: str
+    checks: int
+    red: int
+    """Of the checks that Dagster ran during the chaos."""
+
+    def __str__(self) -> str:
+        state = f"red({self.missing})" if self.missing else "green"
+        return f"ledger={state} ledger_checks={self.checks} ledger_red={self.red}"
+
+
+def ledger_verdict(pipeline: Pipeline) -> LedgerVerdict:
+    """Check the ledger as of a quarter of an hour later, when nothing is on its way any more.
+
+    Raises PipelineError if a service does not answer.
+    """
+    settings = pipeline.direct_settings
+    with open_lake(settings) as lake:
+        ledger = check_ledger(settings, lake, lambda: datetime.now(UTC) + _EVERYTHING_IS_DUE)
+    records = pipeline.instance.event_log_storage.get_asset_check_execution_history(
+        every_toot_is_accounted_for.check_key, limit=100
+    )
+    passed = [record.evaluation.passed for record in records if record.evaluation is not None]
+    return LedgerVerdict(
+        ledger.open,
+        describe(ledger),
+        len(passed),
+        passed.count(False),
+    )
 
 
 def compare(truth: Sequence[TrueToot], tables: Tables, unnoticed: int = 0) -> Balance:

@@ -6,11 +6,21 @@ import time
 from collections import Counter
 from itertools import chain
 
-from mastodon_pipeline_tests.chaos.balance import Balance, Freshness, compare, read_tables
-from mastodon_pipeline_tests.chaos.faults import FAULTS, damaged_files_are_named, poison_is_reported
+from mastodon_pipeline.errors import PipelineError
+from mastodon_pipeline_tests.chaos.balance import (
+    Balance,
+    Freshness,
+    LedgerVerdict,
+    compare,
+    ledger_verdict,
+    read_tables,
+)
+from mastodon_pipeline_tests.chaos.faults import FAULTS
+from mastodon_pipeline_tests.chaos.file_faults import strange_files_are_named
 from mastodon_pipeline_tests.chaos.losses import trace_losses
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline, running_pipeline
 from mastodon_pipeline_tests.chaos.schedule import schedule
+from mastodon_pipeline_tests.chaos.sink_faults import poison_is_reported
 from mastodon_pipeline_tests.chaos.watch import HEADING, carry_out
 from mastodon_pipeline_tests.support.secret_search import (
     command_lines,
@@ -40,14 +50,17 @@ def run_chaos(seed: int, seconds: float, only: str = "") -> bool:
         with Freshness(pipeline) as freshness:
             outcomes = carry_out(pipeline, faults, appointments)
             balance = settled_balance(pipeline)
+        verdict = settled_ledger(pipeline)
         shown = shown_secrets(pipeline)
         if balance.lost:
             print("  lost: " + trace_losses(pipeline, balance.lost), flush=True)
         never = Counter(o.appointment.fault for o in outcomes if o.seconds is None)
-        if never or not balance.even:
+        if never or verdict.missing or not balance.even:
             logs = tempfile.mkdtemp(prefix=f"chaos-logs-{seed}-")
             shutil.copytree(pipeline.stack.supervisor.logs, logs, dirs_exist_ok=True)
             print(f"  the programs' logs are in {logs}", flush=True)
+    if verdict.missing:
+        print(verdict.losses)
     for place, names in shown.items():
         print(f"{place} shows the secrets {', '.join(sorted(names))}")
     print(f"\nseed {seed}\n{HEADING}")
@@ -58,10 +71,10 @@ def run_chaos(seed: int, seconds: float, only: str = "") -> bool:
     print(
         f"CHAOS published={balance.published} in_toots={balance.in_toots} "
         f"lost={len(balance.lost)} duplicated={balance.duplicated} unnoticed={balance.unnoticed} "
-        f"stale_seconds_max={freshness.stale_seconds_max:.0f}",
+        f"stale_seconds_max={freshness.stale_seconds_max:.0f} {verdict}",
         flush=True,
     )
-    return balance.even and not never and not shown
+    return balance.even and not never and not shown and not verdict.missing
 
 
 def shown_secrets(pipeline: Pipeline) -> dict[str, set[str]]:
@@ -81,10 +94,24 @@ def settled_balance(pipeline: Pipeline) -> Balance:
     while True:
         if (tables := read_tables(pipeline)) is not None:
             unnoticed = 0 if poison_is_reported(pipeline) else pipeline.poison_records
-            unnoticed += 0 if damaged_files_are_named(pipeline) else len(pipeline.damaged_files)
+            unnoticed += 0 if strange_files_are_named(pipeline) else len(pipeline.strange_files)
             balance = compare(truth, tables, unnoticed)
             if balance.even or time.monotonic() > deadline:
                 return balance
         elif time.monotonic() > deadline + 60:
             raise TimeoutError("the tables cannot be read")
         time.sleep(2)
+
+
+def settled_ledger(pipeline: Pipeline) -> LedgerVerdict:
+    """Check the ledger until nothing is missing, or it has had the time."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            verdict = ledger_verdict(pipeline)
+            if not verdict.missing or time.monotonic() > deadline:
+                return verdict
+        except PipelineError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(10)

@@ -59,9 +59,11 @@ class Pipeline:
         self.small_disks: set[str] = set()
         """The stack's directories that are small disks, to be filled."""
         self.poison_records = 0
-        """Values that are no record, produced to the topic."""
-        self.damaged_files: set[str] = set()
-        """Keys of files below `topics/` that are no Parquet."""
+        """Values that are no record, produced to the topic, as far as Kafka still has it."""
+        self.bucket_deleted = False
+        """Whether it ever was."""
+        self.strange_files: set[str] = set()
+        """Keys of files below `topics/` that the sink did not write: damaged, or foreign."""
         self._up, self._counting = threading.Lock(), threading.Lock()
 
     @property
@@ -143,6 +145,11 @@ class Pipeline:
         for value in values:
             producer.produce(self.settings.kafka_topic, value, "poison", on_delivery=count)
         producer.flush(120)
+
+    def forget_poison(self) -> None:
+        """Count from 0: Kafka, with the dead letters, is about to be wiped."""
+        with self._counting:
+            self.poison_records = 0
 
     def open_dead_letters(self) -> int:
         """Return how many records of the topic are in the sink's dead letters."""

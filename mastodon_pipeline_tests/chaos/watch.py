@@ -9,7 +9,7 @@ import dagster as dg
 
 from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.listening.supervising.runs import JOB_NAME
-from mastodon_pipeline_tests.chaos.faults import Fault
+from mastodon_pipeline_tests.chaos.fault import Fault
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline
 from mastodon_pipeline_tests.chaos.schedule import Appointment
 

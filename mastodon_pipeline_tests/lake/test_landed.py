@@ -182,10 +182,53 @@ def test_foreign_files_stop_nothing(lake: Lake) -> None:
     content[100:2000] = b"\xff" * 1900
     Path(folder, "damaged.parquet").write_bytes(content)
     assert good in files_of(lake, HOUR)
-    assert str(folder / "typed.parquet") in {file.path for file in lake.landed.unreadable()}
+    unreadable = {file.path for file in lake.landed.unreadable()}
+    assert unreadable >= {str(folder / "typed.parquet"), str(folder / "foreign.parquet")}
     faults = lake.landed.mark_unreadable([good, str(folder / "damaged.parquet")])
     assert [Path(file.path).name for file in faults] == ["damaged.parquet"]
     assert files_of(lake, HOUR) == [good]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ("uri, created_at, server", "lack coordinates"),  # of another make
+        ("* EXCLUDE (kafka_partition, kafka_offset)", "lack coordinates"),
+        ("* REPLACE (NULL::BIGINT AS kafka_offset)", "lack coordinates"),
+        ("* EXCLUDE kafka_timestamp", "lack coordinates"),
+        ("* REPLACE (NULL::VARCHAR AS base_url)", "lack coordinates"),
+        ("* REPLACE (created_at::VARCHAR AS created_at)", "created_at"),
+    ],
+)
+def test_valid_file_that_the_sink_did_not_write_is_named_and_in_no_hour(
+    lake: Lake, columns: str, reason: str
+) -> None:
+    """Its rows have no Kafka coordinates, or are no records at all. Shows G10."""
+    good = land_in(lake, "x/", record(uri="good"))
+    foreign = str(Path(good).with_name("foreign.parquet"))
+    rows = f"SELECT {columns} FROM read_parquet('{good}')"
+    lake.connection.execute(f"COPY ({rows}) TO '{foreign}'")
+    assert files_of(lake, HOUR) == [good]
+    lake.landed.refresh(whole=True)
+    [named] = lake.landed.unreadable()
+    assert named.path == foreign
+    assert named.is_foreign
+    assert reason in named.reason
+    assert ranges(lake) == [(0, 0, 0)]
+
+
+def test_file_whose_other_columns_have_other_types_is_named_once_it_stands_in_the_way(
+    lake: Lake,
+) -> None:
+    """A count that is a text would make texts of all counts of the hour. Shows G10."""
+    good = land_in(lake, "x/", record())
+    foreign = str(Path(good).with_name("foreign.parquet"))
+    rows = f"SELECT * REPLACE ('many' AS words) FROM read_parquet('{good}')"
+    lake.connection.execute(f"COPY ({rows}) TO '{foreign}'")
+    lake.landed.refresh()
+    [named] = lake.landed.mark_unreadable([good, foreign])
+    assert (named.path, named.is_foreign) == (foreign, True)
+    assert "words" in named.reason
 
 
 def test_object_store_that_fails_makes_no_file_unreadable(

@@ -19,6 +19,7 @@ from mastodon_pipeline.listening.following.tally import HOUR_MS, SavedTally
 SOURCE = "https://a.example"
 HOUR = 500_000 * HOUR_MS
 NOW = HOUR + 30 * 60 * 1000
+LATER = NOW + IN_FLIGHT_MS + 1
 CELL: Cell = (SOURCE, HOUR)
 
 
@@ -41,7 +42,7 @@ def landed(records: int, **fields: Any) -> Landed:
 
 
 def take(state: State, view: KafkaView, *tallies: SavedTally) -> None:
-    judge(state, {each.key: each for each in tallies}, view)
+    judge(state, {each.key: each for each in tallies}, view, NOW)
 
 
 def losses(state: State, has: Landed, letters: int = 0, now: int = NOW) -> list[tuple[Any, ...]]:
@@ -71,13 +72,35 @@ def test_sink_that_never_rests_is_judged_by_what_was_acknowledged_before() -> No
     assert losses(state, landed(5)) == []
 
 
-def test_topic_that_was_made_again_is_judged_at_once() -> None:
+def test_topic_that_was_made_again_is_judged_after_ten_minutes() -> None:
     """Its offsets begin again, and never reach those that were due."""
     state = State()
     take(state, kafka(0, 5), tally(5))
+    take(state, kafka(0, 0, ""))
+    assert losses(state, landed(2)) == [], "listeners may be reading it again"
     take(state, kafka(0, 1, "another"), tally(5))
-    [(_, _, records, reason)] = losses(state, landed(0))
-    assert (records, reason.split(":")[0]) == (5, "lost with Kafka's data")
+    [(_, _, records, reason)] = losses(state, landed(2), now=LATER)
+    assert (records, reason.split(":")[0]) == (3, "lost with Kafka's data")
+
+
+def test_what_a_lost_topic_had_is_no_loss_once_a_listener_went_on_from_what_had_landed() -> None:
+    """It acknowledges it to the next topic; without it, what nobody has read again stays lost."""
+    state = State()
+    take(state, kafka(3, 5), tally(5, topic_id="topic"))
+    next_run = tally(4, run="next", topic_id="another", from_landed=True)
+    take(state, kafka(4, 4, "another"), next_run)
+    assert losses(state, landed(3 + 4), now=LATER) == []
+    assert totals(state, landed(3 + 4), LATER).read_again == 5
+    assert losses(state, landed(3), now=LATER) == [("landed", SOURCE, 1, "passed over by the sink")]
+
+
+def test_listener_that_went_on_from_nowhere_does_not_make_up_for_a_lost_topic() -> None:
+    """As a first version did, whose positions Kafka had lost as well."""
+    state = State()
+    take(state, kafka(3, 5), tally(5, topic_id="topic"))
+    take(state, kafka(2, 2, "another"), tally(2, run="next", topic_id="another"))
+    [(_, _, records, reason)] = losses(state, landed(3 + 2), now=LATER)
+    assert (records, reason.split(":")[0]) == (2, "lost with Kafka's data")
 
 
 def test_topic_that_went_back_is_judged_at_once() -> None:
@@ -99,7 +122,7 @@ def test_tallies_that_kafka_lost_are_remembered() -> None:
     state = State()
     take(state, kafka(5, 5), tally(5))
     take(state, kafka(0, 0, ""))
-    assert [loss[2] for loss in losses(state, landed(0))] == [5]
+    assert [loss[2] for loss in losses(state, landed(0), now=LATER)] == [5]
 
 
 def test_tally_never_shrinks() -> None:

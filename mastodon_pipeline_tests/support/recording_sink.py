@@ -1,6 +1,7 @@
 """A sink and positions in memory, for listeners without Kafka."""
 
 import threading
+from collections.abc import Collection
 
 from mastodon_pipeline.listening.following.position import FeedPosition
 from mastodon_pipeline.listening.following.position_store import SavedPosition
@@ -111,8 +112,11 @@ class MemoryPositions:
             key: saved.last_id for key, saved in self.positions.items() if saved.last_id is not None
         }
 
-    def read(self) -> dict[str, SavedPosition]:
+    def read(self, feeds: Collection[str] = ()) -> dict[str, SavedPosition]:
         return dict(self.positions)
+
+    def check(self) -> None:
+        pass
 
     def write_tally(self, tally: SavedTally) -> bool:
         if not self.frozen:

@@ -3,6 +3,10 @@
 -- one that cannot be read: only $read is opened, and the empty record supplies what a file lacks.
 --
 -- A post time that no calendar of ours has a partition for, such as the year 1, is no hour.
+--
+-- The sink gives every record Kafka's coordinates, and the schema gives it an event, an observing
+-- server and a post time. A file in which a row has not all of these is not the sink's: it belongs
+-- to no hour, and its error says so.
 INSERT INTO landed_file BY NAME
 WITH listed AS (
     SELECT
@@ -15,12 +19,19 @@ WITH listed AS (
 landed AS MATERIALIZED (
     SELECT
         filename AS path,
-        if(
-            created_at >= '1970-01-01 00:00:00+00'::TIMESTAMPTZ
-            AND created_at < '9999-12-31 23:00:00+00'::TIMESTAMPTZ,
-            date_trunc('hour', created_at::TIMESTAMPTZ),
-            NULL
-        ) AS hour,
+        event IS NULL
+        OR base_url IS NULL
+        OR created_at IS NULL
+        OR coalesce(kafka_partition, _partition) IS NULL
+        OR coalesce(kafka_offset, _offset) IS NULL
+        OR coalesce(kafka_timestamp, _ts) IS NULL AS is_foreign,
+        CASE
+            WHEN typeof(created_at) = 'VARCHAR' THEN error($foreign || ': created_at is a text')
+            WHEN
+                created_at >= '1970-01-01 00:00:00+00'::TIMESTAMPTZ
+                AND created_at < '9999-12-31 23:00:00+00'::TIMESTAMPTZ
+                THEN date_trunc('hour', created_at::TIMESTAMPTZ)
+        END AS hour,
         coalesce(kafka_partition, _partition) AS kafka_partition,
         coalesce(kafka_offset, _offset) AS kafka_offset,
         coalesce(kafka_timestamp, _ts) AS kafka_timestamp
@@ -29,12 +40,26 @@ landed AS MATERIALIZED (
     )
 ),
 
+foreign_file AS (
+    SELECT
+        path,
+        format(
+            $foreign || ': {} of its {} rows lack coordinates, event, server or post time',
+            count(*) FILTER (is_foreign),
+            count(*)
+        ) AS error
+    FROM landed
+    GROUP BY path
+    HAVING bool_or(is_foreign)
+),
+
 by_hour AS (
     SELECT
         path,
-        hour,
+        if(foreign_file.error IS NULL, hour, NULL) AS hour,
         count(*) AS rows
     FROM landed
+    LEFT JOIN foreign_file USING (path)
     GROUP BY ALL
 ),
 
@@ -56,6 +81,7 @@ numbered AS (
             kafka_offset,
             max(kafka_timestamp) AS kafka_timestamp
         FROM landed
+        ANTI JOIN foreign_file USING (path)
         WHERE kafka_partition IS NOT NULL AND kafka_offset IS NOT NULL
         GROUP BY ALL
     )
@@ -93,7 +119,7 @@ SELECT
     $group AS group_name,
     listed.*,
     $now::TIMESTAMPTZ AS indexed_at,
-    $error AS error,
+    coalesce($error, foreign_file.error) AS error,
     by_hour.hour AS hour,
     coalesce(by_hour.rows, 0) AS rows,
     if(
@@ -103,4 +129,5 @@ SELECT
     ) AS ranges
 FROM listed
 LEFT JOIN by_hour USING (path)
+LEFT JOIN foreign_file USING (path)
 LEFT JOIN ranges_by_file USING (path);

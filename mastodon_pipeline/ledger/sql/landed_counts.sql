@@ -15,7 +15,11 @@ FROM (
         coalesce(kafka_offset, _offset) AS kafka_offset,
         ingested_at
     FROM read_parquet($files, union_by_name := true, hive_partitioning := false)
-    WHERE ingested_at IS NOT NULL
+    WHERE
+        ingested_at IS NOT NULL
+        -- else it is a file that the sink did not write
+        AND coalesce(kafka_offset, _offset) IS NOT NULL
+        AND coalesce(kafka_timestamp, _ts) IS NOT NULL
 )
 GROUP BY ALL
 ORDER BY ALL;

@@ -149,7 +149,7 @@ class ServerFollower:
         last_id = self.position.advance()
         instance = self._selector.info or self.saved.instance
         gaps = self.statistics.unfilled_gaps
-        current = SavedPosition(last_id, gaps, instance, self._wanted_since)
+        current = SavedPosition(last_id, gaps, instance, self._wanted_since, self.saved.from_landed)
         if current != self.saved:
             write(current)
             self.saved = current

@@ -40,6 +40,8 @@ SAVE_POSITIONS_SECONDS = 2.0
 """How often positions are saved: after a kill about that much is read twice."""
 SAVE_TALLIES_SECONDS = 10.0
 """How often tallies are saved: after a kill about that much is acknowledged and not tallied."""
+CHECK_TOPIC_SECONDS = 5.0
+"""How often Kafka is asked whether it still has what it acknowledged."""
 _RECHECK_SECONDS = 5.0
 _STOP_SECONDS = 3.0
 _FLUSH_SECONDS = 10.0
@@ -85,7 +87,7 @@ class Listener:
         self._positions = positions
         self._backoff = backoff
         self._failure: Exception | None = None
-        self._saved = positions.read()
+        self._saved = positions.read(tuple(map(_key, servers)))
         budgets = RateBudgets()
         self._resources = ListenerResources(
             settings,
@@ -127,7 +129,7 @@ class Listener:
         """
         loop = self._loop
         assert loop is not None, "call run first"
-        saved = self._positions.read()
+        saved = self._positions.read(tuple(map(_key, servers)))
         loop.call_soon_threadsafe(self._change, tuple(servers), saved)
 
     def run(self, beat: Callable[[], None] = lambda: None, beat_seconds: float = 0.5) -> None:
@@ -142,9 +144,11 @@ class Listener:
         reports = Thread(
             target=self._poll_sink, args=(beat_seconds,), name="delivery reports", daemon=True
         )
+        checks = Thread(target=self._check_topic, name="topic checks", daemon=True)
         try:
             following.start()
             reports.start()
+            checks.start()
             saved_at = (
                 -math.inf
             )  # At once: the next listener has to know since when feeds are wanted.
@@ -168,6 +172,14 @@ class Listener:
         while not self._stop.wait(interval_seconds):
             try:
                 self._sink.poll()
+            except Exception as error:
+                self._fail(error)
+
+    def _check_topic(self) -> None:
+        # In a thread of its own: Kafka may take seconds to answer.
+        while not self._stop.wait(CHECK_TOPIC_SECONDS):
+            try:
+                self._positions.check()
             except Exception as error:
                 self._fail(error)
 
@@ -212,6 +224,7 @@ class Listener:
                 0,
                 ended=ended,
                 written_at=now,
+                from_landed=follower.saved.from_landed,
             )
             tallies = follower.position.tallies
             for tally in tallies.changed(template):

@@ -1,5 +1,6 @@
 """Where the positions of all feeds are saved, so that another process can go on from them."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 import msgspec
@@ -20,13 +21,19 @@ class SavedPosition(msgspec.Struct, frozen=True):
     wanted_since_ms: int | None = None
     """When a listener first followed the feed, UTC milliseconds: without `last_id` the next one
     reads the timeline back to it."""
+    from_landed: bool = False
+    """Kafka had lost the position. Reading went on from what had landed by then, so that what an
+    earlier topic had acknowledged, and the sink had not read, was read again."""
 
 
 class PositionStore(Protocol):
     """Saves positions by `feed_key`, and tallies of what was read."""
 
-    def read(self) -> dict[str, SavedPosition]:
-        """Return every saved position, by `feed_key`."""
+    def read(self, feeds: Collection[str] = ()) -> dict[str, SavedPosition]:
+        """Return every saved position, by `feed_key`; those of `feeds` from wherever one is."""
+
+    def check(self) -> None:
+        """Raise DeliveryFailed if what was acknowledged is gone; takes seconds at most."""
 
     def write(self, key: str, position: SavedPosition) -> None:
         """Save one position; it may reach the store a moment later."""

@@ -47,6 +47,10 @@ class SavedTally(msgspec.Struct, frozen=True):
     """The listener has ended, and everything acknowledged is counted."""
     written_at: int = 0
     """UTC milliseconds."""
+    from_landed: bool = False
+    """As of the feed's position: see `SavedPosition`."""
+    topic_id: str = ""
+    """Of the topic that has the acknowledged records; '' if it is unknown."""
 
     @property
     def key(self) -> str:

@@ -1,41 +1,58 @@
 """The listeners' positions in a compacted Kafka topic, so that they survive any machine.
 
 Key: base URL and feed. Value: JSON with `last_id`, the id up to which the feed is acknowledged;
-`unfilled_gaps`, what is missing before it; `discovered`, the server's description of itself; and
-`written_at`, ISO 8601 UTC. Written every few seconds if something has changed; after a crash in
-between, the next listener reads some toots again, never fewer.
+`unfilled_gaps`, what is missing before it; `discovered`, the server's description of itself;
+`written_at`, ISO 8601 UTC; and `topic_id`, of the topic that has what it covers. Written every few
+seconds if something has changed; after a crash in between, the next listener reads some toots
+again, never fewer.
+
+**What can be lost here, and what protects it.** Kafka's data, with the positions and with records
+that the sink had not read. A topic that is made again has another id: within seconds a listener
+notices and ends, and its positions count no more. The next one goes on from the positions that have
+landed, a copy in the lake (`landed_positions`), and so reads again what was lost, as far as the
+servers' timelines have it.
 """
 
+import logging
+from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
 from confluent_kafka import Producer
 
-from mastodon_pipeline.kafka import offsets, open_consumer, read
+from mastodon_pipeline.errors import KafkaUnavailable, TopicReplaced
+from mastodon_pipeline.kafka import offsets, open_consumer, partitions, read, topic_id
 from mastodon_pipeline.listening.following.position_store import SavedPosition, feed_key
 from mastodon_pipeline.listening.following.tally import SavedTally
+from mastodon_pipeline.listening.topic.landed_positions import resume_from_landed
 from mastodon_pipeline.listening.topic.tallies import produce_tally
 from mastodon_pipeline.servers import canonical_base_url
 from mastodon_pipeline.settings import Settings
 
 _READ_SECONDS = 20.0
 _FLUSH_SECONDS = 5.0
+_CHECK_SECONDS = 3.0
+_log = logging.getLogger(__name__)
 
 
 class _Value(SavedPosition, frozen=True, kw_only=True):
-    written_at: str
+    written_at: str = ""
+    topic_id: str = ""
 
 
 class KafkaPositions:
     """A `PositionStore` on the topics `settings.positions_topic` and `settings.tallies_topic`."""
 
     def __init__(self, producer: Producer, settings: Settings) -> None:
+        """Ask for the id of the present topic. Raises KafkaUnavailable."""
         self._producer = producer
         self._settings = settings
+        self._topic_id = topic_id(settings, settings.kafka_topic) or ""
 
     def write(self, key: str, position: SavedPosition) -> None:
         """Produce one position; it is safe after `flush`."""
-        topic, value = self._settings.positions_topic, encode_position(position)
+        topic, value = self._settings.positions_topic, encode_position(position, self._topic_id)
         try:
             self._producer.produce(topic, key=key.encode(), value=value)
         except BufferError:
@@ -43,23 +60,54 @@ class KafkaPositions:
 
     def write_tally(self, tally: SavedTally) -> bool:
         """Produce one tally beside the positions; False if the queue is full."""
+        tally = msgspec.structs.replace(tally, topic_id=self._topic_id)
         return produce_tally(self._producer, self._settings, tally)
 
     def flush(self) -> None:
         """Wait for the broker, 5 s at most; what is not acknowledged then is read again."""
         self._producer.flush(_FLUSH_SECONDS)
 
-    def read(self) -> dict[str, SavedPosition]:
-        """Read the whole topic, which compaction keeps small. Raises KafkaUnavailable."""
-        topic = self._settings.positions_topic
-        positions: dict[str, SavedPosition] = {}
-        with open_consumer(self._settings) as consumer:
-            ranges = offsets(consumer, topic, _READ_SECONDS)
-            for message in read(consumer, topic, ranges, _READ_SECONDS):
-                key, value = message.key(), message.value()
-                if key and value:
-                    positions[current_key(key.decode())] = decode_position(value)
-        return positions
+    def read(self, feeds: Collection[str] = ()) -> dict[str, SavedPosition]:
+        """Read the whole topic, which compaction keeps small, and the lake for feeds not in it.
+
+        Raises KafkaUnavailable; for a feed that is not in Kafka, ObjectStoreUnavailable, too: it
+        may have been.
+        """
+        positions = read_positions(self._settings, self._topic_id)
+        missing = [feed for feed in feeds if feed not in positions]
+        landed = resume_from_landed(self._settings, missing) if missing else {}
+        if landed:
+            _log.warning("Kafka has no position of %s: reading on from what landed", list(landed))
+        return positions | landed
+
+    def check(self) -> None:
+        """Raise TopicReplaced if the topic is not the one that was there at the beginning."""
+        if not self._topic_id:
+            return  # the broker has no ids
+        with suppress(KafkaUnavailable):
+            present = topic_id(self._settings, self._settings.kafka_topic, _CHECK_SECONDS)
+            if present != self._topic_id:
+                raise TopicReplaced(
+                    f"{self._settings.kafka_topic} was deleted, or made again: what it had"
+                    " acknowledged is gone; the next listener reads on from what has landed"
+                )
+
+
+def read_positions(settings: Settings, topic: str) -> dict[str, SavedPosition]:
+    """Return the positions of feeds in the topic with this id; none if nothing was ever saved.
+
+    Those of an earlier topic say nothing about what Kafka has now. Raises KafkaUnavailable.
+    """
+    values: dict[str, _Value] = {}
+    with open_consumer(settings) as consumer:
+        if not partitions(consumer, settings.positions_topic, _READ_SECONDS):
+            return {}
+        ranges = offsets(consumer, settings.positions_topic, _READ_SECONDS)
+        for message in read(consumer, settings.positions_topic, ranges, _READ_SECONDS):
+            key, value = message.key(), message.value()
+            if key and value:
+                values[current_key(key.decode())] = msgspec.json.decode(value, type=_Value)
+    return {key: _position(value) for key, value in values.items() if value.topic_id in ("", topic)}
 
 
 def current_key(key: str) -> str:
@@ -71,15 +119,17 @@ def current_key(key: str) -> str:
     return feed_key(canonical_base_url(base_url), feed)
 
 
-def encode_position(position: SavedPosition) -> bytes:
-    """Return the value of a position's record, written now."""
+def encode_position(position: SavedPosition, topic: str = "") -> bytes:
+    """Return the value of a position's record, written now; `topic`: the topic's id."""
     return msgspec.json.encode(
         _Value(
             last_id=position.last_id,
             unfilled_gaps=position.unfilled_gaps,
             instance=position.instance,
             wanted_since_ms=position.wanted_since_ms,
+            from_landed=position.from_landed,
             written_at=datetime.now(UTC).isoformat(),
+            topic_id=topic,
         )
     )
 
@@ -87,3 +137,8 @@ def encode_position(position: SavedPosition) -> bytes:
 def decode_position(value: bytes) -> SavedPosition:
     """Return the position in a record's value, whichever version of the listener wrote it."""
     return msgspec.json.decode(value, type=SavedPosition)
+
+
+def _position(value: _Value) -> SavedPosition:
+    names = SavedPosition.__struct_fields__
+    return SavedPosition(**{name: getattr(value, name) for name in names})
