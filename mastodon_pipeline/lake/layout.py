@@ -102,6 +102,10 @@ class Layout:
         """The file with the offsets that were seen to hold nothing that has to land."""
         return f"{self.root}/ledger/{self.topic}/need_not_land.parquet"
 
+    def accepted_offsets(self) -> str:
+        """How many lost offsets a person has accepted."""
+        return f"{self.root}/ledger/{self.topic}/accepted_offsets.json"
+
     def landed_positions(self) -> str:
         """The listeners' positions, as far as what they cover has landed."""
         return f"{self.root}/ledger/{self.topic}/positions.json.gz"

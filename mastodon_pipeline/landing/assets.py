@@ -121,7 +121,7 @@ def _check_result(completeness: Completeness) -> dg.AssetCheckResult:
         passed=completeness.complete,
         severity=dg.AssetCheckSeverity.ERROR,
         description=(
-            f"all {checked} committed offsets are accounted for{_topic_began(completeness)}"
+            f"all {checked} committed offsets are accounted for{_but_for(completeness)}"
             if completeness.complete
             else "; ".join(_losses(completeness))
         ),
@@ -142,6 +142,7 @@ def _check_result(completeness: Completeness) -> dg.AssetCheckResult:
             ],
             "cannot_land": completeness.cannot_land,
             "lost_with_topics": completeness.lost_with_topics,
+            "accepted": completeness.accepted,
             **(
                 {"topic_began": dg.MetadataValue.timestamp(completeness.began)}
                 if completeness.began
@@ -177,11 +178,22 @@ def _losses(completeness: Completeness) -> Iterator[str]:
             f"{completeness.lost} records are lost: Kafka's retention removed them before the sink"
             " had read them"
         )
-    if completeness.lost_with_topics:
+    if completeness.lost_with_topics and not completeness.read_again:
         yield (
             f"{completeness.lost_with_topics} records are lost with an earlier topic of this name:"
             f" they had not landed when it was gone{_topic_began(completeness)}"
         )
+
+
+def _but_for(completeness: Completeness) -> str:
+    accepted = min(completeness.offsets_lost, completeness.accepted)
+    parts = [f", but for {accepted} whose loss is accepted" if accepted else ""]
+    if completeness.read_again:
+        parts.append(
+            f"; {completeness.lost_with_topics} of an earlier topic had not landed when it was"
+            " gone, and were read again from the servers"
+        )
+    return "".join([*parts, _topic_began(completeness)])
 
 
 def _topic_began(completeness: Completeness) -> str:

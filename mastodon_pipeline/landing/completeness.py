@@ -19,6 +19,10 @@ Only what Kafka took since the present topic exists counts: one that was made ag
 Kafka's data or by hand, gives out the same offsets (see `generations`). How far an earlier topic
 had come when a check last saw it is remembered, and what of it never landed is lost, too.
 
+What an earlier topic lost is no loss of toots once listeners have gone on from what had landed
+(`listening.topic.landed_positions`); by server, the ledger balances it. A person may accept the
+rest (`accepted_offsets`).
+
 The last two are remembered in the lake, since Kafka forgets both. A dead letter that is not
 settled is counted by itself, wherever its offset is.
 """
@@ -32,6 +36,7 @@ import duckdb
 from mastodon_pipeline.errors import BucketMissing
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.landing.accepted_offsets import load_accepted_offsets
 from mastodon_pipeline.landing.dead_letters import (
     SinkLetter,
     commit_settled,
@@ -46,6 +51,7 @@ from mastodon_pipeline.landing.sink_progress import (
     landable,
     sink_progress,
 )
+from mastodon_pipeline.listening.topic.positions import read_positions
 from mastodon_pipeline.settings import Settings
 
 EXAMPLES = 1000
@@ -77,11 +83,21 @@ class Completeness:
     """Partition and offset of some missing records."""
     lost_examples: tuple[Place, ...]
     """Partition and offset of some lost records, the first of each partition."""
+    accepted: int = 0
+    """How many offsets a person has accepted to be lost."""
+    read_again: bool = False
+    """Listeners went on from what had landed when the earlier topic was gone, so they have read
+    again what it had and the sink had not."""
+
+    @property
+    def offsets_lost(self) -> int:
+        """What no file holds, and nobody has put aside or read again."""
+        return self.missing + self.lost + (0 if self.read_again else self.lost_with_topics)
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing, lost or in the dead letters."""
-        return not (self.missing or self.lost or self.lost_with_topics or self.dead_lettered)
+        """Whether nothing is in the dead letters, and nothing lost but what a person accepted."""
+        return self.offsets_lost <= self.accepted and not self.dead_lettered
 
     @property
     def checked(self) -> int:
@@ -143,7 +159,13 @@ def landing_completeness(settings: Settings, lake: Lake) -> Completeness:
         began=generations.bounds()["began"],
         examples=tuple(sorted(absent)),
         lost_examples=tuple(sorted(lost_examples)),
+        accepted=load_accepted_offsets(lake).records,
+        read_again=bool(earlier) and _read_again(settings, generations.present),
     )
+
+
+def _read_again(settings: Settings, topic_id: str) -> bool:
+    return any(position.from_landed for position in read_positions(settings, topic_id).values())
 
 
 class _NeedNotLand:

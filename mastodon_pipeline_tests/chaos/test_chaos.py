@@ -17,7 +17,7 @@ SECONDS = 840.0
 def test_two_minutes_of_faults_lose_no_toot_and_count_none_twice() -> None:
     """The tables equal what the servers published, whatever is killed, stopped, full or wiped.
 
-    `make chaos` does the same for longer. Shows G1, G4, G10, G11 and G12.
+    `make chaos` does the same for longer. Shows G1, G2, G4, G10, G11 and G12.
     """
     arguments = ("-m", "mastodon_pipeline_tests.chaos", "--seed", SEED, "--minutes", "2")
     with python_process(*arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as chaos:

@@ -19,10 +19,11 @@ from mastodon_pipeline.kafka import (
 )
 from mastodon_pipeline.lake.bucket import s3_client
 from mastodon_pipeline.lake.lake import open_lake
+from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.landing.sink_progress import dead_lettered, sink_progress
-from mastodon_pipeline.ledger.accepting import accept
+from mastodon_pipeline.ledger.accepting import OFFSETS, accept, accept_with_offsets
 from mastodon_pipeline.ledger.assets import describe
 from mastodon_pipeline.ledger.checking import check_ledger
 from mastodon_pipeline.listening.topic.topics import listening_topics
@@ -203,6 +204,14 @@ def test_unread_records_that_retention_takes(books: Books) -> None:
     [(stage, records, reason)] = books.losses()
     assert (stage, records) == ("landed", 11)
     assert reason.startswith("removed by Kafka's retention before the sink had read them")
+    [loss] = [loss for loss in books.check().losses if loss.source.endswith(books.domain)]
+    names = [loss.name, OFFSETS]
+    accepted = dict(accept_with_offsets(books.settings, books.lake, names, "Ann", "too late"))
+    assert accepted[loss.name] == 11
+    assert accepted[OFFSETS] >= 11
+    completeness = landing_completeness(books.settings, books.lake)
+    assert completeness.lost >= 11
+    assert completeness.accepted == completeness.offsets_lost, "its light is green again"
 
 
 def test_topic_that_is_made_again(books: Books) -> None:

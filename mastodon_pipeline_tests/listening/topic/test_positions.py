@@ -2,12 +2,22 @@
 
 import pytest
 
+from mastodon_pipeline.errors import TopicReplaced
+from mastodon_pipeline.kafka import admin_client, topic_id
+from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.listening.following.instance import InstanceInfo
 from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
+from mastodon_pipeline.listening.topic.landed_positions import (
+    LandedPositions,
+    save_landed_positions,
+)
 from mastodon_pipeline.listening.topic.opening import open_kafka
 from mastodon_pipeline.listening.topic.positions import current_key, decode_position
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline_tests.support.waiting import wait_until
+
+FEED = "https://a.example local"
 
 
 def test_latest_position_of_each_feed_is_read_back(settings: Settings) -> None:
@@ -69,3 +79,38 @@ def test_unknown_fields_of_a_later_version_are_ignored() -> None:
     """A listener that was set back one version goes on."""
     value = b'{"last_id": null, "unfilled_gaps": [], "discovered": null, "mood": "good"}'
     assert decode_position(value) == SavedPosition()
+
+
+def test_position_that_kafka_has_lost_is_read_from_what_has_landed(settings: Settings) -> None:
+    """With a mark: all that came after it is read again. Shows G2."""
+    ensure_bucket(settings)
+    gap = UnfilledGap("1", "2", 1, None, "the timeline answers 422", 3)
+    landed = LandedPositions({FEED: SavedPosition("9", (gap,))})
+    assert save_landed_positions(settings, landed, None)
+    _, positions = open_kafka(settings)
+    assert positions.read((FEED, "https://new.example local")) == {
+        FEED: SavedPosition("9", (gap,), from_landed=True)
+    }
+    positions.write(FEED, SavedPosition("12", from_landed=True))
+    positions.flush()
+    assert positions.read((FEED,)) == {FEED: SavedPosition("12", from_landed=True)}
+
+
+def test_listener_ends_once_its_topic_was_made_again_and_its_positions_count_no_more(
+    settings: Settings,
+) -> None:
+    """What they cover may have been in the former topic alone. Shows G2."""
+    _, positions = open_kafka(settings)
+    positions.write(FEED, SavedPosition("9"))
+    positions.flush()
+    positions.check()
+    admin = admin_client(settings)  # held until it is done
+    [deletion] = admin.delete_topics([settings.kafka_topic]).values()
+    deletion.result(20)
+    wait_until(lambda: topic_id(settings, settings.kafka_topic) is None, "the topic is gone")
+    with pytest.raises(TopicReplaced):
+        positions.check()
+    _, others = open_kafka(settings)
+    with pytest.raises(TopicReplaced):
+        positions.check()
+    assert others.read() == {}

@@ -1,0 +1,2 @@
+-- What a person accepted last.
+SELECT content FROM read_blob($path);
