@@ -49,7 +49,7 @@ def wipe_kafka(pipeline: Pipeline) -> None:
     toot has lost it.
     """
     if pipeline.bucket_deleted:
-        wait_until(partial(bucket_is_back, pipeline), "the bucket is back", 300, poll_seconds=1.0)
+        wait_until(partial(bucket_is_back, pipeline), "the bucket is back", 600, poll_seconds=1.0)
         until_done(partial(_await_sink, pipeline))
     pipeline.stack.supervisor.stop("kafka")
     pipeline.forget_poison()
@@ -98,7 +98,7 @@ def _await_sink(pipeline: Pipeline) -> None:
         progress = sink_progress(pipeline.settings)
         return all(p.committed >= ends.get(p.partition, 0) for p in progress)
 
-    wait_until(committed, "the sink has caught up", 240, poll_seconds=1.0)
+    wait_until(committed, "the sink has caught up", 600, poll_seconds=1.0)
 
 
 def _empty(directory: Path) -> None:

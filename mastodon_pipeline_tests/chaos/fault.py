@@ -64,4 +64,4 @@ def until_done(action: Callable[[], object]) -> None:
             return False  # KeyError: nothing has landed yet
         return True
 
-    wait_until(done, "the fault happens", 240, poll_seconds=1.0)
+    wait_until(done, "the fault happens", 600, poll_seconds=1.0)

@@ -210,7 +210,7 @@ def running_pipeline(toots_per_second: float) -> Iterator[Pipeline]:
         )
         ends.callback(stack.down)
         ends.callback(_resume, pipeline)
-        stack.up(with_dagster=True)
+        pipeline.up()
         pipeline.instance = ends.enter_context(dg.DagsterInstance.get())
         _wait_until_every_server_is_followed(pipeline)
         pipeline.set_publishing_rate(toots_per_second)
@@ -226,8 +226,8 @@ def _wait_until_every_server_is_followed(pipeline: Pipeline) -> None:
             for server in pipeline.simulator.status()["servers"]
         )
 
-    wait_until(followed, lambda: str(pipeline.simulator.status()), 120)
-    wait_until(pipeline.listens, "a run listens", 60)
+    wait_until(followed, lambda: str(pipeline.simulator.status()), 600)
+    wait_until(pipeline.listens, "a run listens", 300)
 
 
 def _resume(pipeline: Pipeline) -> None:

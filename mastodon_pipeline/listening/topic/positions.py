@@ -19,7 +19,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from mastodon_pipeline.errors import KafkaUnavailable, TopicReplaced
 from mastodon_pipeline.kafka import offsets, open_consumer, partitions, read, topic_id
@@ -55,7 +55,7 @@ class KafkaPositions:
         topic, value = self._settings.positions_topic, encode_position(position, self._topic_id)
         try:
             self._producer.produce(topic, key=key.encode(), value=value)
-        except BufferError:
+        except (BufferError, KafkaException):  # the queue is full, or the topic gone
             return  # The next position, seconds later, replaces this one anyway.
 
     def write_tally(self, tally: SavedTally) -> bool:

@@ -8,7 +8,7 @@ than Kafka has; a listener that is killed leaves at most ten seconds of them unt
 from contextlib import suppress
 
 import msgspec
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from mastodon_pipeline.kafka import offsets, open_consumer, partitions, read
 from mastodon_pipeline.listening.following.tally import SavedTally
@@ -18,12 +18,12 @@ _READ_SECONDS = 60.0
 
 
 def produce_tally(producer: Producer, settings: Settings, tally: SavedTally) -> bool:
-    """Produce a tally; return False if the producer's queue is full."""
+    """Produce a tally; return False if the producer's queue is full, or the topic gone."""
     try:
         producer.produce(
             settings.tallies_topic, key=tally.key.encode(), value=msgspec.json.encode(tally)
         )
-    except BufferError:
+    except (BufferError, KafkaException):
         return False
     return True
 
