@@ -9,6 +9,7 @@ from mastodon_pipeline.errors import PipelineError
 from mastodon_pipeline.lake.bucket import s3_client
 from mastodon_pipeline.landing.iceberg import open_table
 from mastodon_pipeline.landing.sink_progress import sink_progress
+from mastodon_pipeline.listening.topic.landed_positions import load_landed_positions
 from mastodon_pipeline_tests.chaos.fault import MOMENT, Fault, answers, sink_runs, until_done
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline
 from mastodon_pipeline_tests.support.small_disk import fill
@@ -46,8 +47,10 @@ def wipe_kafka(pipeline: Pipeline) -> None:
     """Stop Kafka, delete its data, and start it: no topic is left, nor any position.
 
     If the bucket was deleted before, what was in it lands again first: who deletes both copies of a
-    toot has lost it.
+    toot has lost it. And every server has been followed for long enough to be in the copy of the
+    positions (G2).
     """
+    until_done(partial(_require_copied_positions, pipeline))
     if pipeline.bucket_deleted:
         wait_until(partial(bucket_is_back, pipeline), "the bucket is back", 600, poll_seconds=1.0)
         until_done(partial(_await_sink, pipeline))
@@ -88,6 +91,13 @@ def is_back_in_kafka(pipeline: Pipeline) -> bool:
         and sink_runs(pipeline)
         and any(partition.committed > 0 for partition in sink_progress(pipeline.settings))
     )
+
+
+def _require_copied_positions(pipeline: Pipeline) -> None:
+    """Raise KeyError if the lake has no position of one of the servers."""
+    copy, _ = load_landed_positions(pipeline.direct_settings)
+    if len(copy.landed | copy.waiting) < len(pipeline.settings.servers()):
+        raise KeyError("positions")
 
 
 def _await_sink(pipeline: Pipeline) -> None:
