@@ -126,9 +126,14 @@ def landing_completeness(settings: Settings, lake: Lake) -> Completeness:
     generations = Generations(lake, settings, partitions)
     load_ranges(lake, **generations.bounds())
     need_not_land = _NeedNotLand(lake, generations)
-    need_not_land.add(letters.settled, "settled")
-    dead = _dead(lake.connection, letters.unsettled, need_not_land.places())
+    began = generations.bounds()["began"]
+    settled = [place for place, dead_at in letters.settled.items() if _since(began, dead_at)]
+    need_not_land.add(settled, "settled")
+    present = [letter for letter in letters.unsettled if _since(began, letter.dead_at)]
+    dead = _dead(lake.connection, present, need_not_land.places())
     excused = need_not_land.places() | {letter.place for letter in dead}
+    # Of an earlier topic: their places are those of other records now.
+    dead += tuple(letter for letter in letters.unsettled if letter not in present)
     landed, missing, suspects = _missing(
         lake.connection,
         excused,
@@ -156,12 +161,17 @@ def landing_completeness(settings: Settings, lake: Lake) -> Completeness:
         missing=missing - len(suspects - absent),
         lost=lost,
         lost_with_topics=earlier,
-        began=generations.bounds()["began"],
+        began=began,
         examples=tuple(sorted(absent)),
         lost_examples=tuple(sorted(lost_examples)),
         accepted=load_accepted_offsets(lake).records,
         read_again=bool(earlier) and _read_again(settings, generations.present),
     )
+
+
+def _since(began: datetime | None, seconds: float | None) -> bool:
+    """Return whether a letter was written since then, in seconds since 1970; None: it counts so."""
+    return began is None or seconds is None or seconds >= began.timestamp()
 
 
 def _read_again(settings: Settings, topic_id: str) -> bool:

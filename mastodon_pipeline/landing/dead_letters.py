@@ -8,12 +8,16 @@ bad one while the schema registry is away, so every such letter is an alarm unti
 * A person dismissed it as no record; a note says that too.
 * Its offset landed after all, since the sink read it again.
 
+A topic that was deleted and made again gives out the same places a second time, while its dead
+letters stay. So a letter is newer than every note before it, and of the topic that was there when
+it was written.
+
 What precedes the first open letter need not be read again: `landing_completeness` commits that
 offset in a consumer group, so that a look at the sink is cheap however many letters there are.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -48,8 +52,9 @@ class SinkLetters:
 
     unsettled: tuple[SinkLetter, ...] = ()
     """Those without a note, the oldest first."""
-    settled: frozenset[Place] = frozenset()
-    """The records of the topic that have a note."""
+    settled: Mapping[Place, float | None] = field(default_factory=dict)
+    """The records of the topic that have a note, and when they were put aside: seconds since
+    1970."""
     end: int = 0
     """The offset up to which the dead-letter topic was read."""
     all_read: bool = True
@@ -79,7 +84,7 @@ def read_sink_letters(
     `all_or_nothing`.
     """
     letters: dict[Place, SinkLetter] = {}
-    settled: set[Place] = set()
+    settled: dict[Place, float | None] = {}
     with open_consumer(settings, group=_group(settings)) as consumer:
         unread = _unread(consumer, settings, timeout_seconds)
         end, all_read = unread.start, True
@@ -88,17 +93,30 @@ def read_sink_letters(
                 consumer, settings.dead_letter_topic, {_PARTITION: unread}, timeout_seconds
             ):
                 end = (message.offset() or 0) + 1
-                if (place := origin(message, settings.kafka_topic)) is not None:
-                    letters.setdefault(place, _letter(message, place))
-                elif (place := _settled_place(message)) is not None:
-                    settled.add(place)
+                _sort(message, settings.kafka_topic, letters, settled)
             end = unread.stop
         except KafkaUnavailable:
             if all_or_nothing:
                 raise
             all_read = False
-    unsettled = tuple(letter for place, letter in letters.items() if place not in settled)
-    return SinkLetters(unsettled, frozenset(settled), end, all_read)
+    return SinkLetters(tuple(letters.values()), settled, end, all_read)
+
+
+def _sort(
+    message: Message,
+    topic: str,
+    letters: dict[Place, SinkLetter],
+    settled: dict[Place, float | None],
+) -> None:
+    """Add a letter to those that are open, or let a note settle one; what is neither is ignored."""
+    if (place := origin(message, topic)) is not None:
+        settled.pop(
+            place, None
+        )  # what was settled is the record of an earlier topic, or came again
+        letters.setdefault(place, _letter(message, place))
+    elif (place := _settled_place(message)) is not None:
+        letter = letters.pop(place, None)
+        settled[place] = letter.dead_at if letter else _written_at(message)
 
 
 def commit_settled(settings: Settings, up_to: int) -> None:
@@ -147,13 +165,16 @@ def _unread(consumer: Consumer, settings: Settings, timeout_seconds: float) -> r
 
 
 def _letter(message: Message, place: Place) -> SinkLetter:
-    kind, milliseconds = message.timestamp()
     headers = header_values(message)
     reason = connect_header(headers, "exception.message") or connect_header(
         headers, "exception.class.name"
     )
-    dead_at = milliseconds / 1000 if kind == TIMESTAMP_LOG_APPEND_TIME else None
-    return SinkLetter(place, message.offset() or 0, dead_at, reason)
+    return SinkLetter(place, message.offset() or 0, _written_at(message), reason)
+
+
+def _written_at(message: Message) -> float | None:
+    kind, milliseconds = message.timestamp()
+    return milliseconds / 1000 if kind == TIMESTAMP_LOG_APPEND_TIME else None
 
 
 def _settled_place(message: Message) -> Place | None:

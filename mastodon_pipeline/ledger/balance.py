@@ -58,6 +58,8 @@ class Balance:
     """Landed beyond what was tallied: acknowledged after the last tally of a listener that died, or
     recorded by another program."""
     losses: list[Loss] = field(default_factory=list)
+    made_up: set[Cell] = field(default_factory=set)
+    """Where records that were sent again stand for missing ones."""
 
 
 def judge(state: State, tallies: Mapping[str, SavedTally], kafka: KafkaView, now: int) -> None:
@@ -151,6 +153,8 @@ def balance(
         result.in_flight += max(0, acknowledged[cell] - max(judged[cell], here))
         result.after_last_tally += max(0, here - acknowledged[cell])
         missing = judged[cell] - here - landed.replayed[cell]
+        if judged[cell] > here and landed.replayed[cell]:
+            result.made_up.add(cell)
         if missing > 0:
             reason = _reason(cell, missing, landed, letters.get(cell, 0), cell in former_topic)
             result.losses.append(Loss("landed", *cell, missing, reason, now))

@@ -15,7 +15,7 @@ from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.dead_letters import read_sink_letters
 from mastodon_pipeline.landing.sink_progress import sink_progress
 from mastodon_pipeline.ledger.balance import Balance, KafkaView, balance, judge, remember
-from mastodon_pipeline.ledger.landed import count_landed
+from mastodon_pipeline.ledger.landed import count_landed, count_only_replayed
 from mastodon_pipeline.ledger.state import Cell, Loss, State, load_state, save_state
 from mastodon_pipeline.ledger.tabled import missing_toots
 from mastodon_pipeline.listening.following.tally import HOUR_MS, tally_source
@@ -75,6 +75,9 @@ def check_ledger(
         judge(state, tallies, kafka, int(moment.timestamp() * 1000))
         landed = count_landed(lake, state, first)
         result = balance(state, landed, {}, since, int(moment.timestamp() * 1000))
+        if result.made_up:
+            landed.replayed.update(count_only_replayed(lake, result.made_up, first))
+            result = balance(state, landed, {}, since, int(moment.timestamp() * 1000))
         if any(loss.stage == "landed" for loss in result.losses):
             letters = _letters_by_cell(settings)
             result = balance(state, landed, letters, since, int(moment.timestamp() * 1000))

@@ -63,6 +63,24 @@ def count_landed(lake: Lake, state: State, since: datetime) -> Landed:
     return landed
 
 
+def count_only_replayed(lake: Lake, cells: Iterable[Cell], since: datetime) -> dict[Cell, int]:
+    """Count by cell the events that landed as sent again, and not as received.
+
+    Whoever replays an hour sends again what had landed, too: that stands for nothing.
+    """
+    counts = dict.fromkeys(cells, 0)
+    files = [file for file in lake.parquet_files(lake.layout.landed()) if file.modified >= since]
+    values = {
+        "files": [lake.empty_record, *(file.path for file in files)],
+        "first": min(hour for _, hour in counts),
+        "end": max(hour for _, hour in counts) + HOUR_MS,
+    }
+    rows = lake.connection.execute(query("ledger/only_replayed"), values).fetchall()
+    return counts | {
+        (source, hour): records for source, hour, records in rows if (source, hour) in counts
+    }
+
+
 def _count_group(lake: Lake, files: Sequence[StoredFile]) -> FileGroup:
     versions = {file.path: file.etag for file in files}
     paths = [file.path for file in files]

@@ -8,7 +8,7 @@ import pytest
 
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.ledger import landed as landed_module
-from mastodon_pipeline.ledger.landed import count_landed
+from mastodon_pipeline.ledger.landed import count_landed, count_only_replayed
 from mastodon_pipeline.ledger.state import State
 from mastodon_pipeline_tests.support.local_lake import HOUR, land, record
 
@@ -60,6 +60,20 @@ def test_records_count_in_their_hour_of_receiving(lake: Lake) -> None:
     landed = count_landed(lake, State(), SINCE)
     assert dict(landed.records) == {(ONE, RECEIVED): 1, (ONE, RECEIVED + 3_600_000): 1}
     assert {cell: n for cell, n in landed.replayed.items() if n} == {(ONE, RECEIVED): 1}
+
+
+def test_what_was_sent_again_and_had_landed_stands_for_nothing_that_is_missing(lake: Lake) -> None:
+    """Whoever replays an hour that lacks toots sends those that it has."""
+    landed = [record(status_id=f"{n}", kafka_offset=n) for n in range(5)]
+    again = [{**each, "source": "replay", "kafka_offset": 10 + n} for n, each in enumerate(landed)]
+    missing = record(status_id="missing", source="replay", kafka_offset=20)
+    land(lake, *landed, *again, missing)
+    cell = (ONE, RECEIVED)
+    assert count_landed(lake, State(), SINCE).replayed[cell] == 6
+    assert count_only_replayed(lake, [cell, (TWO, RECEIVED)], SINCE) == {
+        cell: 1,
+        (TWO, RECEIVED): 0,
+    }
 
 
 def test_only_hours_whose_files_changed_are_opened_again(lake: Lake, opened: list[str]) -> None:
