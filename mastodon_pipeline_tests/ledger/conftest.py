@@ -1,5 +1,6 @@
 """A ledger over a real sink, in a topic and a bucket of this room's tests."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -38,6 +39,9 @@ class Books:
         self.domain = f"source{number}.example"
         hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         self.hour = hour - timedelta(hours=3 * number)
+        self.red_after_seconds: float | None = None
+        """From the last green check, or the beginning, until the first red one."""
+        self._green_at = time.monotonic()
 
     def listen(self, schema_id: int | None = None) -> ListenerRun:
         """Begin a listener run."""
@@ -67,7 +71,12 @@ class Books:
 
     def _losses(self, later: timedelta, sink_seconds: float) -> list[Loss]:
         ledger = self.check(later, sink_seconds)
-        return [loss for loss in ledger.losses if loss.source == f"https://{self.domain}"]
+        losses = [loss for loss in ledger.losses if loss.source == f"https://{self.domain}"]
+        if not losses:
+            self._green_at = time.monotonic()
+        elif self.red_after_seconds is None:
+            self.red_after_seconds = time.monotonic() - self._green_at
+        return losses
 
 
 def open_books(environment: dict[str, str]) -> Iterator[Callable[[], Books]]:
@@ -99,6 +108,11 @@ def shared_books(stack: Stack) -> Iterator[Callable[[], Books]]:
 
 
 @pytest.fixture
-def books(shared_books: Callable[[], Books]) -> Books:
-    """A source of this test."""
-    return shared_books()
+def books(
+    shared_books: Callable[[], Books], record_property: Callable[[str, object], None]
+) -> Iterator[Books]:
+    """A source of this test; how soon its loss was seen is in the report (`--junit-xml`)."""
+    books = shared_books()
+    yield books
+    if books.red_after_seconds is not None:
+        record_property("red_after_seconds", round(books.red_after_seconds, 1))
