@@ -19,7 +19,7 @@ from mastodon_pipeline_tests.chaos.faults import FAULTS
 from mastodon_pipeline_tests.chaos.file_faults import strange_files_are_named
 from mastodon_pipeline_tests.chaos.losses import trace_losses
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline, running_pipeline
-from mastodon_pipeline_tests.chaos.schedule import schedule
+from mastodon_pipeline_tests.chaos.schedule import in_order, schedule
 from mastodon_pipeline_tests.chaos.sink_faults import poison_is_reported
 from mastodon_pipeline_tests.chaos.watch import HEADING, carry_out
 from mastodon_pipeline_tests.support.secret_search import (
@@ -42,7 +42,8 @@ def run_chaos(seed: int, seconds: float, only: str = "") -> bool:
     """
     faults = {name: fault for name, fault in FAULTS.items() if only in name}
     durations = {name: fault.seconds for name, fault in faults.items()}
-    appointments = schedule(seed, seconds, durations)
+    # Once Kafka was wiped, what had landed is in the bucket alone: who deletes that has lost it.
+    appointments = in_order(schedule(seed, seconds, durations), "bucket deleted", "Kafka wiped")
     print(f"chaos: seed {seed}, {seconds:.0f} s, {len(appointments)} faults", flush=True)
     with running_pipeline(TOOTS_PER_SECOND) as pipeline:
         if missing := {"kafka", "minio", "dagster"} - pipeline.small_disks:

@@ -1,8 +1,8 @@
 """Which fault happens when: random, and the same for the same seed."""
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 SHORTEST_GAP_SECONDS = 6.0
 """Between the beginnings of two faults, on average. Most last longer, so they overlap."""
@@ -40,3 +40,15 @@ def schedule(
             return appointments
         appointments.append(Appointment(name, round(at, 1), round(min(ends, seconds), 1)))
         at += rng.uniform(0.4, 1.6) * gap
+
+
+def in_order(appointments: Sequence[Appointment], first: str, then: str) -> list[Appointment]:
+    """Return the appointments with every `first` before every `then`, both without a duration."""
+    both = [appointment.fault for appointment in appointments if appointment.fault in (first, then)]
+    names = iter(sorted(both, key=lambda name: name != first))
+    return [
+        replace(appointment, fault=next(names))
+        if appointment.fault in (first, then)
+        else appointment
+        for appointment in appointments
+    ]

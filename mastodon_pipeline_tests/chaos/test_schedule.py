@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from mastodon_pipeline_tests.chaos.faults import FAULTS
-from mastodon_pipeline_tests.chaos.schedule import schedule
+from mastodon_pipeline_tests.chaos.schedule import in_order, schedule
 
 DURATIONS = {name: fault.seconds for name, fault in FAULTS.items()}
 
@@ -26,3 +26,17 @@ def test_every_fault_happens_in_ten_minutes_and_faults_overlap() -> None:
 def test_two_minutes_have_a_dozen_faults_or_more() -> None:
     for seed in range(20):
         assert len(schedule(seed, 120, DURATIONS)) >= 12
+
+
+def test_bucket_is_never_deleted_after_kafka_was_wiped() -> None:
+    """The times stay; what is scheduled otherwise stays, too."""
+    for seed in range(20):
+        before = schedule(seed, 1200, DURATIONS)
+        after = in_order(before, "bucket deleted", "Kafka wiped")
+        assert [a.begins for a in after] == [a.begins for a in before]
+        assert sorted(a.fault for a in after) == sorted(a.fault for a in before)
+        times = {
+            name: [a.begins for a in after if a.fault == name]
+            for name in ("bucket deleted", "Kafka wiped")
+        }
+        assert max(times["bucket deleted"]) < min(times["Kafka wiped"])
