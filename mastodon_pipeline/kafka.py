@@ -215,12 +215,17 @@ def set_topic_config(settings: Settings, topic: str, config: Mapping[str, str]) 
     return True
 
 
-def topic_id(settings: Settings, topic: str, timeout_seconds: float = 15.0) -> str | None:
+def topic_id(
+    settings: Settings,
+    topic: str,
+    timeout_seconds: float = 15.0,
+    admin: AdminClient | None = None,
+) -> str | None:
     """Return a topic's id, which a topic made again does not have; None if there is no such topic.
 
-    Raises KafkaUnavailable if the broker does not answer.
+    Who asks again and again brings a client. Raises KafkaUnavailable if the broker does not answer.
     """
-    admin = admin_client(settings)
+    admin = admin or admin_client(settings)
     with kafka_errors(settings):
         described = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_seconds)
         try:
@@ -312,13 +317,16 @@ def read(
     """
     ends = {number: offsets.stop for number, offsets in ranges.items() if offsets}
     consumer.assign([TopicPartition(topic, number, ranges[number].start) for number in ends])
+    places = {number: ranges[number].start for number in ends}
     deadline = time.monotonic() + timeout_seconds
     while ends:
         if time.monotonic() > deadline:
             raise KafkaUnavailable(
                 f"topic {topic} could not be read within {timeout_seconds:g} s; is the broker busy?"
             )
-        for message in consumer.consume(_BATCH, timeout=_POLL_SECONDS):
+        # It waits until it has this many: for more than there are, it would wait in vain.
+        left = sum(ends[number] - places[number] for number in ends)
+        for message in consumer.consume(max(1, min(left, _BATCH)), timeout=_POLL_SECONDS):
             error, number, offset = message.error(), message.partition(), message.offset()
             at_end = error is not None and error.code() == KafkaError._PARTITION_EOF
             if error is not None and not at_end:
@@ -327,6 +335,7 @@ def read(
                 raise KafkaException(error)
             if number is None or offset is None or number not in ends:
                 continue
+            places[number] = offset + (not at_end)
             if not at_end and offset < ends[number]:
                 yield message
             if at_end or offset >= ends[number] - 1:

@@ -26,6 +26,8 @@ ATTEMPTS = 3
 _MIXED_FILE = re.compile(
     r"ETag|parquet file|thrift|TProtocol|decompress|magic bytes", re.IGNORECASE
 )
+_LIVE_FAILED = re.compile(r"executing the UDF: \w+: (.*?)(?:\n\nAt:|\Z)", re.DOTALL)
+"""An error of ours within a query: Kafka does not answer, say."""
 ROWS_AT_ONCE = 1000
 ROWS_OF_A_TABLE = 100
 
@@ -82,6 +84,8 @@ def _file_was_replaced(error: duckdb.Error | UnicodeDecodeError) -> bool:
 def reason(error: duckdb.Error) -> str:
     """Return DuckDB's error as one line, with what it suggests."""
     text = str(error)
+    if failed := _LIVE_FAILED.search(text):
+        return " ".join(failed[1].split())
     if isinstance(error, duckdb.HTTPException) or "Could not connect to server" in text:
         endpoint = load_settings().s3_endpoint
         return (

@@ -1,5 +1,6 @@
 """`mastodon-pipeline sql`: questions to the lake, in SQL."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 @click.command(
     epilog="Addresses and keys come from the settings: S3_ENDPOINT, S3_BUCKET, AWS_ACCESS_KEY_ID, "
     "AWS_SECRET_ACCESS_KEY. The views only read, and lock nobody out; COPY ... TO 's3://...' "
-    "writes what the keys may write, so give readers keys that only read. For notebooks: "
-    "connect_views() in mastodon_pipeline.usage.views."
+    "writes what the keys may write, so give readers keys that only read. live reads Kafka, too: "
+    "KAFKA_BOOTSTRAP_SERVERS, SCHEMA_REGISTRY_URL. For notebooks: connect_views() in "
+    "mastodon_pipeline.usage.views."
 )
 @click.argument("statement", required=False)
 @click.option("--csv", "output", flag_value="csv", help="Print as CSV, all rows.")
@@ -37,6 +39,10 @@ def sql(statement: str | None, output: "Output | None") -> None:
       mastodon-pipeline sql "SELECT server, sum(toots) AS toots FROM toots_per_server_per_hour
         WHERE day = current_date GROUP BY server ORDER BY toots DESC LIMIT 10"
     \b
+    What Kafka took up to a second ago is counted in live.TABLE, the same tables:
+      mastodon-pipeline sql "SELECT server, toots FROM live.toots_per_server_per_hour
+        WHERE hour = date_trunc('hour', now()) ORDER BY toots DESC"
+    \b
     The apps of all days, as CSV:
       mastodon-pipeline sql --csv "SELECT app, sum(toots) AS toots FROM app_usage
         GROUP BY app ORDER BY toots DESC" > apps.csv
@@ -45,7 +51,8 @@ def sql(statement: str | None, output: "Output | None") -> None:
       mastodon-pipeline sql "SELECT language, count(*), avg(characters) FROM mastodon_toot
         WHERE NOT bot GROUP BY language ORDER BY 2 DESC LIMIT 10"
 
-    Exit codes: 0 done; 1 a statement is wrong, or the object store does not answer; 130 Ctrl-C.
+    Exit codes: 0 done; 1 a statement is wrong, or the object store does not answer, or, if it asks
+    live, Kafka or the schema registry; 130 Ctrl-C.
     """
     import duckdb
 
@@ -53,19 +60,25 @@ def sql(statement: str | None, output: "Output | None") -> None:
     from mastodon_pipeline.settings import load_settings
     from mastodon_pipeline.usage.views import open_views
 
+    prompts = statement is None and sys.stdin.isatty()
+    statements = "" if prompts else sys.stdin.read() if statement is None else statement
+    live = prompts or re.search(r"\blive\b", statements, re.IGNORECASE) is not None
     try:
-        with without_pandas(), open_views(load_settings()) as connection:
-            if statement is None and sys.stdin.isatty():
+        with without_pandas(), open_views(load_settings(), live=live, say=_say) as connection:
+            if prompts:
                 from mastodon_pipeline.cli.sql_prompt import prompt
 
                 prompt(connection, output or "table")
                 return
-            statements = sys.stdin.read() if statement is None else statement
             if sys.stderr.isatty() and output is None:
                 connection.execute("SET enable_progress_bar = true")
             print_results(connection, statements, output or "table")
     except duckdb.Error as error:
         raise QueryFailed(reason(error)) from error
+
+
+def _say(note: str) -> None:
+    click.echo(f"mastodon-pipeline: live: {note}", err=True)
 
 
 @contextmanager

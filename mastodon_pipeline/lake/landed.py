@@ -18,7 +18,7 @@ The index can be lost without harm, and misleads nobody for long:
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from time import monotonic
@@ -98,6 +98,8 @@ class LandedFiles:
         self._held = False
         self._refreshed_at = -HELD_SECONDS
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.read_only = False
+        """Nothing is saved: for readers, whose keys may only read."""
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -116,8 +118,10 @@ class LandedFiles:
         """Let the next refresh list again, though it is `held`."""
         self._refreshed_at = -HELD_SECONDS
 
-    def refresh(self, *, whole: bool = False) -> Refreshed:
+    def refresh(self, *, whole: bool = False, since: date | None = None) -> Refreshed:
         """List the landed files, and open those that are new: the newest ones, or with `whole` all.
+
+        With `since`, those of the days of arrival from it on, though another is the newest.
 
         Raises:
             ObjectStoreUnavailable: the object store does not answer, or refuses.
@@ -129,7 +133,11 @@ class LandedFiles:
         self._list_objects()
         if whole or sum(file.size for file in self._objects.values()) < SMALL_INDEX_BYTES:
             return self._sync_from("", None, retry=whole)[0]
-        return self._sync_from(self._newest_group(), None)[0]
+        newest = self._newest_group()
+        day = (
+            "" if since is None else self._layout.index_group(f"{self._layout.landed_day(since)}_")
+        )
+        return self._sync_from(min(newest, day or newest), None)[0]
 
     def sweep(self, after: str, seconds: float) -> tuple[Refreshed, str]:
         """List and open a piece, from the group after `after` on, for some seconds.
@@ -339,6 +347,8 @@ class LandedFiles:
         self._connection.execute("DELETE FROM landed_file WHERE group_name = ?", [group])
 
     def _save(self, group: str) -> None:
+        if self.read_only:
+            return
         path = f"{self._layout.landed_index()}{group}.parquet"
         if "://" not in path:
             Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,10 @@ See: https://iceberg.apache.org/docs/latest/kafka-connect/
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from mastodon_pipeline.kafka import offsets, open_consumer, partitions, read
 from mastodon_pipeline.settings import Settings
@@ -47,16 +48,29 @@ def sink_progress(
     Committed offsets are read before the end offsets, so the lag is never negative.
     Raises KafkaUnavailable.
     """
-    topic = settings.kafka_topic
-    # It asks in the sink's group, and never joins it: a member would take partitions away.
-    with open_consumer(settings, group=f"connect-{settings.connector_name}") as consumer:
-        numbers = partitions(consumer, topic, timeout_seconds)
-        if not numbers:
-            return ()
-        places = consumer.committed(
-            [TopicPartition(topic, number) for number in numbers], timeout=timeout_seconds
-        )
-        held = offsets(consumer, topic, timeout_seconds)
+    with open_sinks_reader(settings) as consumer:
+        return progress(consumer, settings.kafka_topic, timeout_seconds)
+
+
+def open_sinks_reader(settings: Settings) -> AbstractContextManager[Consumer]:
+    """Open a consumer that asks in the sink's group, and never joins it.
+
+    A member would take partitions away.
+    """
+    return open_consumer(settings, group=f"connect-{settings.connector_name}")
+
+
+def progress(
+    consumer: Consumer, topic: str, timeout_seconds: float
+) -> tuple[PartitionProgress, ...]:
+    """Return what `sink_progress` does, by a reader of the sink's. Raises KafkaException."""
+    numbers = partitions(consumer, topic, timeout_seconds)
+    if not numbers:
+        return ()
+    places = consumer.committed(
+        [TopicPartition(topic, number) for number in numbers], timeout=timeout_seconds
+    )
+    held = offsets(consumer, topic, timeout_seconds)
     return tuple(
         PartitionProgress(
             place.partition,

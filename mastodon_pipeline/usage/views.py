@@ -23,16 +23,33 @@ from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline.usage.tables.catalog import TABLES
 from mastodon_pipeline.usage.tables.languages import language_names
 
+_FOLDERS = ("'day': DATE", "'day': DATE, 'hour': BIGINT")
+"""The columns that folders name, of other tables and of `toots`. If DuckDB has to guess, `hour=03`
+is text and `hour=15` a number."""
+
 
 @contextmanager
-def open_views(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_views(
+    settings: Settings, *, live: bool = True, say: Callable[[str], None] | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Connect as `connect_views` does, and close the connection when the body ends or fails."""
-    with closing(connect_views(settings)) as connection:
+    with closing(connect_views(settings, live=live, say=say)) as connection:
         yield connection
 
 
-def connect_views(settings: Settings | None = None) -> duckdb.DuckDBPyConnection:
+def connect_views(
+    settings: Settings | None = None,
+    *,
+    live: bool = True,
+    say: Callable[[str], None] | None = None,
+) -> duckdb.DuckDBPyConnection:
     """Return an in-memory DuckDB with a view for every table in the bucket; the caller closes it.
+
+    And in the schema `live` a view of the same name and columns for all but `server_coverage`, with
+    every toot that Kafka had acknowledged half a second before the query (`usage.live`). Kafka is
+    asked when a statement mentions one of them. What they cannot count for a while, because the
+    sink is far behind, `say` gets as a line, else it is a Python warning. With `live` false, there
+    is no such schema, and the connection is there 0.2 s earlier.
 
     For notebooks and scripts; `mastodon-pipeline sql` opens the same. The settings are read from
     the environment unless given. The object store's keys cannot be read back from the connection:
@@ -56,6 +73,10 @@ def connect_views(settings: Settings | None = None) -> duckdb.DuckDBPyConnection
     try:
         with _failing_early(connection, settings):
             create_views(connection, table_folders(layout), first_file)
+        if live:
+            from mastodon_pipeline.usage.live.views import create_live_views, open_live_tables
+
+            create_live_views(connection, open_live_tables(settings), say)
     except BaseException:
         connection.close()
         raise
@@ -96,8 +117,8 @@ def create_views(
         # Neither SET VARIABLE nor CREATE VIEW takes parameters; the names are our own.
         connection.execute(f"SET VARIABLE {table}_files = (SELECT $file)", {"file": file})
         connection.execute(
-            f"CREATE VIEW {table} AS FROM"
-            f" read_parquet(getvariable('{table}_files'), hive_partitioning := true)"
+            f"CREATE VIEW {table} AS FROM read_parquet(getvariable('{table}_files'),"
+            f" hive_partitioning := true, hive_types := {{{_FOLDERS[table == 'toots']}}})"
         )
         all_files = {"files": f"{folder}**/*.parquet"}
         connection.execute(f"SET VARIABLE {table}_files = (SELECT $files)", all_files)

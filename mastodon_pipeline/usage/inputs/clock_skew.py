@@ -15,6 +15,7 @@ the hour in which its server reported the toot: if only the second server stream
 deletes, the first hour's row keeps its text.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from mastodon_pipeline.lake.lake import Lake
@@ -29,7 +30,12 @@ def counted_in_previous_hour(lake: Lake, hour: datetime) -> dict[str, object]:
     `hour`: its start, UTC.
     """
     previous = lake.parquet_files(lake.layout.toots(hour - HOUR))
+    return counted_in(lake, (file.path for file in previous))
+
+
+def counted_in(lake: Lake, files: Iterable[str | None]) -> dict[str, object]:
+    """Return the same for the files that have the hour before."""
     return {
-        "previous_toots": [lake.empty_record, *(file.path for file in previous)],
+        "previous_toots": [lake.empty_record, *(file for file in files if file)],
         "future_tolerance": timedelta(milliseconds=FUTURE_TOLERANCE_MS),
     }
