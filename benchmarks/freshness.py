@@ -1,13 +1,14 @@
-"""How old a toot is when `toots_per_server_per_hour` counts it, the current hour included.
+"""How old a toot is when it is counted in the current hour: by `live`, and by the table.
 
 The whole product at its default settings, on this machine: Kafka, Connect, MinIO, registry,
 Dagster with its sensors, and a listener that follows simulated servers which publish by the clock.
-A reader queries the table in the bucket once a second.
+Once a second a reader queries `live.toots_per_server_per_hour`, over a connection that stays open,
+and then the table in the bucket, which is the baseline.
 
 A toot's time begins with its `ingested_at`, which the listener takes just before it produces the
 record: a little before the toot arrives in Kafka, so the figures are a little too high. It ends
 with the first result that counts it: the n-th toot of an hour and server is counted once the table
-has n. The stages are
+has n. The stages to the table are
 
 - parquet: the sink's commit puts the record's file into its hour's folder;
 - request: `landed_toots_sensor` sees it, and requests a run unless one is unfinished;
@@ -23,22 +24,26 @@ import tempfile
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
 import dagster as dg
+import duckdb
 
 from infra.demo import counted_toots, observe_listeners
 from infra.native_stack import Ports, Stack
 from infra.simulated_fediverse import ServerHour, SimulatedFediverse
+from mastodon_pipeline.errors import ObjectStoreUnavailable
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.partitions import RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh_hourly_usage
+from mastodon_pipeline.usage.views import connect_views
 
 ARRIVALS = """
     select
@@ -50,6 +55,9 @@ ARRIVALS = """
     where event <> 'delete'
     group by uri
     order by min(ingested_at)
+"""
+LIVE = """
+    select strftime(hour, '%Y-%m-%d-%H'), server, toots from live.toots_per_server_per_hour
 """
 STAGES = ("parquet", "request", "start", "table")
 
@@ -104,15 +112,20 @@ class Journey:
 
 
 class Reader:
-    """Queries the table, and remembers when it first had which count."""
+    """Queries a table, and remembers when it first had which count."""
 
-    def __init__(self) -> None:
+    def __init__(self, query: Callable[[], dict[ServerHour, int]]) -> None:
+        self._query = query
         self.counts: defaultdict[ServerHour, list[tuple[int, float]]] = defaultdict(list)
         self.total = 0
+        self.took: list[float] = []
+        """Seconds of each query."""
 
     def read(self) -> None:
         """Query the table once."""
-        counts = counted_toots()
+        began = time.perf_counter()
+        counts = self._query()
+        self.took.append(time.perf_counter() - began)
         now = time.time()
         self.total = sum(counts.values())
         for hour, toots in counts.items():
@@ -124,18 +137,40 @@ class Reader:
         """Return when the hour's `number`-th toot, from 1 on, was counted."""
         return next(at for toots, at in self.counts[hour] if toots >= number)
 
-    def read_each_second(self, seconds: float, until: int | None = None) -> None:
-        """Query for some seconds, or until the table has `until` toots."""
-        began = time.monotonic()
-        reported = 0.0
-        while (passed := time.monotonic() - began) < seconds:
-            self.read()
-            if self.total == until:
-                return
-            if passed - reported >= 10:
-                reported = passed
-                click.echo(f"  {self.total:,} toots counted ({passed:.0f} s)", err=True)
-            time.sleep(max(0.0, 1 - (time.monotonic() - began - passed)))
+
+def read_each_second(live: Reader, table: Reader, seconds: float, until: int | None = None) -> None:
+    """Query both for some seconds, or until the table has `until` toots."""
+    began = time.monotonic()
+    reported = 0.0
+    while (passed := time.monotonic() - began) < seconds:
+        live.read()
+        table.read()
+        if table.total == until:
+            return
+        if passed - reported >= 10:
+            reported = passed
+            click.echo(
+                f"  {live.total:,} toots counted live, {table.total:,} in the table"
+                f" ({passed:.0f} s)",
+                err=True,
+            )
+        time.sleep(max(0.0, 1 - (time.monotonic() - began - passed)))
+
+
+def connect_lake_views(deadline: float) -> duckdb.DuckDBPyConnection:
+    """Connect once there is a bucket: the sink's job creates it."""
+    while True:
+        try:
+            return connect_views()
+        except ObjectStoreUnavailable:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1)
+
+
+def live_toots(connection: duckdb.DuckDBPyConnection) -> dict[ServerHour, int]:
+    """Read what `live` counts."""
+    return {(hour, server): toots for hour, server, toots in connection.execute(LIVE).fetchall()}
 
 
 @contextmanager
@@ -213,6 +248,17 @@ def usage_runs(data: Path) -> list[Run]:
     return runs
 
 
+def live_seconds(arrived: list[Arrival], reader: Reader, began: float) -> list[float]:
+    """Return every toot's age when it was first counted, of those that arrived since `began`."""
+    numbers: defaultdict[ServerHour, int] = defaultdict(int)
+    ages = []
+    for toot in arrived:
+        numbers[toot.hour] += 1
+        if toot.ingested_at >= began:
+            ages.append(reader.counted_at(toot.hour, numbers[toot.hour]) - toot.ingested_at)
+    return ages
+
+
 def journeys(arrived: list[Arrival], reader: Reader, runs: list[Run]) -> list[Journey]:
     """Return every toot's times: its run is the last that had started when it was counted."""
     starts = [run.started_at for run in runs]
@@ -241,29 +287,33 @@ def quantile_columns(values: list[float]) -> str:
 @click.option("--seconds", default=240.0, show_default=True, help="How long they publish.")
 @click.option("--warm-up", default=30.0, show_default=True, help="Seconds before that, left out.")
 def bench(servers: int, rate: float, seconds: float, warm_up: float) -> None:
-    """Seconds from a toot's arrival until toots_per_server_per_hour counts it."""
-    with run_product(servers) as (stack, fediverse):
+    """Seconds from a toot's arrival until it is counted, live and in toots_per_server_per_hour."""
+    with ExitStack() as opened:
+        stack, fediverse = opened.enter_context(run_product(servers))
         deadline = time.monotonic() + 120
         while not (observation := observe_listeners(fediverse))[0]:
             if time.monotonic() > deadline:
                 raise click.ClickException(observation[1])
             time.sleep(1)
-        reader = Reader()
+        connection = opened.enter_context(closing(connect_lake_views(deadline)))
+        live, reader = Reader(partial(live_toots, connection)), Reader(counted_toots)
         fediverse.publish_live(rate)
-        reader.read_each_second(warm_up)
+        read_each_second(live, reader, warm_up)
         began = time.time()
-        reader.read_each_second(seconds)
+        live.took.clear()
+        read_each_second(live, reader, seconds)
         fediverse.publish_live(0)
         time.sleep(2)  # the last copies are still federated
         published = sum(fediverse.truth().values())
-        reader.read_each_second(180, until=published)
+        read_each_second(live, reader, 180, until=published)
         memory = stack.memory_bytes() / 1e6
         arrived, all_runs = arrivals(), usage_runs(stack.data)
     runs = [run for run in all_runs if run.job == refresh_hourly_usage.name]
     queued = sum(run.is_queued_behind(other) for run in all_runs for other in all_runs)
-    if reader.total != published or len(arrived) != published:
+    if not reader.total == live.total == len(arrived) == published:
         raise click.ClickException(
-            f"{published} toots were published, {len(arrived)} landed, {reader.total} are counted"
+            f"{published} toots were published, {len(arrived)} landed, {live.total} are counted"
+            f" live, {reader.total} in the table"
         )
     toots = [toot for toot in journeys(arrived, reader, runs) if toot.times[0] >= began]
     load = os.getloadavg()[0]
@@ -281,10 +331,17 @@ def bench(servers: int, rate: float, seconds: float, warm_up: float) -> None:
         click.echo(f"{stage:<10} {quantile_columns([toot.stage(position) for toot in toots])}")
     totals = [toot.seconds for toot in toots]
     click.echo(f"{'all':<10} {quantile_columns(totals)}")
+    ages = live_seconds(arrived, live, began)
+    click.echo(f"{'live':<10} {quantile_columns(ages)}")
+    live_cut = statistics.quantiles(ages, n=100, method="inclusive")
+    took_cut = statistics.quantiles(live.took, n=100, method="inclusive")
+    click.echo(f"a live query takes {took_cut[49]:.2f} s (median), {took_cut[94]:.2f} s (p95)")
+    click.echo(f"BENCH freshness.live_p95_seconds {live_cut[94]:.1f}")
+    click.echo(f"BENCH freshness.live_query_seconds {took_cut[49]:.2f}")
     cut = statistics.quantiles(totals, n=100, method="inclusive")
-    click.echo(f"BENCH usage.freshness_p50_seconds {cut[49]:.1f}")
-    click.echo(f"BENCH usage.freshness_p95_seconds {cut[94]:.1f}")
-    click.echo(f"BENCH usage.freshness_max_seconds {max(totals):.1f}")
+    click.echo(f"BENCH freshness.p50_seconds {cut[49]:.1f}")
+    click.echo(f"BENCH freshness.p95_seconds {cut[94]:.1f}")
+    click.echo(f"BENCH freshness.max_seconds {max(totals):.1f}")
     click.echo(f"BENCH usage.runs_behind_themselves {queued}")
 
 
