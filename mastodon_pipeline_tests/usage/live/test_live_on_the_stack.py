@@ -74,8 +74,8 @@ def counted(connection: duckdb.DuckDBPyConnection) -> dict[datetime, int]:
         ).fetchall()
     )
     rows = connection.execute(
-        "SELECT date_trunc('hour', created_at) AS hour, count(*), count(DISTINCT uri)"
-        " FROM live.toots GROUP BY hour ORDER BY hour"
+        "SELECT date_trunc('hour', created_at), count(*), count(DISTINCT uri)"
+        " FROM live.toots GROUP BY 1 ORDER BY 1"
     ).fetchall()
     assert rows == [(hour, toots, toots) for hour, toots in by_hour.items()]
     return by_hour
