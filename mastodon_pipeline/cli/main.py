@@ -68,6 +68,10 @@ COMMANDS = {
         "mastodon_pipeline.cli.sql:sql",
         "Query the lake in SQL: DuckDB, with a view for every table.",
     ),
+    "top": Command(
+        "mastodon_pipeline.cli.top:top",
+        "Show toots a minute by server, languages and rising hashtags, live from Kafka.",
+    ),
 }
 
 

@@ -24,11 +24,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @contextmanager
 def follow(
-    settings: Settings, topic: str, from_beginning: bool, on_outage: Callable[[str], None]
+    settings: Settings,
+    topic: str,
+    from_beginning: bool,
+    on_outage: Callable[[str], None],
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Iterator[Message]]:
     """Open an endless iterator of the topic's messages: those to come, after those it holds.
 
-    Without `from_beginning`, only those to come. Messages of different partitions come in no
+    It ends, within half a second, once `is_stopped` returns True. Without `from_beginning`, only
+    those to come. Messages of different partitions come in no
     particular order. While Kafka is away it waits, and calls `on_outage` with the reason, again
     and again.
 
@@ -56,11 +61,13 @@ def follow(
             ]
         )
         started.set()
-        yield _messages(consumer, on_outage)
+        yield _messages(consumer, on_outage, is_stopped)
 
 
-def _messages(consumer: Consumer, on_outage: Callable[[str], None]) -> Iterator[Message]:
-    while True:
+def _messages(
+    consumer: Consumer, on_outage: Callable[[str], None], is_stopped: Callable[[], bool]
+) -> Iterator[Message]:
+    while not is_stopped():
         message = consumer.poll(_POLL_SECONDS)
         if message is None:
             continue
