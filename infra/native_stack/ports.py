@@ -32,6 +32,7 @@ class Ports:
     minio_port: int = 9000
     minio_console_port: int = 9001
     dagster_port: int = 3000
+    dagster_code_server_port: int = 4266
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Ports":

@@ -4,9 +4,15 @@ import logging
 import socket
 from collections.abc import Callable
 
+import grpc  # type: ignore[import-untyped]
 import requests
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from grpc_health.v1.health_pb2 import (  # type: ignore[import-untyped]
+    HealthCheckRequest,
+    HealthCheckResponse,
+)
+from grpc_health.v1.health_pb2_grpc import HealthStub  # type: ignore[import-untyped]
 
 Probe = Callable[[], bool]
 
@@ -23,6 +29,21 @@ def http_ok(url: str, login: tuple[str, str] | None = None) -> Probe:
             return requests.get(url, auth=login, timeout=2).status_code == 200
         except requests.RequestException:
             return False
+
+    return probe
+
+
+def grpc_serves(host: str, port: int, service: str) -> Probe:
+    """Build a probe: does a gRPC server report that it serves this service?"""
+    request = HealthCheckRequest(service=service)
+
+    def probe() -> bool:
+        try:
+            with grpc.insecure_channel(f"{host}:{port}") as channel:
+                answer = HealthStub(channel).Check(request, timeout=5)
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == HealthCheckResponse.SERVING)
 
     return probe
 

@@ -16,6 +16,7 @@ from infra.native_stack.ports import LOOPBACK, Ports
 from infra.native_stack.probes import (
     Probe,
     dagster_daemons_healthy,
+    grpc_serves,
     http_ok,
     kafka_serves,
 )
@@ -39,6 +40,14 @@ _TERMINAL_VARIABLES = frozenset(
 )
 
 
+_WORKSPACE = """\
+# The definitions that Dagster's webserver and daemon ask their code server for.
+load_from:
+  - grpc_server:
+      host: {host}
+      port: {port}
+      location_name: mastodon_pipeline
+"""
 _SINK_VARIABLES = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     *("SCHEMA_REGISTRY_USERNAME", "SCHEMA_REGISTRY_PASSWORD"),
@@ -79,6 +88,7 @@ def probes(ports: Ports, variables: Mapping[str, str]) -> dict[str, Probe]:
         "registry": http_ok(f"{addresses.schema_registry_url}/subjects", login("SCHEMA_REGISTRY")),
         # Not `/`, which answers before connectors can be created.
         "connect": http_ok(f"{addresses.kafka_connect_url}/health", login("KAFKA_CONNECT")),
+        "dagster-code-server": grpc_serves(LOOPBACK, ports.dagster_code_server_port, "DagsterApi"),
         "dagster-webserver": http_ok(f"{addresses.dagster_url}/server_info"),
         "dagster-daemon": dagster_daemons_healthy(addresses.dagster_url),
     }
@@ -92,7 +102,10 @@ def stack_programs(stack: Installation) -> list[Program]:
 def dagster_programs(
     stack: Installation, environment: Mapping[str, str], depends_on: tuple[str, ...]
 ) -> list[Program]:
-    """Return Dagster's webserver and daemon as separate programs, so that one survives the other.
+    """Return Dagster's code server, webserver and daemon, so that each survives the others.
+
+    One code server for both: each would start its own, of 370 MB. It also is the parent of the
+    runs, so the listeners go on while the others start again.
 
     `environment` is the stack's; it overrides the caller's environment (servers, tokens).
     """
@@ -105,7 +118,26 @@ def dagster_programs(
     programs = Path(sys.executable).parent
     variables["PATH"] = f"{programs}{os.pathsep}{variables.get('PATH', os.defpath)}"
     port, url = stack.ports.dagster_port, stack.addresses.dagster_url
-    workspace = ("-w", str(REPOSITORY / "workspace.yaml"))
+    code_server_port = stack.ports.dagster_code_server_port
+    workspace_file = home / "workspace.yaml"
+    workspace_file.write_text(_WORKSPACE.format(host=LOOPBACK, port=code_server_port))
+    workspace = ("-w", str(workspace_file))
+    code_server = Program(
+        name="dagster-code-server",
+        command=(
+            *(sys.executable, "-m", "dagster", "api", "grpc"),
+            *("-m", "mastodon_pipeline.definitions", "--location-name", "mastodon_pipeline"),
+            *("-h", LOOPBACK, "-p", str(code_server_port)),
+        ),
+        ready=stack.probe("dagster-code-server"),
+        directory=REPOSITORY,
+        environment=variables,
+        config_files=(home / "dagster.yaml",),
+        ports=(code_server_port,),
+        depends_on=depends_on,
+        # Its runs get the signal too: listeners flush their records before they end.
+        stop_seconds=60,
+    )
     webserver = Program(
         name="dagster-webserver",
         command=(
@@ -116,10 +148,11 @@ def dagster_programs(
         ready=stack.probe("dagster-webserver"),
         directory=REPOSITORY,
         environment=variables,
-        config_files=(home / "dagster.yaml",),
+        config_files=(home / "dagster.yaml", workspace_file),
         address=url,
         ports=(port,),
-        depends_on=depends_on,
+        # All three create Dagster's tables in a new home, and started at once one would fail.
+        depends_on=(*depends_on, code_server.name),
         stop_seconds=30,
     )
     daemon = Program(
@@ -128,13 +161,11 @@ def dagster_programs(
         ready=stack.probe("dagster-daemon"),
         directory=REPOSITORY,
         environment=variables,
-        config_files=(home / "dagster.yaml",),
-        # Both create Dagster's tables in a new home, and started at once one of them would fail.
+        config_files=(home / "dagster.yaml", workspace_file),
         depends_on=(*depends_on, webserver.name),
-        # Its runs get the signal too: listeners flush their records before they end.
-        stop_seconds=60,
+        stop_seconds=30,
     )
-    return [webserver, daemon]
+    return [code_server, webserver, daemon]
 
 
 def _java(*arguments: str, log4j: bool = True) -> tuple[str, ...]:

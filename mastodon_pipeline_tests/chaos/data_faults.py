@@ -12,6 +12,7 @@ from mastodon_pipeline.landing.sink_progress import sink_progress
 from mastodon_pipeline.listening.topic.landed_positions import load_landed_positions
 from mastodon_pipeline_tests.chaos.fault import MOMENT, Fault, answers, sink_runs, until_done
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline
+from mastodon_pipeline_tests.chaos.process_faults import DAGSTER
 from mastodon_pipeline_tests.support.small_disk import fill
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -139,7 +140,7 @@ def _registry_answers(pipeline: Pipeline) -> bool:
 DATA_FAULTS = {
     "disk full: Kafka": _full_disk("kafka", "kafka", "connect"),
     "disk full: MinIO": _full_disk("minio", "minio"),
-    "disk full: Dagster": _full_disk("dagster", "dagster-webserver", "dagster-daemon"),
+    "disk full: Dagster": _full_disk("dagster", *DAGSTER),
     "registry away": Fault(
         (10, 60),
         stop_registry,

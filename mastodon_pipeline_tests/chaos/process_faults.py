@@ -10,7 +10,8 @@ from mastodon_pipeline_tests.chaos.fault import MOMENT, Fault, answers, send, si
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline
 from mastodon_pipeline_tests.support.waiting import wait_until
 
-PROGRAMS = ("kafka", "minio", "registry", "connect", "dagster-webserver", "dagster-daemon")
+DAGSTER = ("dagster-code-server", "dagster-webserver", "dagster-daemon")
+PROGRAMS = ("kafka", "minio", "registry", "connect", *DAGSTER)
 
 
 def kill_program(pipeline: Pipeline, name: str) -> None:
@@ -85,9 +86,11 @@ def _of_program(name: str) -> dict[str, Fault]:
     recovered = partial(_answers, name=name)
     stop = partial(stop_program, name=name)
     resume = partial(continue_program, name=name)
+    # A stopped code server's runs are stopped with it.
+    stopped = (name, "listener") if name == "dagster-code-server" else (name,)
     faults = {
         f"kill -9 {name}": Fault(MOMENT, partial(kill_program, name=name), recovered, (name,)),
-        f"SIGSTOP {name}": Fault((5, 30), stop, recovered, (name,), resume),
+        f"SIGSTOP {name}": Fault((5, 30), stop, recovered, stopped, resume),
     }
     if name in ("kafka", "minio", "connect"):
         faults[f"{name} hangs"] = Fault(MOMENT, stop, recovered, (name,))  # nobody continues it

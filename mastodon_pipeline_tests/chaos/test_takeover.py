@@ -135,13 +135,14 @@ def test_listener_run_survives_a_reload_of_the_code_location(scene: Scene) -> No
     assert scene.most_streams_at_once() <= 1
 
 
-def test_listener_run_survives_a_kill_of_the_daemon(scene: Scene) -> None:
-    """The run listens on, and the next daemon leaves it alone. Shows G4."""
+@pytest.mark.parametrize("program", ["dagster-daemon", "dagster-code-server"])
+def test_listener_run_survives_a_kill_of_dagsters_program(scene: Scene, program: str) -> None:
+    """The run listens on, and the next daemon or code server leaves it alone. Shows G4."""
     before = scene.listener()
     scene.reset_stream_count()
-    os.kill(scene.pipeline.pid("dagster-daemon"), signal.SIGKILL)
+    os.kill(scene.pipeline.pid(program), signal.SIGKILL)
     scene.wait_until_all_listened_to()
-    wait_until(lambda: scene.pipeline.answers("dagster-daemon"), "the next daemon", 90)
+    wait_until(lambda: scene.pipeline.answers(program), f"the next {program}", 90)
     scene.assert_listeners_stay([before], 12)
     assert scene.most_streams_at_once() <= 1
 

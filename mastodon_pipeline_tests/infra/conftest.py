@@ -12,8 +12,8 @@ from infra.native_stack.programs import Installation, dagster_programs, stack_pr
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
-    """A stack on the ports 20001 to 20008, with known credentials."""
-    ports = Ports(*range(20001, 20009))
+    """A stack on the ports 20001 to 20009, with known credentials."""
+    ports = Ports(*range(20001, 20010))
     cache = tmp_path / "cache"
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "stack.env").touch()

@@ -284,7 +284,10 @@ def test_containers_publish_the_native_stacks_ports_on_loopback_only(
         assert match, port
         assert names[match[1]] == int(match[2])
         variables.append(match[1])
-    internal = {"KAFKA_CONTROLLER_PORT", "REGISTRY_MANAGEMENT_PORT", "DAGSTER_PORT"}
+    internal = {
+        *("KAFKA_CONTROLLER_PORT", "REGISTRY_MANAGEMENT_PORT"),
+        *("DAGSTER_PORT", "DAGSTER_CODE_SERVER_PORT"),
+    }
     assert set(variables) == names.keys() - internal
 
 
@@ -330,7 +333,7 @@ def test_every_container_is_checked_restarted_and_keeps_its_data(
     compose: dict[str, Any], services: dict[str, Service], programs: dict[str, Program]
 ) -> None:
     """Health checks, restarts and bounded logs; a named volume for what must survive."""
-    native_only = {"dagster-webserver", "dagster-daemon", "watchdog"}
+    native_only = {"dagster-code-server", "dagster-webserver", "dagster-daemon", "watchdog"}
     assert services.keys() == programs.keys() - native_only
     for service in services.values():
         assert service["restart"] == "unless-stopped"

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from infra.native_stack import Program, Stack, StackError
 from infra.native_stack.addresses import is_stack_env, stack_variables, write_stack_env
@@ -104,9 +105,26 @@ def test_start_order_puts_connect_after_its_services_and_dagster_last(
 ) -> None:
     """A sink that starts before the registry sends good records to the dead-letter topic."""
     assert set(programs["connect"].depends_on) == {"kafka", "minio", "registry"}
-    assert programs["dagster-webserver"].depends_on == ("connect",)
-    # Both create Dagster's tables in a new home, and started at once one of them would fail.
+    assert programs["dagster-code-server"].depends_on == ("connect",)
+    # All create Dagster's tables in a new home, and started at once one of them would fail.
+    assert programs["dagster-webserver"].depends_on == ("connect", "dagster-code-server")
     assert programs["dagster-daemon"].depends_on == ("connect", "dagster-webserver")
+
+
+def test_webserver_and_daemon_ask_one_code_server(
+    programs: dict[str, Program], installation: Installation
+) -> None:
+    workspace = installation.data / "dagster" / "workspace.yaml"
+    (location,) = yaml.safe_load(workspace.read_text())["load_from"]
+
+    assert location["grpc_server"] == {
+        "host": "127.0.0.1",
+        "port": 20009,
+        "location_name": "mastodon_pipeline",
+    }
+    assert programs["dagster-code-server"].command[-4:] == ("-h", "127.0.0.1", "-p", "20009")
+    for name in ("dagster-webserver", "dagster-daemon"):
+        assert programs[name].command[-2:] == ("-w", str(workspace))
 
 
 def test_properties_overrides_come_after_the_shared_lines(tmp_path: Path) -> None:
