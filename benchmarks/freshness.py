@@ -174,13 +174,18 @@ def live_toots(connection: duckdb.DuckDBPyConnection) -> dict[ServerHour, int]:
 
 
 @contextmanager
-def run_product(servers: int) -> Iterator[tuple[Stack, SimulatedFediverse]]:
-    """Run all that `make up` starts, and simulated servers to listen to; nothing is left of it."""
+def run_product(
+    servers: int, toots: int = 0, hours: float = 1.0
+) -> Iterator[tuple[Stack, SimulatedFediverse]]:
+    """Run all that `make up` starts, and simulated servers to listen to; nothing is left of it.
+
+    These publish `toots` of the past `hours` at once.
+    """
     data = Path(tempfile.mkdtemp(prefix="mastodon-bench-"))
     stack = Stack(data=data, ports=Ports.free(), say=lambda text: click.echo(text, err=True))
     first = find_free_ports(servers + 1)
     fediverse = SimulatedFediverse(
-        servers, 0, 1.0, 7, first_port=first + 1, control_port=first, calm=True
+        servers, toots, hours, 7, first_port=first + 1, control_port=first, calm=True
     )
     former = dict(os.environ)
     try:
