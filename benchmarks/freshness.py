@@ -10,10 +10,9 @@ record: a little before the toot arrives in Kafka, so the figures are a little t
 with the first result that counts it: the n-th toot of an hour and server is counted once the table
 has n. The stages to the table are
 
-- parquet: the sink's commit puts the record's file into its hour's folder;
-- request: `landed_toots_sensor` sees it, and requests a run unless one is unfinished;
-- start: the run is taken from the queue, and its process starts;
-- table: the run builds `toots` and the table, and the reader queries it.
+- parquet: the sink's commit puts the record's file into its day's folder;
+- table: a tick of `landed_toots_sensor` sees it, and builds `toots` and the table, or requests a
+  run that does; and the reader queries it.
 """
 
 import os
@@ -22,7 +21,6 @@ import socket
 import statistics
 import tempfile
 import time
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -59,7 +57,7 @@ ARRIVALS = """
 LIVE = """
     select strftime(hour, '%Y-%m-%d-%H'), server, toots from live.toots_per_server_per_hour
 """
-STAGES = ("parquet", "request", "start", "table")
+STAGES = ("parquet", "table")
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class Journey:
     """A toot's times on the way to the table; none is before the one ahead of it."""
 
     times: tuple[float, ...]
-    """Ingested, landed, requested, started, counted."""
+    """Ingested, landed, counted."""
 
     @property
     def seconds(self) -> float:
@@ -264,19 +262,16 @@ def live_seconds(arrived: list[Arrival], reader: Reader, began: float) -> list[f
     return ages
 
 
-def journeys(arrived: list[Arrival], reader: Reader, runs: list[Run]) -> list[Journey]:
-    """Return every toot's times: its run is the last that had started when it was counted."""
-    starts = [run.started_at for run in runs]
+def journeys(arrived: list[Arrival], reader: Reader) -> list[Journey]:
+    """Return every toot's times."""
     numbers: defaultdict[ServerHour, int] = defaultdict(int)
     toots = []
     for toot in arrived:
         numbers[toot.hour] += 1
         counted_at = reader.counted_at(toot.hour, numbers[toot.hour])
-        run = runs[bisect_right(starts, counted_at) - 1]
-        times = [toot.ingested_at, toot.landed_at, run.requested_at, run.started_at, counted_at]
-        for position in range(1, len(times)):  # a file may land while the run is starting
-            times[position] = min(max(times[position - 1 : position + 1]), counted_at)
-        toots.append(Journey(tuple(times)))
+        # The object store's stamps are whole seconds, rounded down.
+        landed_at = min(max(toot.ingested_at, toot.landed_at), counted_at)
+        toots.append(Journey((toot.ingested_at, landed_at, counted_at)))
     return toots
 
 
@@ -313,14 +308,13 @@ def bench(servers: int, rate: float, seconds: float, warm_up: float) -> None:
         read_each_second(live, reader, 180, until=published)
         memory = stack.memory_bytes() / 1e6
         arrived, all_runs = arrivals(), usage_runs(stack.data)
-    runs = [run for run in all_runs if run.job == refresh_hourly_usage.name]
     queued = sum(run.is_queued_behind(other) for run in all_runs for other in all_runs)
     if not reader.total == live.total == len(arrived) == published:
         raise click.ClickException(
             f"{published} toots were published, {len(arrived)} landed, {live.total} are counted"
             f" live, {reader.total} in the table"
         )
-    toots = [toot for toot in journeys(arrived, reader, runs) if toot.times[0] >= began]
+    toots = [toot for toot in journeys(arrived, reader) if toot.times[0] >= began]
     load = os.getloadavg()[0]
     click.echo(
         f"\n{len(toots):,} toots of {servers} servers in {seconds:.0f} s, {memory:,.0f} MB in all, "

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
+from mastodon_pipeline.lake.copies import RecordCopies
 from mastodon_pipeline.lake.files import ListFiles, StoredFile, list_objects
 from mastodon_pipeline.lake.landed import LandedFiles
 from mastodon_pipeline.lake.layout import Layout
@@ -47,10 +48,13 @@ class Lake:
 
     landed: LandedFiles = field(init=False)
     """What the landed files hold."""
+    copies: RecordCopies = field(init=False)
+    """Local copies of landed records."""
 
     def __post_init__(self) -> None:
         landed = LandedFiles(self.layout, self.connection, self.list_files, self.empty_record)
         object.__setattr__(self, "landed", landed)
+        object.__setattr__(self, "copies", RecordCopies(self.connection, self.empty_record))
 
     def parquet_files(self, prefix: str) -> list[StoredFile]:
         """List the Parquet files whose path starts with a prefix, in the order of the paths."""

@@ -1,7 +1,9 @@
 """The lake as Dagster's resource `lake`."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -10,6 +12,9 @@ from dagster_duckdb import DuckDBResource
 from mastodon_pipeline.lake.connection import LAKE_CONFIG, prepare_lake
 from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.settings import load_settings
+
+STANDING_LAKE_SECONDS = 10.0
+"""How long to wait for another evaluation of the same sensor."""
 
 
 class LakeResource(DuckDBResource):
@@ -44,6 +49,55 @@ class LakeResource(DuckDBResource):
         with self.get_connection() as connection, open_lake(load_settings(), connection) as lake:
             yield lake
 
+    @contextmanager
+    def standing(self) -> Iterator[Lake]:
+        """Open the lake, or go on with the one that this process left open.
+
+        For a sensor, whose code server lives long: opening takes as long as a small query, and the
+        open lake remembers what has landed. It is opened again in each new hour, after an error
+        in the body, and if the settings have changed.
+
+        Raises as `open` does, and TimeoutError if another thread uses it for too long.
+        """
+        with _STANDING.use(self) as lake:
+            yield lake
+
+
+class _Standing:
+    """The lake that this process leaves open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._opened: ExitStack | None = None
+        self._lake: Lake | None = None
+        self._key: tuple[object, ...] = ()
+
+    @contextmanager
+    def use(self, resource: LakeResource) -> Iterator[Lake]:
+        if not self._lock.acquire(timeout=STANDING_LAKE_SECONDS):
+            raise TimeoutError("another evaluation of the sensor goes on")
+        try:
+            hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+            key = (type(resource), resource.model_dump_json(), load_settings(), hour)
+            if self._lake is None or key != self._key:
+                self._close(None)
+                self._opened = ExitStack()
+                self._lake, self._key = self._opened.enter_context(resource.open()), key
+            try:
+                yield self._lake
+            except BaseException as error:
+                self._close(error)
+                raise
+        finally:
+            self._lock.release()
+
+    def _close(self, error: BaseException | None) -> None:
+        opened, self._opened, self._lake = self._opened, None, None
+        if opened is not None:
+            opened.__exit__(type(error) if error else None, error, None)
+
+
+_STANDING = _Standing()
 
 LAKE = LakeResource()
 """The resource of every stage: merging their definitions takes one object under one key."""

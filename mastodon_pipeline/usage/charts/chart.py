@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-PATIENCE = timedelta(minutes=20)
-"""How long a chart may be behind its table: the running day's is drawn every five minutes."""
+PATIENCE = timedelta(minutes=30)
+"""How long a chart may be behind its table: the running day's is drawn every fifteen minutes."""
 
 
 @dataclass(frozen=True, slots=True)

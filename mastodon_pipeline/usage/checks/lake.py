@@ -20,7 +20,7 @@ HOURLY_PATIENCE = timedelta(minutes=10)
 """How long an hour's tables may be behind what has landed: they are due within a minute."""
 NEVER = datetime.min.replace(tzinfo=UTC)
 DAILY_PATIENCE = timedelta(minutes=30)
-"""How long a day's tables may be behind its toots: they are due within five minutes."""
+"""How long a day's tables may be behind its toots: they are due within fifteen minutes."""
 
 
 def hours_are_current(lake: Lake, now: datetime) -> Finding:

@@ -42,8 +42,9 @@ class HourRecords:
     landed: tuple[StoredFile, ...]
     """The landed files that hold records of the hour, and of others."""
     paths: tuple[str, ...]
-    """Parquet files to read, which have every column of the record: `landed`, and the hour's toots
-    as records if landed files were removed. A query of them takes the hour's rows alone."""
+    """Parquet files to read, which have every column of the record: `landed`, or a copy of their
+    records; and the hour's toots as records if landed files were removed. They also hold rows of
+    other hours."""
     removed: bool
     """Landed files of this hour were removed, or are about to be."""
 
@@ -55,7 +56,7 @@ def hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
     Raises RecordsGone if both the landed files and the toots made from them are gone.
     """
     landed = lake.landed.of_hour(hour)  # first, see above
-    paths = (lake.empty_record, *(file.path for file in landed))
+    paths = (lake.empty_record, *lake.copies.paths(hour, landed))
     if not lake.parquet_files(lake.layout.removed_hour(hour)):
         yield HourRecords(landed, paths, removed=False)
         return

@@ -75,6 +75,10 @@ class Freshness:
     cursor: Cursor = field(default_factory=Cursor)
     newest: datetime | None = None
     """When the newest file with records of the current hour or its neighbours was written, UTC."""
+    last_hour: datetime | None = None
+    """The hour before the current one, UTC, if anything landed of it."""
+    landed: Mapping[datetime, Sequence[StoredFile]] = field(default_factory=dict)
+    """The files that hold records of the stale hours."""
 
 
 def scan(
@@ -127,6 +131,8 @@ def scan(
         ignored,
         _advance(cursor, after, removed, unsettled, NEVER if ends else piece[-1]),
         max(newest, default=None),
+        this_hour - HOUR if this_hour - HOUR in by_hour else None,
+        {hour: by_hour[hour] for hour in stale_hours},
     )
 
 

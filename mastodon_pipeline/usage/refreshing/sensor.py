@@ -1,8 +1,9 @@
 """Keeps the tables current: requests runs for the hours and days that are behind what landed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from functools import cached_property
 from itertools import takewhile
 
 import dagster as dg
@@ -24,6 +25,7 @@ from mastodon_pipeline.usage.refreshing.freshness import (
     contiguous,
     scan,
 )
+from mastodon_pipeline.usage.refreshing.in_tick import CLOSING, HourBuilder, is_over, past_pause
 from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh_hourly_usage
 
 INTERVAL_SECONDS = 10
@@ -39,10 +41,12 @@ MAX_PAUSE = timedelta(minutes=10)
 """Between attempts if runs keep failing: 10 s at first, then twice as long each time."""
 REMEMBERED_RUNS = 50
 """How many of the last runs are searched for failures."""
-DAILY_PAUSE, DAILY_PAUSE_AT_REST = timedelta(minutes=5), timedelta(minutes=1)
+DAILY_PAUSE, DAILY_PAUSE_AT_REST = timedelta(minutes=15), timedelta(minutes=1)
 """Between builds of a day's tables and charts, while toots keep coming and once they rest."""
 REST = timedelta(seconds=30)
 """This long without a new file, three of the sink's commits, is rest."""
+HOURS = HourBuilder()
+"""What this process has built itself."""
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -68,38 +72,58 @@ def landed_toots_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     """Materialize the hours that got new files, late ones too, then the days they belong to.
 
-    One run a contiguous range, never for an hour that an unfinished run will build, and with a
-    growing pause if runs fail. Stopping it loses nothing: when it runs again, it finds what is
-    behind.
+    Small hours at once, without a run (see `in_tick`). Else one run a contiguous range, never for
+    an hour that an unfinished run will build, and with a growing pause if runs fail. Stopping it
+    loses nothing: when it runs again, it finds what is behind.
     """
     now = datetime.now(UTC)
-    with lake.open() as opened:
+    hourly = _Refresh(context.instance, refresh_hourly_usage.name, HOUR, HOUR_KEY, now)
+    with lake.standing() as opened:
         freshness = scan(opened, Cursor.parse(context.cursor), now, load_settings().first_day)
+        tick = HOURS.build(opened, freshness, now, hourly.is_free)
     for line in freshness.ignored:
         context.log.info(f"not counted: {line}")
-    requests, waiting = run_requests(context.instance, freshness, now)
-    reasons = [*waiting, *freshness.ignored] or ["every hour and day is current"]
+    for line in tick.failures:
+        context.log.warning(line)
+    done = {*tick.built, *tick.waiting}
+    requests, waiting = run_requests(context.instance, freshness, now, done)
+    built = [f"built {hour:%H:%M} UTC" for hour in tick.built]
+    reasons = [*built, *tick.waiting.values(), *waiting, *freshness.ignored]
     return dg.SensorResult(
         run_requests=requests,
-        skip_reason=None if requests else dg.SkipReason("; ".join(reasons)),
+        skip_reason=None
+        if requests
+        else dg.SkipReason("; ".join(reasons or ["every hour and day is current"])),
         cursor=str(freshness.cursor),
+        asset_events=tick.events,
     )
 
 
 def run_requests(
-    instance: dg.DagsterInstance, freshness: Freshness, now: datetime
+    instance: dg.DagsterInstance,
+    freshness: Freshness,
+    now: datetime,
+    done: Collection[datetime] = (),
 ) -> tuple[list[dg.RunRequest], list[str]]:
-    """Return the runs to request at `now` (UTC), and the reasons why other partitions wait."""
+    """Return the runs to request at `now` (UTC), and the reasons why other partitions wait.
+
+    `done`: hours that are stale but need no run now.
+    """
     hourly = _Refresh(instance, refresh_hourly_usage.name, HOUR, HOUR_KEY, now)
-    requests, waiting = hourly.run_requests(freshness.stale_hours)
+    stale = {hour for hour in freshness.stale_hours if hour not in done}
+    if freshness.last_hour is not None and hourly.is_to_be_closed(freshness.last_hour):
+        stale.add(freshness.last_hour)
+    pauses = {hour: past_pause(freshness, hour) for hour in stale if is_over(hour, now)}
+    requests, waiting = hourly.run_requests(sorted(stale), pauses)
     more_is_coming = bool(freshness.stale_hours) or (
         freshness.newest is not None and now - freshness.newest < REST
     )
     daily = _Refresh(instance, refresh_daily_usage.name, DAY, DAY_KEY, now)
+    stale_days = [datetime.combine(day, time(), UTC) for day in freshness.stale_days]
     daily_requests, waiting_days = daily.run_requests(
-        [datetime.combine(day, time(), UTC) for day in freshness.stale_days],
+        stale_days,
         # While hours keep changing, a day is never current for long: it is built now and then.
-        DAILY_PAUSE if more_is_coming else DAILY_PAUSE_AT_REST,
+        dict.fromkeys(stale_days, DAILY_PAUSE if more_is_coming else DAILY_PAUSE_AT_REST),
     )
     return [*requests, *daily_requests], [*waiting, *waiting_days]
 
@@ -112,6 +136,7 @@ class _Run:
     first: datetime
     last: datetime
     succeeded: bool
+    created_at: datetime
     ended_at: datetime
 
     def covers(self, moment: datetime) -> bool:
@@ -129,24 +154,46 @@ class _Refresh:
         key_format: str,
         now: datetime,
     ) -> None:
+        self._instance, self._now = instance, now
         self._job_name, self._step, self._key_format = job_name, step, key_format
-        self._now = now
-        self._unfinished = self._runs(
-            instance,
-            dg.RunsFilter(job_name=job_name, statuses=_UNFINISHED, created_after=now - ABANDONED),
+
+    @cached_property
+    def _unfinished(self) -> list[_Run]:
+        since = self._now - ABANDONED
+        return self._runs(
+            dg.RunsFilter(job_name=self._job_name, statuses=_UNFINISHED, created_after=since)
         )
-        self._ended = self._runs(
-            instance, dg.RunsFilter(job_name=job_name, statuses=_ENDED), REMEMBERED_RUNS
+
+    @cached_property
+    def _ended(self) -> list[_Run]:
+        return self._runs(dg.RunsFilter(job_name=self._job_name, statuses=_ENDED), REMEMBERED_RUNS)
+
+    def is_free(self, moment: datetime) -> bool:
+        """Return whether no run builds this partition now, and none has failed to."""
+        return self._unfinished_run(moment) is None and not self._failures(moment)
+
+    def is_to_be_closed(self, hour: datetime) -> bool:
+        """Return whether this hour is over, and no run has built it since.
+
+        What was built within ticks is recounted once more, from the landed files themselves.
+        """
+        closed = hour + self._step + CLOSING
+        return self._now >= closed and not any(
+            run.covers(hour) and run.succeeded and run.created_at >= closed for run in self._ended
         )
 
     def run_requests(
-        self, stale: Sequence[datetime], pause: timedelta = timedelta(0)
+        self, stale: Sequence[datetime], pauses: Mapping[datetime, timedelta]
     ) -> tuple[list[dg.RunRequest], list[str]]:
         """Return a run for each contiguous range of these partitions, and why others wait.
 
+        `pauses`: between two runs of a partition, none by default.
         The newest first. What is too much at once is still stale at the next scan.
         """
-        reasons = {moment: self._reason_to_wait(moment, pause) for moment in stale}
+        none = timedelta(0)
+        reasons = {
+            moment: self._reason_to_wait(moment, pauses.get(moment, none)) for moment in stale
+        }
         due = [moment for moment, reason in reasons.items() if reason is None]
         waiting = dict.fromkeys(reason for reason in reasons.values() if reason is not None)
         newest_past = self._now - self._step
@@ -216,11 +263,9 @@ class _Refresh:
                 last -= self._step
             yield first, min(last, longest)
 
-    def _runs(
-        self, instance: dg.DagsterInstance, runs: dg.RunsFilter, limit: int | None = None
-    ) -> list[_Run]:
+    def _runs(self, runs: dg.RunsFilter, limit: int | None = None) -> list[_Run]:
         """Return the runs that match, the newest first."""
-        return [self._run(record) for record in instance.get_run_records(runs, limit=limit)]
+        return [self._run(record) for record in self._instance.get_run_records(runs, limit=limit)]
 
     def _run(self, record: dg.RunRecord) -> _Run:
         tags = record.dagster_run.tags
@@ -232,6 +277,7 @@ class _Refresh:
             self._moment(first) if first else datetime.min.replace(tzinfo=UTC),
             self._moment(last) if last else datetime.max.replace(tzinfo=UTC),
             record.dagster_run.status == dg.DagsterRunStatus.SUCCESS,
+            record.create_timestamp,
             datetime.fromtimestamp(end, UTC),
         )
 
