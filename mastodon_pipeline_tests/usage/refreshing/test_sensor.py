@@ -18,6 +18,7 @@ from mastodon_pipeline.usage.refreshing import in_tick, sensor
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, Freshness
 from mastodon_pipeline.usage.refreshing.in_tick import HourBuilder
 from mastodon_pipeline.usage.refreshing.sensor import landed_toots_sensor, run_requests
+from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES
 from mastodon_pipeline.usage.tables.table import BuiltPartition
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
@@ -418,15 +419,15 @@ def test_hour_that_cannot_be_built_within_a_tick_is_left_to_a_run(
     this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     other = this_hour - timedelta(hours=4)
     land(lake, *(record(uri=f"{hour}", created_at=hour) for hour in (this_hour, other)))
-    build = in_tick.HOURLY_TABLES[0].build
+    toots, counts = HOURLY_TABLES
+    build = toots.build
 
     def fail(lake: Lake, hour: datetime) -> BuiltPartition:
         if hour == this_hour:
             raise duckdb.IOException("the disk is full")
         return build(lake, hour)
 
-    failing = replace(in_tick.HOURLY_TABLES[0], build=fail)
-    monkeypatch.setattr(in_tick, "HOURLY_TABLES", (failing, in_tick.HOURLY_TABLES[1]))
+    monkeypatch.setattr(in_tick, "HOURLY_TABLES", (replace(toots, build=fail), counts))
     key = this_hour.strftime(HOUR_KEY)
     assert hourly(tick(instance, lake)) == [(HOURLY, key, key)]
     assert len(rows(lake, lake.layout.toots(other))) == 1
