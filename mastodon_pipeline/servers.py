@@ -42,6 +42,12 @@ class Server:
         """The base URL without its scheme, as logs and the UI show it."""
         return self.base_url.split("://", 1)[1]
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs on this machine, as the simulator's servers do."""
+        host = urlsplit(self.base_url).hostname or ""
+        return bool(re.fullmatch(r"localhost|.+\.localhost|127(\.[0-9]+){3}|::1", host))
+
 
 def parse_server(url: str, feed: str = "local", token_env: str = "") -> Server:
     """Return the server that a person wrote as `mastodon.social` or `https://mastodon.social/`.

@@ -10,7 +10,7 @@ directory.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +45,9 @@ from mastodon_pipeline.setting_values import (
     check_text,
 )
 
+PRODUCT = "mastodon-pipeline"
+"""The product's name in the User-Agent, and for robots.txt."""
+
 
 class _FilesSource(DotEnvSettingsSource):
     """Reads settings files in the encodings that editors write; a later file wins."""
@@ -74,7 +77,8 @@ class Settings(BaseSettings):
     mastodon_allow_private_addresses: bool = False
     """Follow http:// and loopback or private addresses: only for the simulator and tests."""
     mastodon_contact: Contact = ""
-    """Who runs this listener (a page or an address), for the User-Agent that server admins see."""
+    """Who runs this listener (a page or an address), for the User-Agent that server admins see.
+    Asked for when other people's servers are read without it."""
     mastodon_poll_interval_seconds: float = Field(15.0, ge=0.2, le=86_400)
     """Between two requests to a polled timeline; Mastodon caches anonymous answers for 15 s."""
     listener_groups: int = Field(1, ge=1, le=16)
@@ -222,9 +226,31 @@ class Settings(BaseSettings):
 
     @property
     def user_agent(self) -> str:
-        """What servers see of us: product, version, and the contact if one is set."""
-        contact = f" (+{self.mastodon_contact})" if self.mastodon_contact else ""
-        return f"mastodon_pipeline/{version('mastodon-pipeline')}{contact}"
+        """What servers see of us: product, version, purpose, and the contact if one is set."""
+        contact = f"; +{self.mastodon_contact}" if self.mastodon_contact else ""
+        return f"{PRODUCT}/{version('mastodon-pipeline')} (counts public toots{contact})"
+
+    def contact_request(self, servers: Sequence[Server] | None = None) -> str:
+        """Return a line that asks for MASTODON_CONTACT; '' if it is set, or nobody would see it.
+
+        `servers`: those that will be asked, by default the configured ones. Raises SettingsError
+        as `servers` does.
+        """
+        if self.mastodon_contact:
+            return ""
+        others = [
+            server
+            for server in (self.servers() if servers is None else servers)
+            if not server.is_local
+        ]
+        if not others:
+            return ""
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        return (
+            f"the admins of {others[0].name}{more} cannot tell who reads their servers: set"
+            " MASTODON_CONTACT in .env to a page about you, or an e-mail address"
+            " (docs/privacy-notice.md is a page to adapt)"
+        )
 
     def servers(self) -> tuple[Server, ...]:
         """Return the configured servers, each once, in the order written; the file's entry wins.

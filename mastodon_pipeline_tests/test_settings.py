@@ -3,13 +3,14 @@
 import ast
 import inspect
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.paths import REPOSITORY
-from mastodon_pipeline.servers import Server
+from mastodon_pipeline.servers import Server, parse_server
 from mastodon_pipeline.settings import Settings, load_settings
 
 
@@ -115,3 +116,25 @@ def test_alert_urls_are_secret_and_may_contain_commas(monkeypatch: pytest.Monkey
     assert "a-secret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
     monkeypatch.delenv("ALERT_URLS")
     assert load_settings().alert_targets() == ()
+
+
+def test_user_agent_names_product_version_purpose_and_contact(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """P1. The product's name is that which robots.txt may address."""
+    product = f"mastodon-pipeline/{version('mastodon-pipeline')}"
+    assert load_settings().user_agent == f"{product} (counts public toots)"
+    monkeypatch.setenv("MASTODON_CONTACT", "https://example.org/about")
+    user_agent = load_settings().user_agent
+    assert user_agent == f"{product} (counts public toots; +https://example.org/about)"
+
+
+def test_contact_is_requested_for_other_peoples_servers_only() -> None:
+    """P1."""
+    settings = load_settings()
+    local, foreign = parse_server("http://127.0.0.1:4000"), parse_server("a.example")
+    assert settings.contact_request([]) == ""
+    assert settings.contact_request([local]) == ""
+    assert "a.example cannot tell" in settings.contact_request([local, foreign])
+    assert "and 1 more" in settings.contact_request([foreign, parse_server("b.example")])
+    assert load_settings(mastodon_contact="me@a.example").contact_request([foreign]) == ""

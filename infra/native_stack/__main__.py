@@ -9,6 +9,7 @@ import click
 
 from infra.native_stack import ProgramStatus, Stack, StackError
 from infra.native_stack.simulated import is_simulated
+from mastodon_pipeline.cli.contact import ask_for_contact
 from mastodon_pipeline.errors import PipelineError, one_line
 from mastodon_pipeline.settings import load_settings
 
@@ -46,6 +47,8 @@ def up(with_dagster: bool, restart: bool) -> None:
             f"{stack.data} holds the demo's simulated toots, and real ones must not be mixed with "
             "them: delete it first (make clean)"
         )
+    if with_dagster:
+        ask_for_contact(load_settings())
     stack.up(with_dagster=with_dagster, restart=restart)
     if with_dagster:
         click.echo(f"Dagster's UI: {stack.addresses.dagster_url}    make down stops everything")

@@ -81,7 +81,8 @@ def _servers(settings: Settings) -> str:
     if not servers:
         raise _Waiting("none is configured: make up SERVERS=mastodon.social")
     with_token = sum(server.token is not None for server in servers)
-    return f"{len(servers)} configured, {with_token} of them with a token"
+    line = f"{len(servers)} configured, {with_token} of them with a token"
+    return "; but ".join(filter(None, (line, settings.contact_request(servers))))
 
 
 def _own_file(settings: Settings) -> str:

@@ -57,6 +57,7 @@ def listen(
     Exit codes: 0 stopped by Ctrl-C or SIGTERM; 1 the server cannot be listened to, nothing came
     for N seconds, or Kafka did not take the toots.
     """
+    from mastodon_pipeline.cli.contact import ask_for_contact
     from mastodon_pipeline.cli.printing import NoPositions, PrintingSink
     from mastodon_pipeline.listening.following.listener import Listener
     from mastodon_pipeline.listening.following.position_store import PositionStore
@@ -68,6 +69,7 @@ def listen(
     logging.getLogger("mastodon_pipeline").setLevel(logging.INFO)
     settings = load_settings()
     server = parse_server(base_url, "public" if public else "local")
+    settings = ask_for_contact(settings, [server])
     kafka: TootSink | None = None
     positions: PositionStore = NoPositions()
     if enable_kafka:

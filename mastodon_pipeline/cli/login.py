@@ -37,6 +37,7 @@ def login(server: str, env_file: Path) -> None:
     Example:
       mastodon-pipeline login mastodon.social
     """
+    from mastodon_pipeline.cli.contact import ask_for_contact
     from mastodon_pipeline.cli.servers import wanted_servers
     from mastodon_pipeline.listening.client.login import Login, save_token
     from mastodon_pipeline.listening.following.trial import try_server
@@ -44,6 +45,7 @@ def login(server: str, env_file: Path) -> None:
 
     settings = load_settings()
     [wanted] = wanted_servers(settings, [server])
+    settings = ask_for_contact(settings, [wanted])
     try:
         with Login(wanted, settings) as attempt:
             address = _begin(attempt, wanted, settings)

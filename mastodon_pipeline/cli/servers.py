@@ -38,11 +38,13 @@ def servers(server: tuple[str, ...]) -> None:
       mastodon-pipeline servers
       mastodon-pipeline servers mastodon.social https://fosstodon.org
     """
+    from mastodon_pipeline.cli.contact import ask_for_contact
     from mastodon_pipeline.listening.following.trial import try_servers
     from mastodon_pipeline.settings import load_settings
 
     settings = load_settings()
     wanted = wanted_servers(settings, server)
+    settings = ask_for_contact(settings, wanted)
     with click.progressbar(
         try_servers(wanted, settings),
         length=len(wanted),

@@ -68,6 +68,8 @@ def listen_to_servers(context: dg.OpExecutionContext) -> None:
         raise dg.Failure(str(error), allow_retries=False) from None
     names = ", ".join(server.name for server in assignment.servers[:20])
     context.log.info(f"{group} listens to {len(assignment.servers)} servers: {names}")
+    if request := settings.contact_request(assignment.servers):
+        context.log.warning(request)
     supervised = SupervisedRun(instance, group, run_id, assignment, listener)
     try:
         listener.run(supervised.run_due_tasks)

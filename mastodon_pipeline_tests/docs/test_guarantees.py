@@ -28,15 +28,15 @@ def _docstrings(path: Path) -> Iterator[str]:
 
 
 @cache
-def _citing_files() -> dict[str, set[str]]:
-    """Return the test files by the guarantees that their docstrings cite."""
+def citing_files(numbers: re.Pattern[str] = _NUMBER) -> dict[str, set[str]]:
+    """Return the test files by the guarantees, or other numbers, that their docstrings cite."""
     files: defaultdict[str, set[str]] = defaultdict(set)
     for path in sorted(TESTS.rglob("test_*.py")):
         if path.parent != Path(__file__).parent:
             for docstring in _docstrings(path):
-                for number in _NUMBER.findall(docstring):
+                for number in numbers.findall(docstring):
                     files[number].add(path.relative_to(TESTS).as_posix())
-    return files
+    return dict(files)
 
 
 def test_guarantees_are_numbered_in_order() -> None:
@@ -44,9 +44,7 @@ def test_guarantees_are_numbered_in_order() -> None:
 
 
 def test_every_cited_number_is_a_guarantee() -> None:
-    unknown = {
-        number: files for number, files in _citing_files().items() if number not in _HEADINGS
-    }
+    unknown = {number: files for number, files in citing_files().items() if number not in _HEADINGS}
     assert not unknown
 
 
@@ -56,7 +54,7 @@ def test_a_guarantee_lists_exactly_the_test_files_that_cite_it(number: str) -> N
     shown_by = section(GUARANTEES, _HEADINGS[number]).partition("**Shown by**")[2]
     listed = {path for path in inline_code(shown_by) if path.endswith(".py")}
     assert listed, f"no test shows {number}"
-    assert listed == _citing_files().get(number, set())
+    assert listed == citing_files().get(number, set())
 
 
 @pytest.mark.parametrize("number", _HEADINGS)

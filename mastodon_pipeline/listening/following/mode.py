@@ -120,7 +120,7 @@ def refusal_reason(server: Server, refused: Refused, has_token: bool) -> str:
         wall = "Cloudflare" if "CF-Ray" in refused.headers else "a bot wall"
         return (
             f"{reason} with a page for people, so {wall} stands before it: if it does not pass,"
-            " ask its admin to let the User-Agent mastodon_pipeline through"
+            " ask its admin to let the User-Agent mastodon-pipeline through"
         )
     if refused.status == 410:
         return f"{reason}: it has been retired"

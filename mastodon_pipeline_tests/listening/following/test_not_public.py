@@ -27,7 +27,7 @@ TOOT = {
 def test_private_toot_is_neither_recorded_nor_a_dead_letter(
     created_at: str, fields: dict[str, object], event: str
 ) -> None:
-    """It is counted, and the next toot is recorded. Shows G15."""
+    """It is counted, and the next toot is recorded. Shows G15 and P3."""
     sink, statistics = RecordingSink(), ServerStatistics(parse_server("a.example"))
     observer = ObservingServer("https://a.example", "a.example")
     recorder = TootRecorder(observer, sink, SeenToots(), FeedPosition(None), statistics)

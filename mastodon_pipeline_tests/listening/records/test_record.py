@@ -142,7 +142,7 @@ def test_noindex_counts_from_the_authors_own_server_only() -> None:
 
 
 def test_author_with_noindex_leaves_no_text() -> None:
-    """The counts stay; `indexable` alone is recorded, and blanks nothing. Shows G15."""
+    """The counts stay; `indexable` alone is recorded, and blanks nothing. Shows G15 and P2."""
     silent = record(account={"noindex": True})
     assert (silent.mastodon_text, silent.words) == ("", 3)
     unindexed = record(account={"indexable": False})

@@ -81,7 +81,7 @@ TAGGED = record(tags=1, tag_names=["cats"])
 def test_deleted_toot_keeps_its_row_without_text_in_any_order(
     lake: Lake, order: tuple[Record, ...]
 ) -> None:
-    """The toot was published, and counts; its words are gone. Shows G15."""
+    """The toot was published, and counts; its words are gone. Shows G15 and P4."""
     land(lake, *in_order(*order))
     (toot,) = build(lake)
     assert (toot["deleted"], toot["mastodon_text"], toot["tag_names"]) == (True, "", [])
