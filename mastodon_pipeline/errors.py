@@ -226,8 +226,22 @@ class Refused(ServerError):
         return self.status == 403 and "html" in self.headers.get("Content-Type", "").lower()
 
 
+class RefusedByRobots(Refused):
+    """A host's robots.txt asks us to stay away; nothing was requested."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(451, reason)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 class Unreachable(ServerError):
     """A server gave no usable answer: DNS, TCP, TLS, a timeout, or bytes that make no sense."""
+
+
+class RobotsUnreadable(Unreachable):
+    """A host's robots.txt cannot be read, which refuses everything for now."""
 
 
 class NoMastodonApi(Unreachable):

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Endpoint = Literal["instance", "timeline", "streaming", "other"]
-"""What a request is for; `other` includes `/health` and `/oauth`."""
+Endpoint = Literal["instance", "timeline", "streaming", "robots", "other"]
+"""What a request is for; `robots` is `/robots.txt`, `other` includes `/health` and `/oauth`."""
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 REQUEST_FAULTS = frozenset(
     {
@@ -97,4 +97,6 @@ def endpoint_of(path: str) -> Endpoint:
         return "streaming"
     if path.startswith("/api/v1/timelines/"):
         return "timeline"
+    if path == "/robots.txt":
+        return "robots"
     return "instance" if path.startswith(("/api/v1/instance", "/api/v2/instance")) else "other"

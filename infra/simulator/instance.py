@@ -52,6 +52,10 @@ class ServerPolicy:
     """Streaming has a separate address, as on large servers; the instance names it."""
     clock_ahead_seconds: float = 0.0
     """How far the clock of its `Date` headers is ahead of this machine's."""
+    robots: str | None = None
+    """Its robots.txt; None for none (404)."""
+    streaming_robots: str | None = None
+    """That of its streams' separate address."""
     tls: ssl.SSLContext | None = None
     """Serve https with this certificate."""
 

@@ -45,6 +45,7 @@ def application(server: SimulatedServer) -> web.Application:
         "/api/v1/instance/activity": routes.activity,
         "/api/v1/accounts/verify_credentials": routes.verify_credentials,
         "/api/v1/timelines/public": routes.public_timeline,
+        "/robots.txt": routes.robots,
         "/health": routes.health,
         "/api/v1/streaming/health": routes.health,
         "/api/v1/streaming": routes.stream,
@@ -95,7 +96,7 @@ class _Routes:
             if fault is not None:
                 response = await faulty_answer(fault, request)
             if response is None:
-                if endpoint != "streaming":
+                if endpoint not in ("streaming", "robots"):
                     headers = self._admit(request)
                 response = await handler(request)
         except ApiError as error:
@@ -128,6 +129,14 @@ class _Routes:
 
     async def health(self, request: web.Request) -> web.Response:
         return web.Response(text="OK")
+
+    async def robots(self, request: web.Request) -> web.Response:
+        server = self._server
+        of_streams = server.policy.streams_apart and server.streaming_url.endswith(request.host)
+        text = server.policy.streaming_robots if of_streams else server.policy.robots
+        if text is None:
+            raise web.HTTPNotFound
+        return web.Response(text=text)
 
     async def instance_v2(self, request: web.Request) -> web.Response:
         server = self._server

@@ -103,8 +103,14 @@ class SimulatedServer:
             port.restart(seconds)
 
     def asked(self, endpoint: Endpoint | None = None, since: float = 0.0) -> int:
-        """Count the requests, for one endpoint or all, since `since` (`time.monotonic()`)."""
-        return sum(r.at >= since and endpoint in (None, r.endpoint) for r in self.requests)
+        """Count the requests, for one endpoint or the whole API, since `since`.
+
+        `since`: seconds of `time.monotonic()`. robots.txt is no part of the API.
+        """
+        return sum(
+            r.at >= since and (endpoint == r.endpoint if endpoint else r.endpoint != "robots")
+            for r in self.requests
+        )
 
     def publish(self, toot: Toot, status_id: int, at: int) -> bool:
         """List and stream a toot, or its copy, at `at` (UTC ms) by the plan's clock.

@@ -79,7 +79,7 @@ class Simulator:
         return self.call(lambda: self.fediverse.fetch_late(*domains, seconds_ago)).uri
 
     def asked(self, endpoint: Endpoint | None = None, server: int | str = 0) -> int:
-        """Count the requests that a server received, for one endpoint or all."""
+        """Count the requests that a server received, for one endpoint or the whole API."""
         chosen = self.server(server)
         return self.call(lambda: chosen.asked(endpoint))
 

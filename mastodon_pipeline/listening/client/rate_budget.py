@@ -28,7 +28,7 @@ class RateBudget:
     Timeline reads hold `turn`, so that requests to a host follow one another.
     """
 
-    __slots__ = ("_not_before", "_refused_until", "_share", "turn")
+    __slots__ = ("_not_before", "_refused_until", "_share", "crawl_delay_seconds", "turn")
 
     def __init__(self, share: float = 1.0) -> None:
         """`share`: how much of the server's limit is ours; below 1 it is spread evenly.
@@ -39,6 +39,8 @@ class RateBudget:
         self.turn = asyncio.Lock()
         self._not_before = 0.0
         self._refused_until = 0.0
+        self.crawl_delay_seconds = 0.0
+        """The pause that the host's robots.txt asks for."""
 
     def delay(self) -> float:
         """Return the seconds until the next timeline request is allowed; 0 if it is now."""
@@ -61,7 +63,8 @@ class RateBudget:
             wait = retry_after * random.uniform(1.0, 1.1)  # Mostly 503: maintenance.
             self._refused_until = time.monotonic() + wait
         else:
-            wait = _spacing(headers, reset, self._share)
+            spacing = _spacing(headers, reset, self._share)
+            wait = max(spacing, self.crawl_delay_seconds / self._share)
         self._not_before = time.monotonic() + wait
 
     def observe_refusal(self, status: int, headers: Mapping[str, str]) -> None:

@@ -19,12 +19,14 @@ from mastodon_pipeline.errors import (
     CrossHostRedirect,
     DeliveryFailed,
     Refused,
+    ServerError,
     Unreachable,
     UnsafeAddress,
 )
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.pacing import Backoff, Timings
 from mastodon_pipeline.listening.client.rate_budget import RateBudgets
+from mastodon_pipeline.listening.client.robots import RobotsFiles
 from mastodon_pipeline.listening.following.comparison import StreamComparison
 from mastodon_pipeline.listening.following.gaps import GapFiller
 from mastodon_pipeline.listening.following.instance import InstanceAnswer, InstanceProbe
@@ -35,6 +37,11 @@ from mastodon_pipeline.listening.following.position import FeedPosition
 from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.listening.following.recorder import TootRecorder
 from mastodon_pipeline.listening.following.retries import Retries
+from mastodon_pipeline.listening.following.robots_rules import (
+    known_rules,
+    refusal_of_api,
+    refusal_of_stream,
+)
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.streaming import Sweeper, follow_stream
 from mastodon_pipeline.listening.following.timeline import Paging, TimelineReader
@@ -64,6 +71,7 @@ class ListenerResources:
     connections: Connections
     budgets: RateBudgets
     probe: InstanceProbe
+    robots: RobotsFiles
     sweeper: Sweeper
     on_failure: Callable[[Exception], None]
     """Called when nothing more can be recorded: it ends the listener."""
@@ -87,6 +95,8 @@ class ServerFollower:
         self.saved = saved
         """What the position store has of the feed."""
         self._resources = resources
+        for rules in saved.robots:
+            resources.robots.remember(rules)
         self._budget = resources.budgets.for_host(server.base_url)
         self._selector = ModeSelector(server, resources.probe, resources.timings, saved.instance)
         self._mode: Mode | None = None
@@ -134,10 +144,14 @@ class ServerFollower:
         answer = await self._selector.refetch() if mode is not None else None
         if mode is None or answer is None:
             return
+        refused = await self._robots_refuse(mode)
         if self._mode is not mode or self._stream_timeout is None:
             return  # The stream has ended meanwhile.
         self._selector.accept(answer)
         self._use(answer)
+        if refused:
+            self._end_stream()
+            return
         new_mode = self._selector.mode()
         if replace(new_mode, reason=mode.reason, note=mode.note) != mode:
             _log.info("%s: following it in another mode: %s", self.server.name, new_mode.words)
@@ -149,7 +163,11 @@ class ServerFollower:
         last_id = self.position.advance()
         instance = self._selector.info or self.saved.instance
         gaps = self.statistics.unfilled_gaps
-        current = SavedPosition(last_id, gaps, instance, self._wanted_since, self.saved.from_landed)
+        streaming_url = instance.streaming_url if instance else ""
+        robots = known_rules(self.server, streaming_url, self._resources.robots)
+        current = SavedPosition(
+            last_id, gaps, instance, self._wanted_since, robots, self.saved.from_landed
+        )
         if current != self.saved:
             write(current)
             self.saved = current
@@ -186,11 +204,17 @@ class ServerFollower:
                 self.statistics.set_state("waiting", reason)
                 await asyncio.sleep(refused_for)
             try:
+                robots = self._resources.robots
+                if refusal := await refusal_of_api(self.server, robots):
+                    raise _Parked(refusal)
                 answer = await self._selector.answer()
                 self._use(answer)
                 mode = self._selector.mode()
                 if mode.kind == "park":
                     raise _Parked(mode.words)
+                if (refused_stream := await refusal_of_stream(mode, robots)) is not None:
+                    self._selector.note_stream_refusal(refused_stream)
+                    continue
                 try:
                     ended = await self._follow_in(mode, answer)
                 except Refused as refused:
@@ -263,6 +287,16 @@ class ServerFollower:
             until,
             on_page,
         )
+
+    async def _robots_refuse(self, mode: Mode) -> bool:
+        """Return whether the robots.txt of the server's hosts refuses the open stream by now."""
+        robots = self._resources.robots
+        try:
+            return bool(
+                await refusal_of_api(self.server, robots) or await refusal_of_stream(mode, robots)
+            )
+        except ServerError:
+            return False  # Nothing new is known.
 
     def _end_stream(self) -> None:
         """End the open stream, in order to choose the mode again."""

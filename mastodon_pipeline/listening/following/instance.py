@@ -24,6 +24,7 @@ from mastodon_pipeline.errors import (
     CrossHostRedirect,
     NoMastodonApi,
     Refused,
+    RefusedByRobots,
     ServerError,
     Unreachable,
 )
@@ -32,6 +33,7 @@ from mastodon_pipeline.listening.client.addresses import in_daemon_thread
 from mastodon_pipeline.listening.client.api_address import find_api
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Timings
 from mastodon_pipeline.listening.client.rate_budget import RateBudgets
+from mastodon_pipeline.listening.client.robots import API_PATHS, WELL_KNOWN_PATHS, read_rules
 from mastodon_pipeline.listening.client.session import (
     ServerSession,
     mastodon_client,
@@ -176,9 +178,19 @@ class InstanceProbe:
 
 
 def api_elsewhere(server: Server, session: ServerSession, timeout_seconds: float) -> Server | None:
-    """Return the server with the API of the accounts at this server's host, if that is another."""
+    """Return the server with the API of the accounts at this server's host, if that is another.
+
+    None as well if the robots.txt of one of them refuses the question.
+    """
+    try:
+        if read_rules(server.base_url, session, timeout_seconds).refusal(WELL_KNOWN_PATHS):
+            return None
+    except ServerError:
+        return None
 
     def described_domain(candidate: Server) -> str:
+        if refusal := read_rules(candidate.base_url, session, timeout_seconds).refusal(API_PATHS):
+            raise RefusedByRobots(refusal)
         client = mastodon_client(candidate, None, session, timeout_seconds)
         return fetch_instance_info(candidate, client).domain
 

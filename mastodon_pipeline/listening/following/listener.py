@@ -19,6 +19,7 @@ from uuid import uuid4
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Backoff, Timings
 from mastodon_pipeline.listening.client.rate_budget import RateBudgets
+from mastodon_pipeline.listening.client.robots import RobotsFiles
 from mastodon_pipeline.listening.following.cancellation import is_cancelled
 from mastodon_pipeline.listening.following.follower import ListenerResources, ServerFollower
 from mastodon_pipeline.listening.following.instance import InstanceProbe
@@ -97,6 +98,7 @@ class Listener:
             Connections(settings, timings),
             budgets,
             InstanceProbe(settings, budgets, timings),
+            RobotsFiles(settings, budgets, timings),
             Sweeper(timings.silence_seconds),
             self._fail,
         )

@@ -130,6 +130,10 @@ class ModeSelector:
             return False
         return True
 
+    def note_stream_refusal(self, refused: Refused) -> None:
+        """Choose no stream until the instance info is fetched again."""
+        self._refusals = replace(self._refusals, stream=refused)
+
     def reset(self) -> None:
         """Ask for the instance info again before the next attempt, and forget all refusals."""
         self._answer = None

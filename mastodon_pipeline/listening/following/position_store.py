@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from mastodon_pipeline.listening.client.robots import HostRules
 from mastodon_pipeline.listening.following.instance import InstanceInfo
 from mastodon_pipeline.listening.following.statistics import UnfilledGap
 from mastodon_pipeline.listening.following.tally import SavedTally
@@ -21,6 +22,8 @@ class SavedPosition(msgspec.Struct, frozen=True):
     wanted_since_ms: int | None = None
     """When a listener first followed the feed, UTC milliseconds: without `last_id` the next one
     reads the timeline back to it."""
+    robots: tuple[HostRules, ...] = ()
+    """What the robots.txt of the server's hosts said."""
     from_landed: bool = False
     """Kafka had lost the position. Reading went on from what had landed by then, so that what an
     earlier topic had acknowledged, and the sink had not read, was read again."""

@@ -10,6 +10,7 @@ from mastodon_pipeline.errors import CrossHostRedirect, Refused, ServerError, Un
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.rate_budget import RateBudget, RateBudgets
 from mastodon_pipeline.listening.client.reasons import network_reason
+from mastodon_pipeline.listening.client.robots import RobotsFiles
 from mastodon_pipeline.listening.following.instance import InstanceInfo, InstanceProbe
 from mastodon_pipeline.listening.following.mode import (
     PARKING_REFUSALS,
@@ -22,6 +23,7 @@ from mastodon_pipeline.listening.following.mode import (
     refusal_reason,
 )
 from mastodon_pipeline.listening.following.owner_view import hidden_from_owner
+from mastodon_pipeline.listening.following.robots_rules import refusal_of_api, refusal_of_stream
 from mastodon_pipeline.listening.following.streaming import stream_url
 from mastodon_pipeline.listening.following.timeline import TimelineReader
 from mastodon_pipeline.listening.following.websocket import websocket_url
@@ -49,10 +51,11 @@ def try_servers(servers: Sequence[Server], settings: Settings) -> Iterator[Serve
 
     async def try_all() -> None:
         async with Connections(settings) as connections:
-            probe = InstanceProbe(settings, RateBudgets())
+            probe = InstanceProbe(settings, budgets := RateBudgets())
+            robots = RobotsFiles(settings, budgets)
 
             async def try_one(server: Server) -> None:
-                results.put(await _try(server, server.token, connections, probe))
+                results.put(await _try(server, server.token, connections, probe, robots))
 
             await asyncio.gather(*map(try_one, servers))
 
@@ -81,21 +84,31 @@ def try_server(server: Server, settings: Settings, token: str | None) -> ServerT
 
     async def run() -> ServerTrial:
         async with Connections(settings) as connections:
-            probe = InstanceProbe(settings, RateBudgets())
-            return await _try(server, token, connections, probe)
+            probe = InstanceProbe(settings, budgets := RateBudgets())
+            robots = RobotsFiles(settings, budgets)
+            return await _try(server, token, connections, probe, robots)
 
     return asyncio.run(run())
 
 
 async def _try(
-    server: Server, token: str | None, connections: Connections, probe: InstanceProbe
+    server: Server,
+    token: str | None,
+    connections: Connections,
+    probe: InstanceProbe,
+    robots: RobotsFiles,
 ) -> ServerTrial:
     info: InstanceInfo | None = None
     try:
+        if refusal := await refusal_of_api(server, robots):
+            return ServerTrial(server, info, Mode("park", refusal), refusal)
         answer = await probe.fetch(server, token)
         info = None if answer.failure else answer.info
         refusals = Refusals(stream=answer.token_refusal)
         mode = choose_mode(server, answer.info, token is not None, refusals)
+        if (refused_stream := await refusal_of_stream(mode, robots)) is not None:
+            refusals = Refusals(stream=refused_stream)
+            mode = choose_mode(server, answer.info, token is not None, refusals)
         while (refused := await _refusal(server, mode, token, connections)) is not None:
             next_refusals = after_refusal(refusals, mode, refused)
             if next_refusals is None:

@@ -2,9 +2,9 @@
 
 Key: base URL and feed. Value: JSON with `last_id`, the id up to which the feed is acknowledged;
 `unfilled_gaps`, what is missing before it; `discovered`, the server's description of itself;
-`written_at`, ISO 8601 UTC; and `topic_id`, of the topic that has what it covers. Written every few
-seconds if something has changed; after a crash in between, the next listener reads some toots
-again, never fewer.
+`robots`, what its hosts' robots.txt said; `written_at`, ISO 8601 UTC; and `topic_id`, of the topic
+that has what it covers. Written every few seconds if something has changed; after a crash in
+between, the next listener reads some toots again, never fewer.
 
 **What can be lost here, and what protects it.** Kafka's data, with the positions and with records
 that the sink had not read. A topic that is made again has another id: within seconds a listener
@@ -127,6 +127,7 @@ def encode_position(position: SavedPosition, topic: str = "") -> bytes:
             unfilled_gaps=position.unfilled_gaps,
             instance=position.instance,
             wanted_since_ms=position.wanted_since_ms,
+            robots=position.robots,
             from_landed=position.from_landed,
             written_at=datetime.now(UTC).isoformat(),
             topic_id=topic,

@@ -85,7 +85,9 @@ def fetch_server_report(
     """
     # Here, not above: `mastodon-pipeline sql` imports the tables, and needs no HTTP clients.
     from mastodon_pipeline.listening.client.reasons import network_reason
+    from mastodon_pipeline.listening.client.robots import ACTIVITY_PATH, read_rules
     from mastodon_pipeline.listening.client.session import (
+        REQUEST_TIMEOUT_SECONDS,
         ServerSession,
         mastodon_client,
         translated_errors,
@@ -96,6 +98,9 @@ def fetch_server_report(
     session = ServerSession(settings.user_agent, settings.mastodon_allow_private_addresses, seconds)
     with closing(session):
         try:
+            rules = read_rules(server.base_url, session, REQUEST_TIMEOUT_SECONDS)
+            if refusal := rules.refusal(["/api/v2/instance", "/api/v1/instance", ACTIVITY_PATH]):
+                return ServerReport(server.base_url, domain, (), refusal)
             client = mastodon_client(server, None, session)
             domain = scrub(fetch_instance_info(server, client).domain)[:MAX_DOMAIN_LENGTH]
             with translated_errors(server, client):
