@@ -79,6 +79,15 @@ class Settings(BaseSettings):
     mastodon_contact: Contact = ""
     """Who runs this listener (a page or an address), for the User-Agent that server admins see.
     Asked for when other people's servers are read without it."""
+    count_opted_out: bool = True
+    """Count the toots of authors who opted out of being indexed, without text, hashtags and name;
+    false: do not record them at all."""
+    blocklist: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Comma-separated files with servers and accounts of which nothing is recorded, as Mastodon
+    exports them. None by default."""
+    person_salt: SecretStr | None = None
+    """Makes the pseudonyms that stand for persons' names: the same wherever this lake is written.
+    The native stack generates it; unset, such names are left empty."""
     mastodon_poll_interval_seconds: float = Field(15.0, ge=0.2, le=86_400)
     """Between two requests to a polled timeline; Mastodon caches anonymous answers for 15 s."""
     listener_groups: int = Field(1, ge=1, le=16)
@@ -190,7 +199,7 @@ class Settings(BaseSettings):
     def _check_text(cls, value: object) -> object:
         return check_text(value)
 
-    @field_validator("mastodon_servers", "terms", mode="before")
+    @field_validator("mastodon_servers", "blocklist", "terms", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

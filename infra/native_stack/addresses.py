@@ -48,9 +48,9 @@ class Addresses:
 def stack_variables(
     addresses: Addresses, ports: Ports, previous: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the stack's environment: addresses, ports, and the services' credentials.
+    """Return the stack's environment: addresses, ports, the services' credentials, and the salt.
 
-    The credentials are those of `previous`, an earlier environment of the same stack, or
+    Credentials and salt are those of `previous`, an earlier environment of the same stack, or
     generated if it has none.
     """
     return {
@@ -71,6 +71,7 @@ def stack_variables(
                 ("PASSWORD", previous.get(f"{service}_PASSWORD") or secrets.token_hex(24)),
             )
         },
+        "PERSON_SALT": previous.get("PERSON_SALT") or secrets.token_hex(32),
         **{name: str(port) for name, port in ports.variables()},
     }
 

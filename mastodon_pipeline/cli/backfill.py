@@ -39,12 +39,14 @@ def backfill(server: str, since: datetime, until: datetime | None) -> None:
 
     Exit codes: 0 done; 1 the server refuses, or Kafka did not take all; 130 Ctrl-C.
     """
+    from mastodon_pipeline.cli.contact import ask_for_contact
     from mastodon_pipeline.cli.servers import wanted_servers
     from mastodon_pipeline.listening.topic.opening import open_backfill
     from mastodon_pipeline.settings import load_settings
 
     settings = load_settings()
     [wanted] = wanted_servers(settings, (server,))
+    settings = ask_for_contact(settings, [wanted])
     reading = open_backfill(wanted, since, until, settings)
     if reading.continues:
         click.echo(f"continuing: {reading.progress.line()}", err=True)

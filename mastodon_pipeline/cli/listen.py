@@ -8,7 +8,7 @@ from types import FrameType
 
 import click
 
-from mastodon_pipeline.errors import DeliveryFailed, ListeningFailed, PipelineError
+from mastodon_pipeline.errors import DeliveryFailed, ListeningFailed, PipelineError, SettingsError
 
 
 @click.command(
@@ -101,7 +101,7 @@ def listen(
         listener.run(check)
     except KeyboardInterrupt:
         pass
-    except DeliveryFailed as error:
+    except (DeliveryFailed, SettingsError) as error:
         failure = error
     [statistics] = listener.statistics
     click.echo(

@@ -73,6 +73,8 @@ def listen_to_servers(context: dg.OpExecutionContext) -> None:
     supervised = SupervisedRun(instance, group, run_id, assignment, listener)
     try:
         listener.run(supervised.run_due_tasks)
+    except SettingsError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
     finally:
         supervised.print_statistics()
     if supervised.stop_reason is not None:

@@ -121,10 +121,10 @@ def read_rules(base_url: str, session: ServerSession, timeout_seconds: float) ->
                 return nothing
             raise
         except Unreachable as error:
-            raise RobotsUnreadable(f"its robots.txt cannot be read: {error}") from None
+            raise RobotsUnreadable(f"{error} (reading its robots.txt)") from None
         except (requests.RequestException, OSError, ValueError) as error:
             reason = network_reason(error)
-            raise RobotsUnreadable(f"its robots.txt cannot be read: {reason}") from None
+            raise RobotsUnreadable(f"{reason} (reading its robots.txt)") from None
         if response.is_redirect:
             url = urljoin(url, response.headers["Location"])
             continue
@@ -132,8 +132,8 @@ def read_rules(base_url: str, session: ServerSession, timeout_seconds: float) ->
             raise Refused(429, response.reason or "Too Many Requests", session.response_headers)
         if response.status_code >= 500:
             raise RobotsUnreadable(
-                f"its robots.txt answers {response.status_code} {response.reason}, which means to"
-                " stay away for now (RFC 9309)"
+                f"the server answers {response.status_code} {response.reason} for its robots.txt,"
+                " which means to stay away for now (RFC 9309)"
             )
         return rules_of(response.content, base_url) if response.ok else nothing
     return nothing
@@ -251,4 +251,4 @@ class RobotsFiles:
                 async with asyncio.timeout(3 * timeout):
                     return await in_daemon_thread(read)
             except TimeoutError:
-                raise RobotsUnreadable("its robots.txt cannot be read: timed out") from None
+                raise RobotsUnreadable("timed out (reading its robots.txt)") from None

@@ -46,6 +46,7 @@ from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.streaming import Sweeper, follow_stream
 from mastodon_pipeline.listening.following.timeline import Paging, TimelineReader
 from mastodon_pipeline.listening.following.websocket import follow_websocket
+from mastodon_pipeline.listening.records.people import People
 from mastodon_pipeline.listening.records.record import ObservingServer
 from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
@@ -72,6 +73,7 @@ class ListenerResources:
     budgets: RateBudgets
     probe: InstanceProbe
     robots: RobotsFiles
+    people: People
     sweeper: Sweeper
     on_failure: Callable[[Exception], None]
     """Called when nothing more can be recorded: it ends the listener."""
@@ -110,6 +112,7 @@ class ServerFollower:
             resources.seen,
             position,
             self.statistics,
+            resources.people,
         )
         self._retries = Retries(
             self.statistics, backoff or Backoff(), self._budget, self._poll, resources.on_failure
@@ -205,10 +208,12 @@ class ServerFollower:
                 await asyncio.sleep(refused_for)
             try:
                 robots = self._resources.robots
+                self._check_not_blocked(self.server.name)
                 if refusal := await refusal_of_api(self.server, robots):
                     raise _Parked(refusal)
                 answer = await self._selector.answer()
                 self._use(answer)
+                self._check_not_blocked(self._recorder.observer.domain)
                 mode = self._selector.mode()
                 if mode.kind == "park":
                     raise _Parked(mode.words)
@@ -287,6 +292,10 @@ class ServerFollower:
             until,
             on_page,
         )
+
+    def _check_not_blocked(self, name: str) -> None:
+        if self._resources.people.rules.blocks_server(server_name(name)):
+            raise _Parked(f"{name} is on a block list (BLOCKLIST): take it off there, or off here")
 
     async def _robots_refuse(self, mode: Mode) -> bool:
         """Return whether the robots.txt of the server's hosts refuses the open stream by now."""

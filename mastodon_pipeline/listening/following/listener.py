@@ -16,6 +16,7 @@ from functools import partial
 from threading import Event, Thread
 from uuid import uuid4
 
+from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Backoff, Timings
 from mastodon_pipeline.listening.client.rate_budget import RateBudgets
@@ -32,6 +33,7 @@ from mastodon_pipeline.listening.following.position_store import (
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
 from mastodon_pipeline.listening.following.streaming import Sweeper
 from mastodon_pipeline.listening.following.tally import SavedTally
+from mastodon_pipeline.listening.records.people import People
 from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
 from mastodon_pipeline.servers import Server
@@ -41,6 +43,8 @@ SAVE_POSITIONS_SECONDS = 2.0
 """How often positions are saved: after a kill about that much is read twice."""
 SAVE_TALLIES_SECONDS = 10.0
 """How often tallies are saved: after a kill about that much is acknowledged and not tallied."""
+REFRESH_PEOPLE_SECONDS = 10.0
+"""How often the block lists' files are looked at."""
 CHECK_TOPIC_SECONDS = 5.0
 """How often Kafka is asked whether it still has what it acknowledged."""
 _RECHECK_SECONDS = 5.0
@@ -82,7 +86,12 @@ class Listener:
         backoff: Callable[[], Backoff] = Backoff,
         timings: Timings = DEFAULT_TIMINGS,
         seen: SeenToots | None = None,
+        people: People | None = None,
     ) -> None:
+        """`people`: whose toots are recorded; by default as the settings say.
+
+        Raises SettingsError if a block list cannot be read.
+        """
         self._stop = stop or Event()
         self._sink = sink
         self._positions = positions
@@ -99,6 +108,7 @@ class Listener:
             budgets,
             InstanceProbe(settings, budgets, timings),
             RobotsFiles(settings, budgets, timings),
+            people or People(settings),
             Sweeper(timings.silence_seconds),
             self._fail,
         )
@@ -139,7 +149,10 @@ class Listener:
 
         However it ends, by `stop`, by an exception of `beat` or by an interrupt in this thread:
         what has been read is flushed and the positions are saved.
-        Raises DeliveryFailed if Kafka did not take what was read.
+
+        Raises:
+            DeliveryFailed: Kafka did not take what was read.
+            SettingsError: a block list cannot be read any more.
         """
         allow_many_connections()
         following = Thread(target=self._run_loop, name="listening", daemon=True)
@@ -154,7 +167,7 @@ class Listener:
             saved_at = (
                 -math.inf
             )  # At once: the next listener has to know since when feeds are wanted.
-            tallied_at = time.monotonic()
+            tallied_at = refreshed_at = time.monotonic()
             while not self._stop.wait(beat_seconds):
                 if time.monotonic() - saved_at >= SAVE_POSITIONS_SECONDS:
                     self._save_positions()
@@ -162,11 +175,21 @@ class Listener:
                 if time.monotonic() - tallied_at >= SAVE_TALLIES_SECONDS:
                     self._save_tallies()
                     tallied_at = time.monotonic()
+                if time.monotonic() - refreshed_at >= REFRESH_PEOPLE_SECONDS:
+                    self._refresh_people()
+                    refreshed_at = time.monotonic()
                 beat()
         finally:
             self._finish(following)
         if self._failure is not None:
             raise self._failure
+
+    def _refresh_people(self) -> None:
+        try:
+            self._resources.people.refresh()
+        except SettingsError as error:
+            # A list that cannot be read blocks everybody: nothing may be recorded.
+            self._fail(error)
 
     def _poll_sink(self, interval_seconds: float) -> None:
         # Not in the main thread: an interrupt inside a delivery report would lose the report, and

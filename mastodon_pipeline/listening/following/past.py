@@ -28,6 +28,7 @@ from mastodon_pipeline.errors import (
 from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.pacing import DEFAULT_TIMINGS, Backoff, Timings
 from mastodon_pipeline.listening.client.rate_budget import RateBudget, RateBudgets
+from mastodon_pipeline.listening.client.robots import RobotsFiles
 from mastodon_pipeline.listening.following.instance import InstanceProbe
 from mastodon_pipeline.listening.following.mode import PARKING_REFUSALS, refusal_reason
 from mastodon_pipeline.listening.following.mode_selector import ModeSelector
@@ -38,11 +39,13 @@ from mastodon_pipeline.listening.following.position_store import (
     feed_key,
 )
 from mastodon_pipeline.listening.following.recorder import TootRecorder
+from mastodon_pipeline.listening.following.robots_rules import refusal_of_api
 from mastodon_pipeline.listening.following.statistics import ServerStatistics, format_utc
 from mastodon_pipeline.listening.following.tally import SavedTally, Tallies, tally_source
 from mastodon_pipeline.listening.following.timeline import NEWEST_PAGE_ONLY, TimelineReader
 from mastodon_pipeline.listening.protocol.ids import listed_at, moved_back
 from mastodon_pipeline.listening.protocol.statuses import decode_status, status_id_of
+from mastodon_pipeline.listening.records.people import People
 from mastodon_pipeline.listening.records.record import ObservingServer, milliseconds
 from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import TootSink
@@ -116,10 +119,12 @@ class PastReading:
         """`since`, `until`: UTC milliseconds.
 
         Without `until` the period ends now, or where an earlier reading of this feed began: that
-        one is continued. So it is with the same `until`. Raises what the store's `read` raises.
+        one is continued. So it is with the same `until`. Raises what the store's `read` raises, and
+        SettingsError if a block list cannot be read.
         """
         self._server = server
         self._settings = settings
+        self._people = People(settings)
         self._sink = sink
         self._positions = positions
         self._timings = timings
@@ -152,6 +157,7 @@ class PastReading:
         Raises:
             PastUnreadable: the server refuses us, or shows its newest page only.
             DeliveryFailed: Kafka did not take what was read.
+            SettingsError: a block list cannot be read any more.
         """
         reading = Thread(target=self._run_loop, name="the past", daemon=True)
         reading.start()
@@ -191,17 +197,26 @@ class PastReading:
         async with Connections(self._settings, self._timings) as connections:
             budgets = RateBudgets()
             probe = InstanceProbe(self._settings, budgets, self._timings)
+            robots = RobotsFiles(self._settings, budgets, self._timings)
             selector = ModeSelector(self._server, probe, self._timings, None)
+            self._check_not_blocked(self._server.name)
+            refusal = partial(refusal_of_api, self._server, robots)
+            if reason := await self._retried(refusal, selector):
+                raise PastUnreadable(f"{self._server.name}: {reason}")
             answer = await self._retried(selector.answer, selector)
             mode = selector.mode()
             if mode.kind == "park":
                 raise PastUnreadable(f"{self._server.name}: {mode.words}")
+            self._check_not_blocked(answer.info.domain)
+            budget = RateBudget(SHARE)
+            if (rules := robots.known(self._server.base_url)) is not None:
+                budget.crawl_delay_seconds = rules.crawl_delay_seconds
             reader = TimelineReader(
                 self._server.base_url,
                 mode.feed,
                 answer.token if mode.with_token else None,
                 connections,
-                RateBudget(SHARE),
+                budget,
                 on_429=self._note_429,
             )
             observer = ObservingServer(
@@ -227,8 +242,14 @@ class PastReading:
                 if posted is None or progress.since <= posted < progress.until
             ]
             before = page.oldest_id
+            self._people.refresh()
             recorder = TootRecorder(
-                observer, self._sink, seen, FeedPosition(None), ServerStatistics(self._server)
+                observer,
+                self._sink,
+                seen,
+                FeedPosition(None),
+                ServerStatistics(self._server),
+                self._people,
             )
             recorder.position.tallies = self._tallies
             recorder.take_page(wanted, "past")
@@ -244,6 +265,10 @@ class PastReading:
             if reached is not None:
                 # A toot may be listed later than it was posted: those are on earlier pages.
                 progress.reached = min(progress.reached, reached + self._margin)
+
+    def _check_not_blocked(self, name: str) -> None:
+        if self._people.rules.blocks_server(server_name(name)):
+            raise PastUnreadable(f"{name} is on a block list (BLOCKLIST)")
 
     async def _first_id(self, reader: TimelineReader) -> str:
         """Return the id before which the period is listed; '' if that is the newest page."""

@@ -14,30 +14,35 @@ from mastodon_pipeline.listening.following.tally import HourTally
 from mastodon_pipeline.listening.protocol.ids import later
 from mastodon_pipeline.listening.protocol.statuses import (
     Status,
+    decode_author,
     decode_deleted_id,
     decode_status,
     is_public,
     may_be_kept,
     status_id_of,
 )
+from mastodon_pipeline.listening.records.people import People, PeopleRules
 from mastodon_pipeline.listening.records.record import (
     ObservingServer,
     Source,
     TootEvent,
     TootRecord,
     delete_record,
+    home_server,
+    opted_out,
     toot_record,
 )
 from mastodon_pipeline.listening.records.seen import SeenToots
 from mastodon_pipeline.listening.records.sink import DeadLetter, TootSink
 
+_EVERYBODY = PeopleRules()
 _TOOT_EVENTS: dict[str, TootEvent] = {"update": "update", "status.update": "status.update"}
 
 
 class TootRecorder:
     """Records one server's toots. Only the listener's event loop calls it."""
 
-    __slots__ = ("_seen", "_sink", "gap", "observer", "position", "statistics")
+    __slots__ = ("_people", "_seen", "_sink", "gap", "observer", "position", "statistics")
 
     def __init__(
         self,
@@ -46,7 +51,9 @@ class TootRecorder:
         seen: SeenToots,
         position: FeedPosition,
         statistics: ServerStatistics,
+        people: People | None = None,
     ) -> None:
+        """`people`: whose toots are recorded; by default everybody's."""
         self.observer = observer
         self.position = position
         self.statistics = statistics
@@ -54,6 +61,7 @@ class TootRecorder:
         """The gap before the open stream, until the stream's first toot shows where it ends."""
         self._sink = sink
         self._seen = seen
+        self._people = people
 
     @property
     def remembers_since(self) -> int:
@@ -83,7 +91,9 @@ class TootRecorder:
             raise
         except Exception as error:
             # Whatever is wrong with this event, the next ones are still wanted.
-            if may_be_kept(payload):
+            if self._excludes_letter(payload):
+                self._exclude(tally)
+            elif may_be_kept(payload):
                 self._dead_letter(payload, event, error, tally)
             else:
                 self.statistics.not_public += 1
@@ -152,13 +162,21 @@ class TootRecorder:
             self.statistics.not_public += 1
             tally.not_public += 1
             return False
+        rules = self._rules
+        author = status.account
+        if (
+            rules.blocks is not None
+            and rules.blocks.block(author.username, home_server(author.acct, self.observer))
+        ) or (not rules.count_opted_out and opted_out(author, self.observer)):
+            self._exclude(tally)
+            return False
         if event == "update":
             known = self._seen.get(self.observer.base_url, status_id)
             if known is not None and known.uri == status.uri:
                 self.position.note_read(status_id)
                 tally.repeated += 1
                 return False
-        record = toot_record(status, event, self.observer, source, now)
+        record = toot_record(status, event, self.observer, source, now, rules.salt)
         self._send(record, tally)
         self._seen.remember(record)
         created_at = record.created_at
@@ -166,6 +184,27 @@ class TootRecorder:
         self.statistics.count_toot(created_at, now - created_at if live else None)
         self.position.note_read(status_id)
         return True
+
+    @property
+    def _rules(self) -> PeopleRules:
+        return _EVERYBODY if self._people is None else self._people.rules
+
+    def _exclude(self, tally: HourTally) -> None:
+        self.statistics.excluded += 1
+        tally.excluded += 1
+
+    def _excludes_letter(self, payload: bytes) -> bool:
+        """Return whether a dead letter would hold what its author wants nobody to keep."""
+        author = decode_author(payload)
+        if author is None:
+            return False
+        blocks = self._rules.blocks
+        if blocks is not None and blocks.block(
+            author.username or author.acct.partition("@")[0],
+            home_server(author.acct, self.observer),
+        ):
+            return True
+        return opted_out(author, self.observer)
 
     def _record_delete(self, status_id: str, now: int, tally: HourTally) -> None:
         seen = self._seen.of_deleted(self.observer.base_url, status_id)

@@ -67,6 +67,8 @@ class ServerSnapshot(msgspec.Struct, frozen=True):
     """What could not be recorded and was not kept either, since it was too much."""
     not_public: int = 0
     """Toots in its public feed that are not public: not recorded."""
+    excluded: int = 0
+    """Toots of blocked authors, or of such who opted out if those are not counted."""
     clock_difference_seconds: float | None = None
     """How far this machine's clock is ahead of the server's; None if it has stated no time."""
 
@@ -80,13 +82,14 @@ class ServerSnapshot(msgspec.Struct, frozen=True):
         newest = format_utc(self.newest_post_at_ms, "none yet")
         reason = f" ({self.reason})" if self.reason else ""
         not_public = f", {self.not_public} not public" if self.not_public else ""
+        excluded = f", {self.excluded} excluded" if self.excluded else ""
         dropped = f" and {self.dead_letters_dropped} too many" if self.dead_letters_dropped else ""
         return (
             f"{self.server.name} {self.server.feed}: {self.state}{reason}; {self.toots} toots "
             f"({self.toots_per_minute:.1f}/min), newest post (UTC) {newest}; "
             f"{self.deletes} deletes, {self.dead_letters} dead letters{dropped}, "
             f"{self.reconnects} reconnects, {self.gaps_filled} gaps filled, {self.gaps_lost} lost"
-            f"{not_public}"
+            f"{not_public}{excluded}"
         )
 
 
@@ -118,6 +121,8 @@ class ServerStatistics:
     """The latest such gaps, at most 20, including those of earlier listeners."""
     not_public: int = 0
     """Toots in its public feed that are not public: not recorded."""
+    excluded: int = 0
+    """Toots of blocked authors, or of such who opted out if those are not counted."""
     clock_difference_seconds: float | None = None
     """How far this machine's clock is ahead of the server's; None before a page of its timeline."""
     last_toot_created_at: int = 0
@@ -203,6 +208,7 @@ class ServerStatistics:
             newest_post_at_ms=self.last_toot_created_at or None,
             dead_letters=self.dead_letters,
             not_public=self.not_public,
+            excluded=self.excluded,
             reconnects=self.reconnects,
             lost_by_streams=self.lost_by_streams,
             open_gaps=self.open_gaps,

@@ -39,6 +39,8 @@ class SavedTally(msgspec.Struct, frozen=True):
     """Known already, so not recorded again; a bad toot again, too."""
     boosts: int = 0
     not_public: int = 0
+    excluded: int = 0
+    """Of blocked authors, or of such who opted out if those are not counted."""
     dead_letters: int = 0
     """Could not be recorded, and were sent to the dead letters."""
     dropped: int = 0
@@ -60,7 +62,8 @@ class SavedTally(msgspec.Struct, frozen=True):
     @property
     def left_out(self) -> int:
         """What was not recorded, for a reason."""
-        return self.repeated + self.boosts + self.not_public + self.dead_letters + self.dropped
+        not_wanted = self.boosts + self.not_public + self.excluded
+        return self.repeated + not_wanted + self.dead_letters + self.dropped
 
     @property
     def open(self) -> int:
@@ -76,6 +79,7 @@ class HourTally:
         "boosts",
         "dead_letters",
         "dropped",
+        "excluded",
         "hour",
         "not_public",
         "received",
@@ -86,7 +90,7 @@ class HourTally:
     def __init__(self, hour: int) -> None:
         self.hour = hour
         self.received = self.repeated = self.boosts = self.not_public = 0
-        self.dead_letters = self.dropped = 0
+        self.excluded = self.dead_letters = self.dropped = 0
         self.acknowledged = 0
         """Written by `FeedPosition.advance` alone; with those in `unsent`."""
         self.unsent = 0
@@ -128,6 +132,7 @@ class Tallies:
                 repeated=tally.repeated,
                 boosts=tally.boosts,
                 not_public=tally.not_public,
+                excluded=tally.excluded,
                 dead_letters=tally.dead_letters,
                 dropped=tally.dropped,
             )

@@ -34,6 +34,13 @@ _YES = frozenset({"true", "1", "yes", "on"})
 _NO = frozenset({"", "false", "0", "no", "off", "none", "null"})
 
 
+class ProfileField(Struct, gc=False):
+    """A row of a profile's table."""
+
+    name: str | None = ""
+    value: str | None = ""
+
+
 class Account(Struct, gc=False):
     """A toot's author, as the observing server shows it."""
 
@@ -45,6 +52,10 @@ class Account(Struct, gc=False):
     """The author opts out of search engines; servers show this for their own accounts only."""
     indexable: bool | None = None
     """The author allows full-text search of their public posts (Mastodon 4.2+)."""
+    note: str | None = ""
+    """The biography, HTML. With name and fields it is read for opt-outs alone."""
+    display_name: str | None = ""
+    fields: list[ProfileField] = []
 
 
 class Application(Struct, gc=False):
@@ -138,6 +149,16 @@ def may_be_kept(payload: bytes) -> bool:
     )
 
 
+def decode_author(payload: bytes) -> Account | None:
+    """Return the author in a payload that may be undecodable otherwise, or None."""
+    try:
+        entity = _any_json(payload)
+    except UndecodableStatus:
+        return None
+    account = entity.get("account") if isinstance(entity, Mapping) else None
+    return _account(account) if isinstance(account, Mapping) else None
+
+
 def decode_page(body: bytes) -> list[bytes]:
     """Split a timeline page into its statuses, each as JSON.
 
@@ -205,13 +226,7 @@ def _decode_tolerantly(payload: bytes) -> Status:
         id=_text(entity.get("id")),
         uri=_text(entity.get("uri")),
         created_at=_time(entity.get("created_at")),
-        account=Account(
-            acct=_text(account.get("acct")),
-            username=_text(account.get("username")),
-            bot=_flag(account.get("bot")),
-            noindex=_wish(account.get("noindex")),
-            indexable=_flag(account.get("indexable")),
-        ),
+        account=_account(account),
         edited_at=_time_or_none(entity.get("edited_at")),
         content=_text(entity.get("content")),
         url=_text(entity.get("url")),
@@ -234,6 +249,23 @@ def _decode_tolerantly(payload: bytes) -> Status:
         poll=Counted() if isinstance(entity.get("poll"), Mapping) else None,
         quote=Counted() if isinstance(entity.get("quote"), Mapping) else None,
         reblog=Counted() if isinstance(entity.get("reblog"), Mapping) else None,
+    )
+
+
+def _account(account: Mapping[str, Any]) -> Account:
+    return Account(
+        acct=_text(account.get("acct")),
+        username=_text(account.get("username")),
+        bot=_flag(account.get("bot")),
+        noindex=_wish(account.get("noindex")),
+        indexable=_flag(account.get("indexable")),
+        note=_text(account.get("note")),
+        display_name=_text(account.get("display_name")),
+        fields=[
+            ProfileField(_text(field.get("name")), _text(field.get("value")))
+            for field in _list(account.get("fields"))
+            if isinstance(field, Mapping)
+        ],
     )
 
 

@@ -5,14 +5,15 @@ which would go into every table, chart and page that lists apps or languages. So
 than any real one is cut where the record is made (`MAX_CHARACTERS`); a link that is too long is
 left out, since a part of it leads elsewhere.
 
-**Authors who opt out of indexing.** Mastodon's account has two marks. `noindex` is the author's
-wish that search engines stay away: their text is not kept, `mastodon_text` is '' (the counts stay,
-they quote nobody). It counts from the author's own server only, which alone knows it: a remote
-author's wish is known if their home server is listened to. It does not count from GoToSocial, which
-sends it of every author, its own and others', who has not opted in to search: there it is a
-default and shows no wish. `indexable` is narrower, whether others may find their posts by
-full-text search; most authors never touched it and it is false by default, so it is a field for
-analysts to honour and blanks nothing.
+**Authors who opt out of indexing.** By a tag in their profile (see `people`), or by one of the two
+marks that Mastodon's account has. `noindex` is the author's wish that search engines stay away:
+their text, hashtags and name are not kept, `mastodon_text` is '' (the counts stay, they quote
+nobody; so does `uri`, by which the copies of a toot are known to be one). It counts from the
+author's own server only, which alone knows it: a remote author's wish is known if their home server
+is listened to. It does not count from GoToSocial, which sends it of every author, its own and
+others', who has not opted in to search: there it is a default and shows no wish. `indexable` is
+narrower, whether others may find their posts by full-text search; most authors never touched it and
+it is false by default, so it is a field for analysts to honour and blanks nothing.
 See: https://docs.joinmastodon.org/entities/Account/#noindex and #indexable
 """
 
@@ -24,9 +25,14 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from mastodon_pipeline.listening.protocol.ids import listed_at
-from mastodon_pipeline.listening.protocol.statuses import Status
+from mastodon_pipeline.listening.protocol.statuses import Account, Status
 from mastodon_pipeline.listening.protocol.text import plain_text, scrub
 from mastodon_pipeline.listening.records.language import primary_language
+from mastodon_pipeline.listening.records.people import (
+    account_key,
+    opts_out_by_profile,
+    pseudonym,
+)
 from mastodon_pipeline.server_names import server_name
 
 TootEvent = Literal["update", "status.update", "delete"]
@@ -117,10 +123,27 @@ class SeenToot(Struct, frozen=True, gc=False):
     """UTC milliseconds."""
 
 
+def opted_out(author: Account, observer: ObservingServer) -> bool:
+    """Return whether an author wishes not to be indexed, as far as this server may say so."""
+    return opts_out_by_profile(author) or bool(
+        author.noindex
+        and not observer.noindex_by_default
+        and home_server(author.acct, observer) == observer.domain
+    )
+
+
 def toot_record(
-    status: Status, event: TootEvent, observer: ObservingServer, source: Source, ingested_at: int
+    status: Status,
+    event: TootEvent,
+    observer: ObservingServer,
+    source: Source,
+    ingested_at: int,
+    salt: str = "",
 ) -> TootRecord:
-    """Return the record of a new or edited toot. `ingested_at`: UTC milliseconds, our clock."""
+    """Return the record of a new or edited toot. `ingested_at`: UTC milliseconds, our clock.
+
+    `salt`: for the pseudonym of an author who has opted out.
+    """
     text = plain_text(status.content, status.quote is not None) if status.content else ""
     author, application = status.account, status.application
     language = (status.language or "")[:_LANGUAGE]
@@ -130,7 +153,13 @@ def toot_record(
     created_at = min(milliseconds(status.created_at), latest)
     favourites = status.favourites_count or 0
     server = home_server(author.acct, observer)
-    withheld = author.noindex and not observer.noindex_by_default and server == observer.domain
+    username, acct = author.username[:_USERNAME], author.acct[:_ACCT]
+    withheld = opted_out(author, observer)
+    if withheld:
+        url, tag_names = "", []
+        name, _, domain = acct.partition("@")
+        username = pseudonym(salt, account_key(username or name, server))
+        acct = f"{username}@{domain}" if domain else username
     return TootRecord(
         event=event,
         uri=status.uri,
@@ -143,8 +172,8 @@ def toot_record(
         else None,
         ingested_at=ingested_at,
         source=source,
-        username=author.username[:_USERNAME],
-        acct=author.acct[:_ACCT],
+        username=username,
+        acct=acct,
         bot=author.bot is True,
         app=((application and application.name) or "")[:_APP],
         url=url if len(url) <= _URL else "",

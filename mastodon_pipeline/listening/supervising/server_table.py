@@ -36,6 +36,7 @@ _SERVERS = dg.TableSchema(
         dg.TableColumn("last_unfilled_gap", "string", description="From, to (UTC), and reason"),
         dg.TableColumn("dead_letters", "int", description="Also those too many to keep"),
         dg.TableColumn("not_public", "int", description="Listed, but private: not recorded"),
+        dg.TableColumn("excluded", "int", "Of blocked or opted-out authors: not recorded"),
     ]
 )
 _GAPS = dg.TableSchema(
@@ -118,6 +119,7 @@ def _server_row(server: ServerReport, now: float) -> dg.TableRecord:
             "last_unfilled_gap": _described(snapshot.unfilled_gaps),
             "dead_letters": snapshot.dead_letters + snapshot.dead_letters_dropped,
             "not_public": snapshot.not_public,
+            "excluded": snapshot.excluded,
         }
     )
 

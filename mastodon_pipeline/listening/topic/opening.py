@@ -8,6 +8,7 @@ from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.following.past import PastReading
 from mastodon_pipeline.listening.following.position_store import PositionStore
+from mastodon_pipeline.listening.records.people import People
 from mastodon_pipeline.listening.records.sink import TootSink
 from mastodon_pipeline.listening.topic.positions import KafkaPositions
 from mastodon_pipeline.listening.topic.producer import TootProducer, kafka_producer
@@ -15,7 +16,7 @@ from mastodon_pipeline.listening.topic.recall import recall
 from mastodon_pipeline.listening.topic.registry import register
 from mastodon_pipeline.listening.topic.topics import ensure_listening_topics
 from mastodon_pipeline.servers import Server
-from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.settings import Settings, load_settings
 
 
 def open_kafka(settings: Settings) -> tuple[TootSink, PositionStore]:
@@ -38,9 +39,14 @@ def open_kafka(settings: Settings) -> tuple[TootSink, PositionStore]:
 def open_listener(
     servers: Sequence[Server], settings: Settings, stop: Event | None = None
 ) -> Listener:
-    """Return a listener that follows `servers` into Kafka. Raises as `open_kafka` does."""
+    """Return a listener that follows `servers` into Kafka.
+
+    Raises as `open_kafka` does, and SettingsError if a block list cannot be read.
+    """
+    people = People(settings, load_settings)
     sink, positions = open_kafka(settings)
-    return Listener(servers, settings, sink, positions, stop, seen=recall(settings))
+    seen = recall(settings)
+    return Listener(servers, settings, sink, positions, stop, seen=seen, people=people)
 
 
 def open_backfill(

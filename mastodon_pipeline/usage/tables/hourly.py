@@ -152,13 +152,13 @@ _DESCRIPTIONS = {
     "source": "How the newest version was read: stream, poll, gap, past or replay",
     "app": "The posting application, as the home server names it; '' if unknown",
     "favourites": "How many accounts had marked it as a favourite at that reading",
-    "tag_names": "The hashtags; empty if deleted",
-    "mastodon_text": "Plain text; '' if deleted or the author set noindex",
+    "tag_names": "The hashtags; empty if deleted or the author opted out",
+    "mastodon_text": "Plain text; '' if deleted or the author opted out",
 }
 """Of the columns of `toots` that say something else than the record's field of the same name."""
 _MADE_FROM = {
     # A delete, or a version whose text was withheld, empties them.
-    "tag_names": ("tag_names", "event"),
+    "tag_names": ("tag_names", "characters", "event"),
     "mastodon_text": ("mastodon_text", "characters", "event"),
 }
 _PREVIEWED_TEXTS = {"base_url", "server", "app", "language", "language_primary"}
@@ -182,9 +182,9 @@ TOOTS: Table[datetime] = Table(
 
     Made from the landed records of the hour: duplicates, and reports of the same toot by several
     servers, are one row: the newest edit, by the word of the toot's home server if that is listened
-    to. Deleted toots stay, as they were published, without their text; toots of authors who set
-    noindex are counted, and their text is not kept. Not in it, since Mastodon's public feeds leave
-    them out: replies to others, boosts, unlisted posts.
+    to. Deleted toots stay, as they were published, without their text; toots of authors who opted
+    out of being indexed are counted, and neither text, hashtags nor name are kept. Not in it, since
+    Mastodon's public feeds leave them out: replies to others, boosts, unlisted posts.
     """,
     sources=("landed_toots",),
     columns=(

@@ -7,9 +7,11 @@ import pytest
 
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
+from mastodon_pipeline.errors import PastUnreadable
+from mastodon_pipeline.listening.following.past import PastReading
 from mastodon_pipeline.listening.following.trial import try_server
 from mastodon_pipeline.servers import parse_server
-from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
+from mastodon_pipeline_tests.support.recording_sink import MemoryPositions, RecordingSink
 from mastodon_pipeline_tests.support.scene import FAST, listening_to
 from mastodon_pipeline_tests.support.simulated_servers import (
     POLLED,
@@ -50,7 +52,7 @@ def test_server_is_not_asked_while_its_robots_file_cannot_be_read(
     with Simulator(quiet(STREAMED)) as simulator:
         simulator.fault("answer", endpoint="robots", status=503, seconds=600)
         with listening_to(simulator, monkeypatch) as scene:
-            scene.wait_for("waiting", "robots.txt answers 503")
+            scene.wait_for("waiting", "503", "robots.txt", "RFC 9309")
             assert simulator.asked() == 0
             simulator.call(simulator.servers[0].faults.clear)
             scene.wait_until_connected()
@@ -120,6 +122,19 @@ def test_trial_says_that_the_server_refuses_robots(monkeypatch: pytest.MonkeyPat
         assert trial.mode is not None
         assert trial.mode.kind == "park"
         assert "robots.txt" in trial.reason
+        assert simulator.asked() == 0
+
+
+def test_past_of_a_server_that_refuses_robots_is_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Shows P5."""
+    with Simulator(quiet(replace(POLLED, robots=NOT_US))) as simulator:
+        settings = simulator_settings(simulator, monkeypatch)
+        [server] = settings.servers()
+        reading = PastReading(server, 0, None, settings, RecordingSink(), MemoryPositions())
+        with pytest.raises(PastUnreadable, match=r"robots\.txt"):
+            reading.run()
         assert simulator.asked() == 0
 
 

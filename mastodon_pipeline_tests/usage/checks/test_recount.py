@@ -197,7 +197,7 @@ def recount_hour(
             "language_primary": newest["language_primary"],
             "edited_at": newest["edited_at"],
             "mastodon_text": "" if deleted or withheld else newest["mastodon_text"],
-            "tag_names": [] if deleted else newest["tag_names"],
+            "tag_names": [] if deleted or withheld else newest["tag_names"],
             "seen_by": sorted({version["base_url"] for version in versions}),
             "deleted": deleted,
             "clock_ahead": _is_ahead(newest),

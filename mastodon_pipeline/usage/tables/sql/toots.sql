@@ -10,7 +10,8 @@
 --   A delete whose toot was never seen gives no row. Another server's delete, perhaps a moderator's
 --   of their copy, counts only if the home server would not report its own: it was not streamed.
 -- * Only the home server names the posting application; the other servers' records leave it empty.
--- * If the text was withheld (the author set noindex), no record of that authority brings it back.
+-- * If the text was withheld (the author opted out), no record of that authority brings it back,
+--   nor the hashtags.
 -- * A toot that the previous hour counts under a time that the listener wrote is left out (see
 --   clock_skew.py).
 -- * Fields that are only carried along are named nowhere: $texts, $numbers, $flags, $lists and
@@ -114,7 +115,7 @@ COPY (
             file_index, file_row_number, kafka_partition, kafka_offset, authority
         ) REPLACE (
             toot.app AS app,
-            if(deleted.uri IS NULL, tag_names, []) AS tag_names,
+            if(deleted.uri IS NULL AND NOT withheld, tag_names, []) AS tag_names,
             if(deleted.uri IS NULL AND NOT withheld, mastodon_text, '') AS mastodon_text
         ),
         toot.seen_by,

@@ -1,0 +1,133 @@
+"""Whose toots are recorded, and with what of their author: opt-outs and block lists.
+
+**Opting out.** An author opts out of being indexed by `noindex` (whose word counts is told in
+`record`), or by one of the tags that the Fediverse knows for it in their profile: `#nobot`,
+`#nobots`, `#noindex`, `#noarchive`, in the biography, the name or a field of it, whichever server
+shows it. Of such a toot neither text nor hashtags nor the account's name are recorded; it counts,
+or with `COUNT_OPTED_OUT=false` it is not recorded at all. `discoverable` concerns the list of
+profiles, `indexable` search: neither is a wish not to be read.
+
+**Names.** Where persons have to be told apart without being named, a pseudonym stands for the name:
+a hash with the lake's salt (`PERSON_SALT`), the same on every machine. Without a salt it is ''.
+
+**Blocked.** Of what a block list names nothing is recorded, from whichever server it comes, and it
+is no dead letter either.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mastodon_pipeline.listening.protocol.statuses import Account
+from mastodon_pipeline.listening.records.block_lists import (
+    BlockLists,
+    blocks_server,
+    read_block_lists,
+)
+from mastodon_pipeline.settings import Settings
+
+PSEUDONYM_MARK = "~"
+"""Begins a pseudonym: no name on any known software does."""
+_PSEUDONYM_CHARACTERS = 20
+_MAX_PROFILE_CHARACTERS = 20_000
+_OPT_OUT_TAG = re.compile(
+    r"#(?:<[^<>#]{0,200}>){0,3}no(?:bots?|index|archive)(?!\w)", re.IGNORECASE
+)
+"""In a profile's HTML: Mastodon writes `#<span>nobot</span>`. Linear in the text's length, since
+nothing in it can cross another `#`."""
+
+
+def opts_out_by_profile(account: Account) -> bool:
+    """Return whether the profile has one of the tags that ask robots to stay away."""
+    note = account.note
+    if note and "#" in note and _has_tag(note):
+        return True
+    name = account.display_name
+    if name and "#" in name and _has_tag(name):
+        return True
+    for field in account.fields:
+        value = field.value
+        if value and "#" in value and _has_tag(value):
+            return True
+        if field.name and "#" in field.name and _has_tag(field.name):
+            return True
+    return False
+
+
+def _has_tag(text: str) -> bool:
+    return _OPT_OUT_TAG.search(text, 0, _MAX_PROFILE_CHARACTERS) is not None
+
+
+def pseudonym(salt: str, name: str) -> str:
+    """Return what stands for a name; '' without a salt.
+
+    `lake.people` computes the same in SQL.
+    """
+    if not salt:
+        return ""
+    digest = hashlib.sha256(f"{salt}:{name}".encode()).hexdigest()
+    return f"{PSEUDONYM_MARK}{digest[:_PSEUDONYM_CHARACTERS]}"
+
+
+def account_key(username: str, server: str) -> str:
+    """Return the text that identifies an account: `user@server`, in lower case."""
+    return f"{username.lower()}@{server}"
+
+
+@dataclass(frozen=True)
+class PeopleRules:
+    """The rules as of one moment."""
+
+    salt: str = ""
+    count_opted_out: bool = True
+    blocks: BlockLists | None = None
+
+    def blocks_server(self, server: str) -> bool:
+        """Return whether a server is on a block list."""
+        return self.blocks is not None and blocks_server(self.blocks.domains, server)
+
+
+class People:
+    """The rules in force; the files they come from are read again when they change."""
+
+    def __init__(self, settings: Settings, reload: Callable[[], Settings] | None = None) -> None:
+        """Read the rules. `reload`: returns the settings as they are by then.
+
+        Raises SettingsError if a block list cannot be read.
+        """
+        self._settings = settings
+        self._reload = reload
+        self._read: object = None
+        self.rules = PeopleRules()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read what has changed.
+
+        Raises SettingsError if a block list cannot be read: nothing may be recorded then.
+        """
+        settings = self._settings if self._reload is None else self._reload()
+        salt = settings.person_salt
+        basis = (
+            salt,
+            settings.count_opted_out,
+            tuple((path, _version(path)) for path in settings.blocklist),
+        )
+        if basis == self._read:
+            return
+        self.rules = PeopleRules(
+            salt.get_secret_value() if salt else "",
+            settings.count_opted_out,
+            read_block_lists(settings.blocklist) if settings.blocklist else None,
+        )
+        self._read = basis
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size
