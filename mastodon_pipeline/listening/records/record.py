@@ -125,11 +125,10 @@ class SeenToot(Struct, frozen=True, gc=False):
 
 def opted_out(author: Account, observer: ObservingServer) -> bool:
     """Return whether an author wishes not to be indexed, as far as this server may say so."""
-    return opts_out_by_profile(author) or bool(
-        author.noindex
-        and not observer.noindex_by_default
-        and home_server(author.acct, observer) == observer.domain
-    )
+    own_word = author.noindex and not observer.noindex_by_default
+    if own_word and home_server(author.acct, observer) == observer.domain:
+        return True
+    return opts_out_by_profile(author)
 
 
 def toot_record(

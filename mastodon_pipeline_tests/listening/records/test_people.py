@@ -10,7 +10,7 @@ import pytest
 from mastodon_pipeline.listening.following.position import FeedPosition
 from mastodon_pipeline.listening.following.recorder import TootRecorder
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
-from mastodon_pipeline.listening.protocol.statuses import Account, ProfileField
+from mastodon_pipeline.listening.protocol.statuses import Account
 from mastodon_pipeline.listening.records.people import People, opts_out_by_profile, pseudonym
 from mastodon_pipeline.listening.records.record import ObservingServer, TootRecord
 from mastodon_pipeline.listening.records.seen import SeenToots
@@ -44,6 +44,7 @@ TOOT = {
         {"display_name": "Ann #nobot"},
         {"fields": [{"name": "Bots", "value": "#nobots"}]},
         {"fields": [{"name": "#noindex", "value": ""}]},
+        {"fields": [{"name": 1, "value": "#nobot"}], "bot": "no boolean"},
         {"noindex": True},
     ],
 )
@@ -74,8 +75,8 @@ def test_other_profiles_are_no_opt_out(note: str) -> None:
 
 
 def test_profile_without_texts_is_no_opt_out() -> None:
-    account = Account("ann", note=None, display_name=None, fields=[ProfileField(None, None)])
-    assert not opts_out_by_profile(account)
+    account = {"acct": "ann", "note": None, "display_name": None, "fields": [{"name": None}, "#"]}
+    assert len(recorded(TOOT | {"account": account})) == 1
 
 
 def test_remote_author_keeps_their_domain() -> None:
