@@ -23,7 +23,7 @@ _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"])
     help="Its end, UTC; by default now, or where an earlier backfill of the server began.",
 )
 def backfill(server: str, since: datetime, until: datetime | None) -> None:
-    """Read what SERVER published in a period, from its public timeline backward.
+    """Read what SERVER published in a period of the past.
 
     The toots get the source "past" and land in the hours in which they were posted; one that a
     listener has recorded as well counts once. Of what the server allows an address it uses half,

@@ -30,7 +30,7 @@ COMMANDS = {
     ),
     "backfill": Command(
         "mastodon_pipeline.cli.backfill:backfill",
-        "Read what SERVER published in a period, from its public timeline backward.",
+        "Read what SERVER published in a period of the past.",
     ),
     "consume": Command(
         "mastodon_pipeline.cli.consume:consume",

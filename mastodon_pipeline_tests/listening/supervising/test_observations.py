@@ -91,6 +91,7 @@ def test_server_is_a_row_with_its_figures() -> None:
         "last_unfilled_gap": "2027-01-15 05:13:20 to 2027-01-15 06:13:20: 410 Gone",
         "dead_letters": 0,
         "not_public": 3,
+        "excluded": 0,
     }
 
 
