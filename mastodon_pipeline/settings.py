@@ -186,11 +186,11 @@ class Settings(BaseSettings):
     """Comma-separated Apprise URLs that get a message when a problem begins and when it is over;
     secret, because they contain tokens. None by default."""
 
-    first_day: date = Field(date(2023, 1, 1), ge=date(2016, 1, 1))
-    """The first day (UTC) of the usage tables; older toots land, but are not counted.
+    first_day: date = Field(date(2016, 3, 16), ge=date(2016, 1, 1))
+    """Toots from before this day (UTC) land, but are not counted, not even if they are replayed.
 
-    By default the beginning of the article's year, so what its listeners wrote is counted. All
-    hours are listed for each page of an hourly table: 0.24 s of CPU, from 2016 on 0.65 s."""
+    By default the day of Mastodon's first release. From there on the tables begin with what there
+    is to count, see `usage.first_day`; a later day hides what is older."""
     terms: Annotated[tuple[str, ...], NoDecode] = ("mastodon", "fediverse", "kafka", "duckdb")
     """Comma-separated words or phrases whose mentions `term_mentions` counts, ignoring case."""
 

@@ -1,1 +1,1 @@
-"""Dagster's webserver behind a guard: web pages of other origins cannot use it."""
+"""Dagster's webserver behind a guard against foreign web pages, and with current partitions."""

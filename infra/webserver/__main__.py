@@ -1,4 +1,4 @@
-"""`python -m infra.webserver`: dagster-webserver with the same options, behind the guard."""
+"""`python -m infra.webserver`: dagster-webserver with the same options, guarded and current."""
 
 import os
 from typing import Any
@@ -7,6 +7,7 @@ from dagster_webserver import cli
 from starlette.applications import Starlette
 
 from infra.webserver.guard import OriginGuard
+from infra.webserver.partitions import keep_partitions_current
 
 
 def main() -> None:
@@ -17,12 +18,13 @@ def main() -> None:
     build = cli.create_app_from_workspace_process_context  # type: ignore[attr-defined]
     hosts = os.environ.get("DAGSTER_ALLOWED_HOSTS", "").replace(",", " ").split()
 
-    def build_guarded(*arguments: Any, **options: Any) -> Starlette:
-        app: Starlette = build(*arguments, **options)
+    def build_guarded(workspace: Any, *arguments: Any, **options: Any) -> Starlette:
+        app: Starlette = build(workspace, *arguments, **options)
         app.add_middleware(OriginGuard, allowed_hosts=hosts)
+        keep_partitions_current(workspace)
         return app
 
-    cli.create_app_from_workspace_process_context = build_guarded  # type: ignore[attr-defined]
+    cli.create_app_from_workspace_process_context = build_guarded  # type: ignore[attr-defined, assignment]
     cli.main()  # type: ignore[no-untyped-call]
 
 

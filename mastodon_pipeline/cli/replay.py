@@ -38,7 +38,7 @@ def replay(glob: tuple[str, ...], dead_letters: bool, dismiss: bool) -> None:
     (landed files, or those of the table toots) or with the article's fourteen. The toots keep
     their post times (those of the article are dated by their ids), get the source "replay", and
     land in the hours they belong to. Replaying twice changes nothing, since a toot counts once.
-    Toots from before FIRST_DAY land, but are not counted.
+    The tables begin with the oldest of the toots, if that is after FIRST_DAY.
 
     The sink's dead letters are records that Kafka Connect could not read, also good ones while the
     schema registry was away. Each that the registry can decode now is sent once; the others stay,

@@ -10,6 +10,8 @@ from mastodon_pipeline.lake.queries import query
 
 FOREIGN = "not written by the sink"
 """How the reason begins if a file can be read, but its rows are no records of ours."""
+BROUGHT = ("replay", "past")
+"""Sources of records that a person brought from elsewhere: their post times may lie far back."""
 _WORDS_OF_THE_STORE = ("HTTP", "onnection", "No files found", "Cannot open")
 
 
@@ -83,6 +85,7 @@ class Contents:
             "now": now,
             "error": error,
             "foreign": FOREIGN,
+            "brought": list(BROUGHT),
             "paths": [file.path for file in files],
             "etags": [file.etag for file in files],
             "sizes": [file.size for file in files],

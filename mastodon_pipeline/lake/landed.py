@@ -58,6 +58,17 @@ class Refreshed(NamedTuple):
     """All landed files were listed."""
 
 
+class IndexedHour(NamedTuple):
+    """What files hold of a post hour."""
+
+    indexed_at: datetime
+    """When the last of the files was opened, UTC."""
+    records: int
+    """Duplicates included."""
+    vouched: int
+    """Those of the records that were read within a month of the hour, or brought by a person."""
+
+
 class UnreadableFile(NamedTuple):
     """A file below the topic's folder that is damaged, or foreign: without records of ours."""
 
@@ -76,8 +87,8 @@ class LandedFiles:
 
     A row for each file and post hour: `path`, `etag`, `size`, `modified`; `indexed_at`, when the
     file was opened; `error`, if it could not be read; `hour`, null for records without a plausible
-    post time; `rows`, duplicates included; and `ranges`, the offsets of the whole file, in one of
-    its rows.
+    post time; `rows`, duplicates included, and those `vouched` for; and `ranges`, the offsets of
+    the whole file, in one of its rows.
     """
 
     def __init__(
@@ -168,20 +179,25 @@ class LandedFiles:
         self.refresh()
         return self.of_hours([hour]).get(hour, ())
 
-    def hours_indexed_since(self, moment: datetime) -> dict[datetime | None, tuple[datetime, int]]:
-        """Return the hours of files that were opened at `moment` (UTC) or later.
+    def hours_indexed_since(self, moment: datetime) -> dict[datetime | None, IndexedHour]:
+        """Return what the files that were opened at `moment` (UTC) or later hold, by hour.
 
-        By hour (None: no plausible one), when the last of them was opened, and their records.
+        None: records without a plausible hour.
         """
         changed = [
             file.path
             for group, file in self._objects.items()
             if group not in self._loaded and file.modified + CLOCK_MARGIN >= moment
         ]
-        hours: dict[datetime | None, tuple[datetime, int]] = {}
-        for hour, indexed_at, rows in self._query("landed_since", {"moment": moment}, changed):
-            before = hours.get(hour, (indexed_at, 0))
-            hours[hour] = max(before[0], indexed_at), before[1] + rows
+        hours: dict[datetime | None, IndexedHour] = {}
+        for hour, *row in self._query("landed_since", {"moment": moment}, changed):
+            more = IndexedHour(*row)
+            known = hours.get(hour, IndexedHour(more.indexed_at, 0, 0))
+            hours[hour] = IndexedHour(
+                max(known.indexed_at, more.indexed_at),
+                known.records + more.records,
+                known.vouched + more.vouched,
+            )
         return hours
 
     def unreadable(self) -> tuple[UnreadableFile, ...]:

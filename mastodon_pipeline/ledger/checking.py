@@ -24,6 +24,7 @@ from mastodon_pipeline.listening.topic.encoding import decode
 from mastodon_pipeline.listening.topic.registry import WritersSchemas
 from mastodon_pipeline.listening.topic.tallies import read_tallies
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.usage.first_day import first_day_of
 
 COMPARED = timedelta(days=3)
 """How far back hours are compared; losses of earlier ones stay."""
@@ -82,7 +83,12 @@ def check_ledger(
             letters = _letters_by_cell(settings)
             result = balance(state, landed, letters, since, int(moment.timestamp() * 1000))
             result.losses = _name_retention(settings, lake, result.losses)
-        counted_from = max(first, datetime.combine(settings.first_day, time_of_day(), UTC))
+        first_day = (
+            first_day_of(lake, settings.first_day, moment)
+            if stored.bucket_exists
+            else settings.first_day
+        )
+        counted_from = max(first, datetime.combine(first_day, time_of_day(), UTC))
         not_tabled, hours = missing_toots(lake, state, counted_from, moment)
         losses = [*result.losses, *not_tabled]
         state.losses = remember(losses, state.losses, since, ("acknowledged", "landed", "toots"))

@@ -168,7 +168,7 @@ def _hours(lake: Lake, files: Sequence[StoredFile]) -> list[datetime]:
 def _keep_uncounted(
     lake: Lake, folder: str, files: Sequence[StoredFile], counted: Sequence[datetime]
 ) -> None:
-    """Copy the records that no table counts, such as those before FIRST_DAY, to where they stay."""
+    """Copy the records that no table counts, such as those from before its first day."""
     values: dict[str, object] = {"files": [file.path for file in files], "counted": list(counted)}
     row = lake.connection.execute(query("maintenance/uncounted_records"), values).fetchone()
     if not row or not row[0]:

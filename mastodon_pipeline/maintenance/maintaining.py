@@ -9,7 +9,7 @@ What could lose toots here, and what protects them:
 
 * An hour's tables might lack what its files hold: each time, before the files are removed, the
   tables are verified against exactly the hour's files, `toots` row by row (see `verification`).
-* Some records are in no table, such as those of post times before FIRST_DAY: they are copied to
+* Some records are in no table, such as those from before the tables' first day: they are copied to
   `Layout.uncounted` first, and stay.
 * A late toot might afterwards replace the hour: see `usage.inputs.removed_hours`. The receipt that
   prevents it is written before the first file is removed.
@@ -56,6 +56,7 @@ from mastodon_pipeline.maintenance.lock import hold_lock
 from mastodon_pipeline.maintenance.objects import BucketRemover, Remover
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.usage.first_day import first_day_due
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -127,7 +128,7 @@ def maintain(
             named=named,
             live=live.keys(),
             settled=settled,
-            first_day=settings.first_day,
+            first_day=first_day_due(lake, settings.first_day, now),
         )
         if table is not None:
             younger = {folder: files for folder, files in landed.items() if folder not in past}

@@ -53,7 +53,7 @@ def daily_tables_are_current(lake: LakeResource) -> dg.AssetCheckResult:
     asset="toots",
     description=(
         "Every landed file can be read, and every record has a plausible post time that is not in"
-        " the future. Also reports what is older than FIRST_DAY and therefore not counted."
+        " the future. Also reports what is older than the tables' first day, and so not counted."
     ),
 )
 def every_toot_has_an_hour(lake: LakeResource) -> dg.AssetCheckResult:
@@ -65,7 +65,8 @@ def every_toot_has_an_hour(lake: LakeResource) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=files.summary,
         metadata={
-            "records before FIRST_DAY": files.before,
+            "first day of the tables": str(files.first_day),
+            "records before it": files.before,
             "records in future hours": files.future,
             "records without a plausible post time": files.implausible,
             "unreadable files": [file.path for file in files.unreadable[:LISTED_FAULTS]],

@@ -1,16 +1,32 @@
-"""How the tables are partitioned: UTC hours and UTC days, from `FIRST_DAY` on.
+"""How the tables are partitioned: UTC hours and UTC days, from the tables' first day on.
 
 The current hour and day are partitions too (`end_offset=1`), so the tables are current.
+
+The first day follows the lake (`usage.first_day`). The sensor remembers it in Dagster's key-value
+store, and the partitions read it there whenever Dagster asks for them: so every process has the
+same ones, and the day may change without a restart. Dagster's daemon asks its code server again
+once a minute, our webserver once the day has changed (`infra/webserver`); a run asks when it
+starts. A partition that was materialized stays one, since the day moves back only.
+
+Without a home of Dagster ($DAGSTER_HOME), or before the sensor has run for the first time, all days
+from `FIRST_DAY` on are partitions: ten years of hours, which cost a page some 0.7 s of CPU.
+
+See: https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
 """
 
+import os
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from threading import Lock
 
 import dagster as dg
+from dagster._core.definitions.timestamp import TimestampWithTimezone
 
 from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.remembered_day import READ_AGAIN_SECONDS, load_first_day
 from mastodon_pipeline.usage.tables.table import Grain
 
 HOUR_KEY = "%Y-%m-%d-%H:%M"
@@ -22,12 +38,55 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
 
-hours = dg.HourlyPartitionsDefinition(
-    start_date=f"{load_settings().first_day:%Y-%m-%d}-00:00", fmt=HOUR_KEY, end_offset=1
-)
-days = dg.DailyPartitionsDefinition(
-    start_date=f"{load_settings().first_day:%Y-%m-%d}", fmt=DAY_KEY, end_offset=1
-)
+
+class _RememberedDay:
+    """Reads the first day for this process, every five seconds at most."""
+
+    def __init__(self, earliest: date) -> None:
+        self._earliest = self._day = earliest
+        self._read_at = -READ_AGAIN_SECONDS
+        self._lock = Lock()
+
+    def __call__(self) -> date:
+        with self._lock:
+            if time.monotonic() - self._read_at >= READ_AGAIN_SECONDS:
+                self._day = self._read()
+                self._read_at = time.monotonic()
+            return self._day
+
+    def _read(self) -> date:
+        if not os.environ.get("DAGSTER_HOME"):
+            return self._earliest
+        with dg.DagsterInstance.get() as instance:
+            remembered = load_first_day(instance)
+        return self._earliest if remembered is None else max(self._earliest, remembered.day)
+
+
+class _FromFirstDay(dg.TimeWindowPartitionsDefinition):
+    """Partitions from the remembered day on: all that Dagster derives, it derives from `start`."""
+
+    @property
+    def start_ts(self) -> TimestampWithTimezone:  # type: ignore[override]  # a field of its base
+        return TimestampWithTimezone(self.start.timestamp(), "UTC")
+
+    @property
+    def start(self) -> datetime:
+        return datetime.combine(_first_day(), datetime.min.time(), UTC)
+
+
+def _partitions(cron_schedule: str, key_format: str) -> _FromFirstDay:
+    return _FromFirstDay(
+        cron_schedule=cron_schedule,
+        start=datetime.combine(load_settings().first_day, datetime.min.time(), UTC),
+        fmt=key_format,
+        end_offset=1,
+        timezone="UTC",
+    )
+
+
+_first_day = _RememberedDay(load_settings().first_day)
+hours = _partitions("0 * * * *", HOUR_KEY)
+days = _partitions("0 0 * * *", DAY_KEY)
 
 # One run builds any contiguous range: measured from the shell, 168 hours of a landed file each take
 # 46 s (27 s of CPU) in one run, two thirds of them Dagster's event log in SQLite, which gets four

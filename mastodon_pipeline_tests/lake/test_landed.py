@@ -82,8 +82,8 @@ def test_index_is_read_by_another_process_and_only_new_files_are_opened(
         assert other.landed.refresh().opened == 1
         assert {*old[:2], new} < set(files_of(other, HOUR))
         assert late not in files_of(other, HOUR)
-        [(hour, (_, rows))] = other.landed.hours_indexed_since(NEVER).items()
-        assert (hour, rows) == (HOUR, 5)
+        [(hour, content)] = other.landed.hours_indexed_since(NEVER).items()
+        assert (hour, content.records) == (HOUR, 5)
         refreshed, after = other.landed.sweep("", 0)
         assert (refreshed.opened, after) == (1, "kafka_timestamp_day=2026-11-22")
         assert late in files_of(other, HOUR)
@@ -267,7 +267,5 @@ def test_times_of_no_calendar_have_no_hour(lake: Lake) -> None:
     ancient = datetime(1, 1, 1, tzinfo=UTC)
     path = land_in(lake, "x/", record(created_at=ancient), record(kafka_offset=1))
     assert files_of(lake, HOUR) == [path]
-    assert {hour: rows for hour, (_, rows) in lake.landed.hours_indexed_since(ancient).items()} == {
-        None: 1,
-        HOUR: 1,
-    }
+    indexed = lake.landed.hours_indexed_since(ancient)
+    assert {hour: content.records for hour, content in indexed.items()} == {None: 1, HOUR: 1}

@@ -7,6 +7,10 @@
 -- The sink gives every record Kafka's coordinates, and the schema gives it an event, an observing
 -- server and a post time. A file in which a row has not all of these is not the sink's: it belongs
 -- to no hour, and its error says so.
+--
+-- A post time is what a server claims. `vouched` counts the records whose time somebody vouches for:
+-- a listener of ours, which read them within a month of it, or the person who brought them from
+-- elsewhere. The tables begin with these, see `usage.first_day`.
 INSERT INTO landed_file BY NAME
 WITH listed AS (
     SELECT
@@ -34,7 +38,8 @@ landed AS MATERIALIZED (
         END AS hour,
         coalesce(kafka_partition, _partition) AS kafka_partition,
         coalesce(kafka_offset, _offset) AS kafka_offset,
-        coalesce(kafka_timestamp, _ts) AS kafka_timestamp
+        coalesce(kafka_timestamp, _ts) AS kafka_timestamp,
+        list_contains($brought, source) OR created_at >= ingested_at - INTERVAL 1 MONTH AS vouched
     FROM read_parquet(
         $read, union_by_name := true, hive_partitioning := false, filename := true
     )
@@ -57,7 +62,8 @@ by_hour AS (
     SELECT
         path,
         if(foreign_file.error IS NULL, hour, NULL) AS hour,
-        count(*) AS rows
+        count(*) AS rows,
+        count(*) FILTER (vouched) AS vouched
     FROM landed
     LEFT JOIN foreign_file USING (path)
     GROUP BY ALL
@@ -122,6 +128,7 @@ SELECT
     coalesce($error, foreign_file.error) AS error,
     by_hour.hour AS hour,
     coalesce(by_hour.rows, 0) AS rows,
+    coalesce(by_hour.vouched, 0) AS vouched,
     if(
         row_number() OVER (PARTITION BY listed.path ORDER BY by_hour.hour) = 1,
         coalesce(ranges_by_file.ranges, []),

@@ -9,6 +9,7 @@ CREATE OR REPLACE TEMP TABLE landed_file (
     error VARCHAR,
     hour TIMESTAMPTZ,
     rows BIGINT,
+    vouched BIGINT,
     ranges STRUCT(
         kafka_partition INTEGER,
         first_offset BIGINT,

@@ -10,5 +10,6 @@ SELECT
     error,
     hour,
     rows,
+    vouched,
     ranges
 FROM read_parquet($file, hive_partitioning := false);

@@ -13,6 +13,7 @@ from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.landed import UnreadableFile
 from mastodon_pipeline.usage.checks.check import LISTED_FAULTS, Finding, compare_each
+from mastodon_pipeline.usage.first_day import first_day_due
 
 HOUR = timedelta(hours=1)
 CHECKED_HOURS = 48
@@ -71,8 +72,10 @@ def days_are_current(lake: Lake, tables: Iterable[str], now: datetime) -> Findin
 class OutsideHours:
     """Landed records that no hour's table can count, and files that cannot be read."""
 
+    first_day: date
+    """The tables' first day, UTC."""
     before: int
-    """Records of hours before FIRST_DAY: claimed to be old, and left out as configured."""
+    """Records of hours before that day: claimed to be old, see `usage.first_day`."""
     future: int
     """Of future hours. Listeners correct such times: our own clock ran ahead, or a replay."""
     implausible: int
@@ -91,29 +94,32 @@ class OutsideHours:
         lines = [
             f"{self.future} records of future hours, {self.implausible} without a plausible post"
             f" time, {len(self.unreadable)} files that cannot be read; {self.before} records from"
-            " before FIRST_DAY are not counted, as configured"
+            f" before {self.first_day}, the tables' first day, are not counted"
         ]
         named = (f"{file.path}: {file.reason}" for file in self.unreadable[:LISTED_FAULTS])
         return "\n".join([*lines, *named])
 
 
-def outside_hours(lake: Lake, now: datetime, first_day: date) -> OutsideHours:
-    """Count what has landed outside the hours from `first_day` to the one after `now` (UTC).
+def outside_hours(lake: Lake, now: datetime, earliest: date) -> OutsideHours:
+    """Count what has landed outside the hours from the first day to the one after `now` (UTC).
+
+    The first day is that of `usage.first_day`, not before `earliest`.
 
     All landed files are listed, and those that are new are opened; those that could not be read
     are tried again.
     """
     lake.landed.refresh(whole=True)
+    first_day = first_day_due(lake, earliest, now)
     first = datetime.combine(first_day, time(), UTC)
     before = future = implausible = 0
-    for hour, (_, records) in lake.landed.hours_indexed_since(NEVER).items():
+    for hour, content in lake.landed.hours_indexed_since(NEVER).items():
         if hour is None:
-            implausible += records
+            implausible += content.records
         elif hour < first:
-            before += records
+            before += content.records
         elif hour > now + HOUR:
-            future += records
-    return OutsideHours(before, future, implausible, lake.landed.unreadable())
+            future += content.records
+    return OutsideHours(first_day, before, future, implausible, lake.landed.unreadable())
 
 
 def _behind_since(lake: Lake, table: str, inputs: Sequence[StoredFile]) -> datetime | None:

@@ -19,6 +19,8 @@ import msgspec
 
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.landed import IndexedHour
+from mastodon_pipeline.usage.first_day import begin_with, oldest_vouched
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
 
 HOUR = timedelta(hours=1)
@@ -73,6 +75,8 @@ class Freshness:
     ignored: tuple[str, ...]
     """What is not counted, and why, a line each."""
     cursor: Cursor = field(default_factory=Cursor)
+    first_day: date = date.max
+    """The first day of the tables, UTC: see `usage.first_day`."""
     newest: datetime | None = None
     """When the newest file with records of the current hour or its neighbours was written, UTC."""
     last_hour: datetime | None = None
@@ -88,10 +92,12 @@ def scan(
     first_day: date,
     listing_seconds: float = LISTING_SECONDS,
     max_hours: int = MAX_COMPARED_HOURS,
+    earliest: date | None = None,
 ) -> Freshness:
     """Find what is stale at `now` (UTC), from `first_day` to the hour of `now`.
 
-    Goes on with the sweep for `listing_seconds`, and with the round by `max_hours`.
+    Goes on with the sweep for `listing_seconds`, and with the round by `max_hours`. The tables
+    begin earlier, but not before `earliest`, if what landed vouches for it (`usage.first_day`).
     """
     removed = max(
         (file.modified for file in lake.list_files(lake.layout.removal_marker())), default=NEVER
@@ -108,6 +114,12 @@ def scan(
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     current = [this_hour - HOUR, this_hour, this_hour + HOUR]
     indexed = lake.landed.hours_indexed_since(cursor.horizon)
+    oldest = oldest_vouched(indexed, earliest or first_day, now)
+    if oldest is not None and oldest < first_day:
+        first_day = begin_with(oldest, earliest or first_day, now)
+        # What was too old until now was passed over, and is behind the horizon.
+        cursor = Cursor(removed=removed)
+        indexed = lake.landed.hours_indexed_since(cursor.horizon)
     changed, ignored = _countable(indexed, now, first_day)
     if cursor.hour == NEVER:
         cursor = msgspec.structs.replace(cursor, began=now)
@@ -130,6 +142,7 @@ def scan(
         tuple(sorted(stale_days)),
         ignored,
         _advance(cursor, after, removed, unsettled, NEVER if ends else piece[-1]),
+        first_day,
         max(newest, default=None),
         this_hour - HOUR if this_hour - HOUR in by_hour else None,
         {hour: by_hour[hour] for hour in stale_hours},
@@ -163,22 +176,22 @@ def _advance(
 
 
 def _countable(
-    indexed: Mapping[datetime | None, tuple[datetime, int]], now: datetime, first_day: date
+    indexed: Mapping[datetime | None, IndexedHour], now: datetime, first_day: date
 ) -> tuple[dict[datetime, datetime], tuple[str, ...]]:
     """Return the hours that have a partition, or soon will, and lines about the others' records."""
     changed: dict[datetime, datetime] = {}
     before = future = implausible = 0
-    for hour, (indexed_at, records) in indexed.items():
+    for hour, content in indexed.items():
         if hour is None:
-            implausible += records
+            implausible += content.records
         elif hour.date() < first_day:
-            before += records
+            before += content.records
         elif hour > now + HOUR:
-            future += records
+            future += content.records
         else:
-            changed[hour] = indexed_at
+            changed[hour] = content.indexed_at
     reasons = (
-        (before, f"from before FIRST_DAY {first_day}"),
+        (before, f"from before {first_day}, the tables' first day"),
         (future, "of future hours (wrong clocks)"),
         (implausible, "without a plausible post time"),
     )

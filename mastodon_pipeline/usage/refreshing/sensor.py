@@ -1,8 +1,8 @@
 """Keeps the tables current: requests runs for the hours and days that are behind what landed."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from itertools import takewhile
 
@@ -10,6 +10,7 @@ import dagster as dg
 
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.first_day import first_day_of
 from mastodon_pipeline.usage.partitions import (
     DAY_KEY,
     HOUR_KEY,
@@ -27,6 +28,7 @@ from mastodon_pipeline.usage.refreshing.freshness import (
 )
 from mastodon_pipeline.usage.refreshing.in_tick import CLOSING, HourBuilder, is_over, past_pause
 from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh_hourly_usage
+from mastodon_pipeline.usage.remembered_day import FirstDay, load_first_day, save_first_day
 
 INTERVAL_SECONDS = 10
 MAX_PARTITIONS_PER_RUN = 72
@@ -47,6 +49,9 @@ REST = timedelta(seconds=30)
 """This long without a new file, three of the sink's commits, is rest."""
 HOURS = HourBuilder()
 """What this process has built itself."""
+DAEMON_ASKS_AGAIN = timedelta(seconds=90)
+"""After this the daemon, which asks for the partitions once a minute, knows of an earlier first
+day. A run for older partitions than it knows, it cannot create."""
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -78,8 +83,18 @@ def landed_toots_sensor(
     """
     now = datetime.now(UTC)
     hourly = _Refresh(context.instance, refresh_hourly_usage.name, HOUR, HOUR_KEY, now)
+    earliest = load_settings().first_day
+    remembered = load_first_day(context.instance)
     with lake.standing() as opened:
-        freshness = scan(opened, Cursor.parse(context.cursor), now, load_settings().first_day)
+        first_day = remembered.day if remembered else first_day_of(opened, earliest, now)
+        cursor = Cursor.parse(context.cursor) if remembered else Cursor()
+        freshness = scan(opened, cursor, now, max(first_day, earliest), earliest=earliest)
+        if remembered is None or freshness.first_day < remembered.day:
+            before = remembered.day if remembered else None
+            remembered = FirstDay(freshness.first_day, now, before)
+            save_first_day(context.instance, remembered)
+            context.log.info(f"the tables begin with {remembered.day}")
+        freshness = without_unknown(freshness, remembered, now)
         tick = HOURS.build(opened, freshness, now, hourly.is_free)
     for line in freshness.ignored:
         context.log.info(f"not counted: {line}")
@@ -96,6 +111,23 @@ def landed_toots_sensor(
         else dg.SkipReason("; ".join(reasons or ["every hour and day is current"])),
         cursor=str(freshness.cursor),
         asset_events=tick.events,
+    )
+
+
+def without_unknown(freshness: Freshness, first_day: FirstDay, now: datetime) -> Freshness:
+    """Leave out the partitions that Dagster's daemon may not know yet: they wait for a minute."""
+    if first_day.before is None or now - first_day.changed_at >= DAEMON_ASKS_AGAIN:
+        return freshness
+
+    def is_known(day: date) -> bool:
+        return first_day.before is None or day >= first_day.before
+
+    waits = f"the tables begin with {first_day.day}: Dagster's daemon will know within a minute"
+    return replace(
+        freshness,
+        stale_hours=tuple(hour for hour in freshness.stale_hours if is_known(hour.date())),
+        stale_days=tuple(filter(is_known, freshness.stale_days)),
+        ignored=(*freshness.ignored, waits),
     )
 
 

@@ -258,7 +258,7 @@ def test_records_outside_all_partitions_are_ignored_with_a_reason(lake: Lake) ->
     freshness = scan(lake, Cursor(), NOW, FIRST_DAY)
     assert freshness.stale_hours == (HOUR,)
     assert freshness.ignored == (
-        "1 records from before FIRST_DAY 2026-01-01",
+        "1 records from before 2026-01-01, the tables' first day",
         "1 records of future hours (wrong clocks)",
         "2 records without a plausible post time",
     )

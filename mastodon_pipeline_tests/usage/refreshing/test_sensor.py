@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -17,7 +17,12 @@ from mastodon_pipeline.usage.partitions import HOUR_KEY, RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing import in_tick, sensor
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, Freshness
 from mastodon_pipeline.usage.refreshing.in_tick import HourBuilder
-from mastodon_pipeline.usage.refreshing.sensor import landed_toots_sensor, run_requests
+from mastodon_pipeline.usage.refreshing.sensor import (
+    DAEMON_ASKS_AGAIN,
+    landed_toots_sensor,
+    run_requests,
+)
+from mastodon_pipeline.usage.remembered_day import FirstDay, load_first_day, save_first_day
 from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES
 from mastodon_pipeline.usage.tables.table import BuiltPartition
 from mastodon_pipeline_tests.support.local_lake import (
@@ -93,6 +98,30 @@ def tick(instance: dg.DagsterInstance, lake: Lake, cursor: str | None = None) ->
     result = landed_toots_sensor(context)
     assert isinstance(result, dg.SensorResult)
     return result
+
+
+def test_first_day_is_remembered_and_older_hours_wait_for_the_daemon(
+    lake: Lake, instance: dg.DagsterInstance
+) -> None:
+    """It cannot create a run for partitions that it has not heard of."""
+    now = datetime.now(UTC)
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    old = datetime(2023, 2, 3, 10, tzinfo=UTC)
+    land(lake, record(created_at=this_hour, ingested_at=now))
+    assert [job for job, *_ in ranges(tick(instance, lake).run_requests or ())] == [HOURLY]
+    first = load_first_day(instance)
+    assert first is not None
+    assert first.day == (now - timedelta(days=1)).date().replace(day=1)
+    land(lake, record(uri="b", created_at=old, source="replay"))
+    requested = ranges(tick(instance, lake).run_requests or ())
+    assert [first_key for _, first_key, _ in requested] == [f"{this_hour:{HOUR_KEY}}"]
+    moved = load_first_day(instance)
+    assert moved is not None
+    assert (moved.day, moved.before) == (date(2023, 2, 1), first.day)
+    heard = now - DAEMON_ASKS_AGAIN
+    save_first_day(instance, FirstDay(moved.day, heard, moved.before))
+    requested = ranges(tick(instance, lake).run_requests or ())
+    assert (HOURLY, "2023-02-03-10:00", "2023-02-03-10:00") in requested
 
 
 def test_each_contiguous_range_of_hours_is_one_run(
