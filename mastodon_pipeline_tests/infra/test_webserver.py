@@ -13,15 +13,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
 import aiohttp
+import dagster as dg
 import httpx
 import pytest
 from dagster_graphql import DagsterGraphQLClient
 
 from mastodon_pipeline.paths import REPOSITORY
+from mastodon_pipeline.usage.remembered_day import FirstDay, save_first_day
 from mastodon_pipeline_tests.support.foreign_pages import foreign_page
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -30,6 +33,11 @@ pytestmark = pytest.mark.thorough
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser"])), None)
 JOB = """
 import dagster
+from mastodon_pipeline.usage.partitions import days
+
+@dagster.asset(partitions_def=days)
+def dated():
+    pass
 
 @dagster.op
 def leave_a_trace():
@@ -41,9 +49,12 @@ def foreign_job():
 """
 LAUNCH = """
 mutation { launchRun(executionParams: {
-  selector: {repositoryLocationName: "jobs.py", repositoryName: "__repository__foreign_job",
+  selector: {repositoryLocationName: "jobs.py", repositoryName: "__repository__",
              pipelineName: "foreign_job"}, mode: "default", runConfigData: {}
 }) { __typename ... on PythonError { message } } }
+"""
+FIRST_DAY = """
+{ assetNodes { partitionKeysByDimension(startIdx: 0, endIdx: 0) { partitionKeys } } }
 """
 RUNS = "{ runsOrError { ... on Runs { results { runId } } } }"
 
@@ -53,6 +64,7 @@ class Webserver:
     """A running webserver with one job."""
 
     port: int
+    home: Path
 
     @property
     def url(self) -> str:
@@ -63,6 +75,11 @@ class Webserver:
         """Count the runs that anybody launched."""
         answer = self.post(RUNS).json()
         return len(answer["data"]["runsOrError"]["results"])
+
+    def first_day(self) -> str:
+        """Return the first of the partitions that its pages list."""
+        [node] = self.post(FIRST_DAY).json()["data"]["assetNodes"]
+        return str(node["partitionKeysByDimension"][0]["partitionKeys"][0])
 
     def post(self, query: str, **headers: str) -> httpx.Response:
         """Send a GraphQL request as programs do."""
@@ -91,7 +108,7 @@ def running_webserver(directory: Path, *module: str, **variables: str) -> Iterat
         cwd=REPOSITORY,
     )
     try:
-        webserver = Webserver(port)
+        webserver = Webserver(port, directory)
 
         def answers() -> bool:
             assert process.poll() is None
@@ -100,7 +117,7 @@ def running_webserver(directory: Path, *module: str, **variables: str) -> Iterat
             except httpx.TransportError:
                 return False
 
-        wait_until(answers, "the webserver answers", timeout_seconds=90)
+        wait_until(answers, "the webserver answers", timeout_seconds=240)
         yield webserver
     finally:
         process.terminate()
@@ -115,6 +132,18 @@ def webserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
         directory, "infra.webserver", DAGSTER_ALLOWED_HOSTS="pipeline.example, second.example"
     ) as webserver:
         yield webserver
+
+
+def test_pages_list_older_days_once_the_tables_begin_with_them(webserver: Webserver) -> None:
+    """Without a reload: Dagster's own webserver asks for partitions once."""
+    with dg.DagsterInstance.from_config(str(webserver.home)) as instance:
+        for day in (date(2026, 11, 1), date(2019, 2, 1)):
+            save_first_day(instance, FirstDay(day, datetime.now(UTC)))
+            wait_until(
+                lambda day=day: webserver.first_day() == str(day),  # type: ignore[misc]
+                f"the pages begin with {day}",
+                timeout_seconds=240,
+            )
 
 
 def test_a_mutation_in_an_address_is_refused(webserver: Webserver) -> None:

@@ -1,4 +1,4 @@
-"""The tables begin with the oldest toot that somebody vouches for, not with what a server claims."""
+"""The tables begin with the oldest toot that somebody vouches for, not with claims of servers."""
 
 import os
 import subprocess
