@@ -2,7 +2,8 @@
 
 The rule: the tables begin with the month of the oldest toot whose post time somebody vouches for.
 For a toot that was read within a month of being posted, that is the listener that read it; for one
-that was replayed, or read from a server's past on request, the person who asked for it. Any toot from then on counts, whatever the month holds.
+that was replayed, or read from a server's past on request, the person who asked for it. Any toot
+from then on counts, whatever the month holds.
 
 A post time is what a server claims, and a stranger's server may claim any. What a feed delivers is
 new, and old only if it waited during an outage, so a claim of years ago vouches for nothing: it

@@ -18,6 +18,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from threading import Lock
@@ -44,15 +45,21 @@ class _RememberedDay:
 
     def __init__(self, earliest: date) -> None:
         self._earliest = self._day = earliest
-        self._read_at = -READ_AGAIN_SECONDS
         self._lock = Lock()
+        self.expire()
 
     def __call__(self) -> date:
         with self._lock:
             if time.monotonic() - self._read_at >= READ_AGAIN_SECONDS:
-                self._day = self._read()
+                # A locked database must not keep the code from loading.
+                with suppress(Exception):
+                    self._day = self._read()
                 self._read_at = time.monotonic()
             return self._day
+
+    def expire(self) -> None:
+        """Read the day again when it is next asked for."""
+        self._read_at = -READ_AGAIN_SECONDS
 
     def _read(self) -> date:
         if not os.environ.get("DAGSTER_HOME"):

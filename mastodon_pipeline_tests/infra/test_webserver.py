@@ -46,6 +46,8 @@ def leave_a_trace():
 @dagster.job
 def foreign_job():
     leave_a_trace()
+
+definitions = dagster.Definitions(assets=[dated], jobs=[foreign_job])
 """
 LAUNCH = """
 mutation { launchRun(executionParams: {

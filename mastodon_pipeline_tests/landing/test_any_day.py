@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from infra.native_stack import Stack
 from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.kafka import ensure_topics
+from mastodon_pipeline.lake.resource import LAKE
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import apply_connector_config
 from mastodon_pipeline.listening.topic.topics import listening_topics
@@ -44,7 +45,6 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
     """Dagster's home, which remembers the tables' first day."""
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    monkeypatch.setattr(partitions, "READ_AGAIN_SECONDS", 0.0)
     with dg.DagsterInstance.get() as instance:
         yield instance
 
@@ -83,12 +83,15 @@ def refresh(instance: dg.DagsterInstance) -> None:
     """Run the sensor, and what it requests, until nothing is behind."""
     cursor = None
     for _ in range(12):
-        context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=definitions)
+        context = dg.build_sensor_context(
+            instance=instance, cursor=cursor, definitions=definitions, resources={"lake": LAKE}
+        )
         result = sensor.landed_toots_sensor(context)
         assert isinstance(result, dg.SensorResult)
         if not result.run_requests:
             return
         cursor = result.cursor
+        partitions._first_day.expire()
         for request in result.run_requests:
             job = definitions.resolve_job_def(str(request.job_name))
             assert job.execute_in_process(instance=instance, tags=request.tags).success
