@@ -46,7 +46,7 @@ class _RememberedDay:
     def __init__(self, earliest: date) -> None:
         self._earliest = self._day = earliest
         self._lock = Lock()
-        self.expire()
+        self._read_at = -READ_AGAIN_SECONDS
 
     def __call__(self) -> date:
         with self._lock:
