@@ -165,8 +165,11 @@ def add_recent(settings: Settings, toots: RecentToots, since: int) -> None:
             raise TopicMissing(f"there is no topic {topic} yet: make up")
         held = offsets(consumer, topic, _READ_SECONDS)
         asked = [TopicPartition(topic, number, since) for number in held]
-        found = consumer.offsets_for_times(asked, timeout=_READ_SECONDS)
-        ranges = _latest(held, {each.partition: each.offset for each in found}, MAX_TOOTS)
+        starts = {
+            start.partition: start.offset
+            for start in consumer.offsets_for_times(asked, timeout=_READ_SECONDS)
+        }
+        ranges = _latest(held, starts, MAX_TOOTS)
         for _ in add_messages(settings, read(consumer, topic, ranges, _READ_SECONDS), toots):
             pass
 
