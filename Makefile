@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status clean test test-unit takeover chaos bench lint docs format lock
+.PHONY: help install demo up down status clean test test-unit takeover exhaustive chaos bench lint docs format lock
 
 help: ## Show this list
 	@echo "mastodon_pipeline measures what is posted on the Fediverse. Start with: make demo"
@@ -34,18 +34,21 @@ status: install ## Show what runs, and where its logs and credentials are
 clean: install ## Stop everything and delete its data (downloads stay)
 	@$(BIN)/python -m infra.native_stack clean
 
-test: install ## Run all tests; those that need it start a separate stack
+# Six workers keep two cores busy: integration tests wait most of the time.
+WORKERS ?= 6
+test: install ## Run all tests, several at a time; those that need a stack start separate ones
 	@$(BIN)/python -m infra.native_stack fetch
-	@$(BIN)/pytest -m "not integration" -n 4
-	@$(BIN)/pytest -m "integration and not takeover" --ignore mastodon_pipeline_tests/maintenance
-	@$(BIN)/pytest -m integration mastodon_pipeline_tests/maintenance
+	@$(BIN)/pytest -m "not takeover and not exhaustive" -n $(WORKERS) --dist loadscope
 
 test-unit: install ## Run the quick tests, which need no stack
-	@$(BIN)/pytest -m "not integration and not thorough" -n 3
+	@$(BIN)/pytest -m "not integration and not thorough" -n 3 --dist loadscope
 
 takeover: install ## Test who listens when, beside a whole pipeline under load (5 min)
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m takeover
+
+exhaustive: install ## Draw many more random failures than `make test` does (2 min)
+	@$(BIN)/pytest -m exhaustive
 
 SEED ?= 1
 MINUTES ?= 10

@@ -1,37 +1,95 @@
-"""What tests of every room use: the native stack, and a lake in a local directory."""
+"""What tests of every room use: native stacks, and a lake in a local directory."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
-from infra.native_stack import Stack, temporary_stack
+from infra.native_stack import Stack, running_stack
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline_tests.support.local_lake import local_lake
+from mastodon_pipeline_tests.support.shared_stack import (
+    StackEnvironment,
+    new_directory,
+    remove_shared_stack,
+    shared_stack,
+)
 from mastodon_pipeline_tests.support.signals import restore_default_signals
+from mastodon_pipeline_tests.support.workers import Scheduler
+
+STACKS = ("separate_stack", "stack")
+"""The fixtures that yield stacks; the first of them that a test uses is its own."""
+_environment = StackEnvironment()
+_stack_directory = pytest.StashKey[Path]()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let tests interrupt their child processes, also under `make test &`, on a busy machine."""
     restore_default_signals()
     # Hypothesis fails an example that takes 200 ms; other processes may take that long for theirs.
     hypothesis.settings.register_profile("without deadlines", deadline=None)
     hypothesis.settings.load_profile("without deadlines")
+    from_controller = getattr(config, "workerinput", {}).get("stack_directory")
+    config.stash[_stack_directory] = Path(from_controller) if from_controller else new_directory()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Name the session's stack to a worker."""
+    node.workerinput["stack_directory"] = str(node.config.stash[_stack_directory])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler | None:
+    """Distribute tests by our groups with `--dist loadscope`."""
+    return Scheduler(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the session's stack, whether the tests passed or not."""
+    if not hasattr(config, "workerinput"):
+        remove_shared_stack(config.stash[_stack_directory])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use the native stack as integration tests."""
+    """Mark tests that use a native stack as integration tests."""
     for item in items:
-        if "stack" in getattr(item, "fixturenames", ()):
+        if _stack_of(item):
             item.add_marker(pytest.mark.integration)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Show a test the stack that it uses, and no other."""
+    _environment.use(_stack_of(item))
+
+
+def _stack_of(item: pytest.Item) -> str | None:
+    used = getattr(item, "fixturenames", ())
+    return next((name for name in STACKS if name in used), None)
+
+
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """A native stack for this session, removed afterwards whether the tests passed or not."""
-    with temporary_stack() as stack:
+def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
+    """The native stack that all workers of this session share.
+
+    A test has topics, buckets and connectors of its own there, and kills no program.
+    """
+    stack = shared_stack(pytestconfig.stash[_stack_directory])
+    _environment.add("stack", stack)
+    yield stack
+    _environment.remove("stack")
+
+
+@pytest.fixture(scope="session")
+def separate_stack() -> Iterator[Stack]:
+    """A native stack that only this worker's tests use: they may stop and kill its programs."""
+    with running_stack() as stack:
+        _environment.add("separate_stack", stack)
         yield stack
+        _environment.remove("separate_stack")
 
 
 @pytest.fixture

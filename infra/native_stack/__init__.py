@@ -8,6 +8,14 @@ from infra.native_stack.errors import StackError
 from infra.native_stack.ports import Ports
 from infra.native_stack.program import Program
 from infra.native_stack.stack import ProgramStatus, Stack
-from infra.native_stack.temporary import temporary_stack
+from infra.native_stack.temporary import running_stack, temporary_stack
 
-__all__ = ["Ports", "Program", "ProgramStatus", "Stack", "StackError", "temporary_stack"]
+__all__ = [
+    "Ports",
+    "Program",
+    "ProgramStatus",
+    "Stack",
+    "StackError",
+    "running_stack",
+    "temporary_stack",
+]

@@ -22,6 +22,12 @@ pytestmark = pytest.mark.integration
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
+@pytest.fixture
+def stack(separate_stack: Stack) -> Stack:
+    """A stack whose programs may be killed."""
+    return separate_stack
+
+
 def pids(stack: Stack) -> dict[str, int]:
     return {program.name: program.pid for program in stack.status()}
 

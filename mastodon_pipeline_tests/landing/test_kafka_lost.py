@@ -158,7 +158,7 @@ def test_control_topic_that_is_made_again_is_noticed_while_all_runs(sink_lake: S
             produce_batch(sink_lake, "again", 5)
             return sink_lake.committed_rows() > before
 
-        wait_until(repaired, "the table names new files again", 180)
+        wait_until(repaired, "the table names new files again", 180, poll_seconds=2)
     wait_for_sink(settings)
     with open_lake(settings) as lake:
         assert count(lake) == LANDED + AFTERWARDS + 1 + 50 + 5

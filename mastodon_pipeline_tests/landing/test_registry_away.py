@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +14,13 @@ from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.dead_letters import read_sink_letters
 from mastodon_pipeline.listening.topic.registry import register
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.support.landing_sink import FIRST, HOURS, wait_for_sink
+from mastodon_pipeline_tests.support.landing_sink import (
+    FIRST,
+    HOURS,
+    land_toots,
+    landing_sink,
+    wait_for_sink,
+)
 from mastodon_pipeline_tests.support.producing import produce, toots
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -24,6 +31,23 @@ CACHE_SECONDS = 30.0
 """How long the converter uses a schema before it asks for it again."""
 AWAY_SECONDS = 10.0
 """Longer than a Connect that waits for nothing takes to start and read."""
+
+
+@pytest.fixture(scope="module")
+def stack(separate_stack: Stack) -> Stack:
+    """A stack whose programs may be stopped."""
+    return separate_stack
+
+
+@pytest.fixture(scope="module")
+def sink(stack: Stack) -> Iterator[Settings]:
+    with landing_sink() as settings:
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def landed(sink: Settings) -> int:
+    return land_toots(sink)
 
 
 @pytest.fixture

@@ -41,8 +41,11 @@ YEAR = 365 * 24
 
 
 @pytest.fixture(scope="module")
-def environment(stack: Stack) -> Iterator[None]:
-    """The names in the environment, where the command line reads them."""
+def environment(separate_stack: Stack) -> Iterator[None]:
+    """The names in the environment, where the command line reads them.
+
+    On a stack with no other sink at work: its memory is the sink's default.
+    """
     with pytest.MonkeyPatch.context() as environment:
         for name, value in NAMES.items():
             environment.setenv(name, value)

@@ -15,6 +15,12 @@ from mastodon_pipeline_tests.support.sink_lake import SETTINGS, YOUNG, SinkLake
 
 
 @pytest.fixture(scope="session")
+def stack(separate_stack: Stack) -> Stack:
+    """A stack whose Connect may be killed."""
+    return separate_stack
+
+
+@pytest.fixture(scope="session")
 def sink_lake(stack: Stack) -> Iterator[SinkLake]:
     """Toots of a young hour, landed and counted, by a sink that commits every second."""
     settings = load_settings(**SETTINGS)

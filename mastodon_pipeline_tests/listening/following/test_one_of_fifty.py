@@ -177,6 +177,7 @@ def test_defect_that_one_server_brings_to_light_costs_the_others_nothing(fifty: 
 
 
 @pytest.mark.thorough
+@pytest.mark.exhaustive
 def test_many_failures_of_one_of_fifty_cost_the_others_nothing(fifty: Fifty) -> None:
     fail_at_the_servers(fifty, 60)
     fail_at_our_awaits(fifty, 60)

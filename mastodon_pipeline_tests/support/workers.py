@@ -1,0 +1,70 @@
+"""Tests on several workers (`pytest -n`): which go together, and which come first.
+
+Integration tests wait most of their time, so several groups of them run beside each other and
+beside the unit tests. The tests of a group run on one worker, one after the other.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
+
+ROOT = "mastodon_pipeline_tests/"
+GROUPS = {
+    "chaos": ["chaos/test_chaos.py"],
+    "demo": ["test_demo.py"],
+    "ledger": ["ledger/test_losses.py"],
+    "damaged stack": ["infra/test_stack.py", "landing/test_registry_away.py"],
+    "full disk": ["infra/test_full_disk.py"],
+    "Kafka lost": ["landing/test_kafka_lost.py"],
+    "maintenance": [
+        *("maintenance/test_entry_points.py", "maintenance/test_lock.py"),
+        *("maintenance/test_orphans.py", "maintenance/test_retention.py"),
+        "landing/test_spread.py",
+    ],
+    "landing": [
+        *("landing/test_landing.py", "landing/test_iceberg_readers.py"),
+        *("landing/test_no_loss.py", "landing/test_sink_config.py"),
+        *("landing/test_dead_letters.py", "landing/test_bucket_deleted.py"),
+    ],
+    "secure services": ["infra/test_secure_services.py"],
+    "stale writers": ["usage/test_stale_writers.py"],
+    "migration": ["landing/test_migration.py"],
+    "usage": ["usage/test_bucket.py", "usage/test_backfills.py", "usage/test_notebook.py"],
+    "listener runs": ["listening/test_listener_runs.py"],
+    "wheel": ["test_wheel.py"],
+}
+"""The modules that take minutes or share what takes long to make; the longest first.
+
+Each other module is a group of its own, and comes later.
+"""
+GROUP_OF = {ROOT + module: group for group, modules in GROUPS.items() for module in modules}
+RANKS = {group: rank for rank, group in enumerate(GROUPS)}
+
+
+class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives each worker one group at a time, the longest first.
+
+    A worker begins a test only once it has the next one. So that no long group has to wait behind
+    another, a short one is what it gets in advance.
+    """
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return GROUP_OF.get(module, module)
+
+    def _assign_work_unit(self, node: "WorkerController") -> None:
+        unfinished = (
+            group for group, tests in self.assigned_work[node].items() if not all(tests.values())
+        )
+        choose = max if RANKS.keys() & unfinished else min
+        group = choose(self.workqueue, key=lambda group: RANKS.get(group, len(RANKS)))
+        self.workqueue.move_to_end(group, last=False)
+        super()._assign_work_unit(node)
