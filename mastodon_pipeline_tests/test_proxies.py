@@ -103,6 +103,7 @@ def recorder() -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "variables",
     [

@@ -24,6 +24,8 @@ from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline_tests.support.certificates import Authority, Fault, https_server
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:

@@ -6,6 +6,8 @@ from click.testing import CliRunner
 from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline_tests.support.receiving import webhook
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline_tests.support.simulated_servers import quiet
 from mastodon_pipeline_tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.thorough
+
 STREAMED = ServerPolicy("stream.example")
 LOCKED = ServerPolicy("locked.example", token=False, local_feed="authenticated")
 

@@ -33,6 +33,7 @@ def test_sql_help_teaches_by_examples() -> None:
     assert "Ctrl-D" in output
 
 
+@pytest.mark.thorough
 def test_sql_keeps_duckdb_from_importing_pandas() -> None:
     """It would with the first parameter; afterwards it may, for whoever wants a data frame."""
     script = """

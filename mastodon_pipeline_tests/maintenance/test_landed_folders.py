@@ -25,6 +25,8 @@ from mastodon_pipeline_tests.support.local_lake import (
     write_parquet,
 )
 
+pytestmark = pytest.mark.thorough
+
 LATER = HOUR + timedelta(days=3650)
 FOLDER = "created_at_hour=2026-11-24-15"
 

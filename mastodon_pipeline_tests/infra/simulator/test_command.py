@@ -15,6 +15,8 @@ import requests
 from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline_tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.thorough
+
 COMMAND = (sys.executable, "-m", "infra.simulator")
 
 

@@ -27,6 +27,8 @@ from mastodon_pipeline_tests.support.simulated_servers import (
 )
 from mastodon_pipeline_tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.thorough
+
 SERVERS = 50
 KINDS = (STREAMED, STREAMED, STREAMED, POLLED, replace(gotosocial("x"), thump_seconds=0.1))
 TIMINGS = replace(
@@ -176,7 +178,6 @@ def test_defect_that_one_server_brings_to_light_costs_the_others_nothing(fifty: 
     fail_at_our_awaits(fifty, 10)
 
 
-@pytest.mark.thorough
 @pytest.mark.exhaustive
 def test_many_failures_of_one_of_fifty_cost_the_others_nothing(fifty: Fifty) -> None:
     fail_at_the_servers(fifty, 60)

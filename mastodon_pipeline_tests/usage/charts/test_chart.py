@@ -22,6 +22,8 @@ from mastodon_pipeline.usage.tables.daily import APP_USAGE
 from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, LocalLakeResource, land, record
 
+pytestmark = pytest.mark.thorough
+
 (CHART,) = APP_USAGE.charts
 TABLE = APP_USAGE.name
 

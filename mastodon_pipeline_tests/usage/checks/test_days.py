@@ -16,6 +16,8 @@ from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.building import plant
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record
 
+pytestmark = pytest.mark.thorough
+
 SUMMED = [table.name for table in DAILY_TABLES if TOOTS_SUM_TO_THE_DAY in table.checks]
 
 

@@ -28,6 +28,8 @@ from mastodon_pipeline_tests.support.local_lake import (
     rows,
 )
 
+pytestmark = pytest.mark.thorough
+
 NOW = HOUR + timedelta(minutes=30)
 FIRST_DAY = date(2026, 1, 1)
 NAMES = [table.name for table in DAILY_TABLES]

@@ -19,6 +19,8 @@ from mastodon_pipeline.usage.tables.server_activity import ReportedWeek, ServerR
 from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.local_lake import HOUR, LocalLakeResource, land, record, rows
 
+pytestmark = pytest.mark.thorough
+
 TODAY = date(2026, 12, 1)
 FIRST = HOUR.date()
 
