@@ -5,6 +5,7 @@
 | the asset with its page in the UI: description, columns, lineage, checks | `usage/assets.py` |
 | the assets of its charts | `usage/assets.py` |
 | the view by its name, in `mastodon-pipeline sql` and notebooks | `usage/views.py` |
+| the view of the same name in the schema `live` | `usage/live/` |
 | which days are stale, and the runs that build them | `usage/refreshing/` |
 | `docs/data-dictionary.md` | `usage/tables/dictionary.py` |
 """
