@@ -20,6 +20,7 @@ from mastodon_pipeline.landing.connector import apply_connector_config
 from mastodon_pipeline.listening.records.record import TootRecord, milliseconds
 from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings, load_settings
+from mastodon_pipeline.usage.live.views import create_live_views, open_live_tables
 from mastodon_pipeline.usage.views import connect_views
 from mastodon_pipeline_tests.support.building import build_day, build_hours
 from mastodon_pipeline_tests.support.landing_sink import wait_for_sink
@@ -85,7 +86,11 @@ def test_live_counts_what_kafka_acknowledged_wherever_it_is(settings: Settings) 
     """In the topic, landed, or in the tables; the day's tables and the command agree. Shows G27."""
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
     before = hour - timedelta(hours=1)
-    with closing(connect_views(settings)) as connection, open_lake(settings) as lake:
+    with (
+        closing(connect_views(settings, live=False)) as connection,
+        open_lake(settings) as lake,
+    ):
+        create_live_views(connection, open_live_tables(settings), same_cut_seconds=0.0)
         assert counted(connection) == {}
         produce(settings, toots(0, 100, hour))
         assert counted(connection) == {hour: 100}, "in the topic"
