@@ -1,9 +1,10 @@
 """What a refresh of the current hour costs with 10, 100 and 1,000 days of history in the bucket.
 
-A refresh is a run of `refresh_hourly_usage` as the sensor requests it: `toots`,
-`toots_per_server_per_hour` and their checks, by a Dagster with a partition for every hour of the
-history. Also measured is what the sensor does to find the hour: its scan and its decision, for a
-whole sweep through the history. Other work on the machine only adds to a time, so the quickest of
+A refresh is what a tick of the sensor does at rest: it builds `toots` and
+`toots_per_server_per_hour` of the running hour after another commit, and checks them. Beside it, a
+run of `refresh_hourly_usage`, which does the same in a Dagster with a partition for every hour of
+the history. Also measured is what the sensor does to find the hour: its scan and its decision, for
+a whole sweep through the history. Other work on the machine only adds to a time, so the quickest of
 the repetitions is the cost.
 
 An hour of history is a landed file, its `toots` and its counts, small and all alike: none of them
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from pathlib import Path
+from uuid import uuid4
 
 import click
 import dagster as dg
@@ -37,6 +39,7 @@ from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.partitions import HOUR_KEY, RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
+from mastodon_pipeline.usage.refreshing.in_tick import HourBuilder
 from mastodon_pipeline.usage.refreshing.sensor import run_requests
 from mastodon_pipeline.usage.tables.hourly import build_toots, build_toots_per_server
 
@@ -54,6 +57,8 @@ class Times:
     cpu: list[float]
     """Of these, of the run's process and the object store's together."""
     scans: list[float]
+    ticks: list[float]
+    """CPU seconds of ticks that build the hour, of this process and the object store's."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,12 @@ def templates(hour: datetime) -> Templates:
     return Templates(bodies[0], bodies[1], bodies[2], built_from)
 
 
-def current_hour(hour: datetime) -> Iterator[tuple[str, bytes]]:
-    """Generate what has landed in the current hour so far."""
+def current_hour(hour: datetime, files: int = FILES) -> Iterator[tuple[str, bytes]]:
+    """Generate what has landed in the current hour so far: this many files of it."""
     layout = Layout.of(load_settings())
     with duckdb.connect() as connection, tempfile.TemporaryDirectory() as directory:
         connection.execute("SET TimeZone = 'UTC'")
-        for number in range(FILES):
+        for number in range(files):
             path = Path(directory, "records.parquet")
             write_records(
                 connection,
@@ -144,7 +149,19 @@ def measure(hour: datetime, repetitions: int, store: int) -> Times:
             scans = [timed(evaluation)]
             while cursors[-1].after:
                 scans.append(timed(evaluation))
-    return Times(refreshes, cpu, scans)
+            ticks = []
+            for number, (path, body) in enumerate(current_hour(hour, repetitions + 1)):
+                put_objects([(path.replace(".parquet", f"-{uuid4().hex}.parquet"), body)])
+                began = cpu_seconds(store)
+                with LakeResource().standing() as lake:
+                    now = datetime.now(UTC)
+                    freshness = scan(lake, cursors[-1], now, load_settings().first_day)
+                    tick = HourBuilder().build(lake, freshness, now, lambda _: True)
+                if tick.built != [hour]:
+                    raise RuntimeError(f"the tick built {tick.built}: {tick.failures}")
+                if number:  # the first fetches all that has landed
+                    ticks.append(cpu_seconds(store) - began)
+    return Times(refreshes, cpu, scans, ticks)
 
 
 def cpu_seconds(store: int) -> float:
@@ -193,18 +210,21 @@ def bench(days: str, repetitions: int) -> None:
             before = history
     click.echo(
         f"\n{'days':>6} {'refresh s':>10} {'median':>8} {'CPU s':>8} "
-        f"{'scan s':>8} {'scans a sweep':>14}"
+        f"{'tick CPU s':>11} {'scan s':>8} {'scans a sweep':>14}"
     )
     for history, times in times_by_history.items():
         click.echo(
             f"{history:>6,} {min(times.refreshes):>10.2f} "
             f"{statistics.median(times.refreshes):>8.2f} {min(times.cpu):>8.2f} "
+            f"{min(times.ticks):>11.2f} "
             f"{statistics.median(times.scans):>8.2f} {len(times.scans):>14}"
         )
     first, last = times_by_history[histories[0]], times_by_history[histories[-1]]
     click.echo(f"BENCH usage.refresh_seconds {min(last.refreshes):.2f}")
     click.echo(f"BENCH usage.refresh_growth {min(last.refreshes) / min(first.refreshes):.2f}")
     click.echo(f"BENCH usage.refresh_cpu_growth {min(last.cpu) / min(first.cpu):.2f}")
+    click.echo(f"BENCH usage.tick_cpu_seconds {min(last.ticks):.2f}")
+    click.echo(f"BENCH usage.tick_growth {min(last.ticks) / min(first.ticks):.2f}")
     click.echo(f"BENCH usage.scan_seconds {statistics.median(last.scans):.2f}")
 
 

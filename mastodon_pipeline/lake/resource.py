@@ -15,6 +15,8 @@ from mastodon_pipeline.settings import load_settings
 
 STANDING_LAKE_SECONDS = 10.0
 """How long to wait for another evaluation of the same sensor."""
+STANDING_LAKE_MEMORY = "512MB"
+"""Small work only, in a process whose memory nobody else gets back; more is spilled to disk."""
 
 
 class LakeResource(DuckDBResource):
@@ -83,6 +85,7 @@ class _Standing:
                 self._close(None)
                 self._opened = ExitStack()
                 self._lake, self._key = self._opened.enter_context(resource.open()), key
+                self._lake.connection.execute(f"SET memory_limit = '{STANDING_LAKE_MEMORY}'")
             try:
                 yield self._lake
             except BaseException as error:
