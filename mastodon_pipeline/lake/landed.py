@@ -55,7 +55,7 @@ class Refreshed(NamedTuple):
     forgotten: int
     """Files that are no longer there."""
     whole: bool = False
-    """All landed files were listed."""
+    """All landed files were listed, or had been shortly before: there is nothing to sweep."""
 
 
 class IndexedHour(NamedTuple):
@@ -108,6 +108,11 @@ class LandedFiles:
         self._unsaved: dict[str, int] = {}
         self._held = False
         self._refreshed_at = -HELD_SECONDS
+        self._complete_at: float | None = None
+        self.complete_every_seconds = 0.0
+        """So long after a complete refresh, another one lists only the files whose names follow the
+        newest that is known, as those of the sink do: for a lake that stays open. A day of commits
+        is nine requests, each as expensive as a small query."""
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.read_only = False
         """Nothing is saved: for readers, whose keys may only read."""
@@ -142,13 +147,17 @@ class LandedFiles:
             return Refreshed(0, 0)
         self._refreshed_at = monotonic()
         self._list_objects()
+        began, complete_at = monotonic(), self._complete_at
+        if not whole and complete_at and began - complete_at < self.complete_every_seconds:
+            return self._open_newest()
         if whole or sum(file.size for file in self._objects.values()) < SMALL_INDEX_BYTES:
-            return self._sync_from("", None, retry=whole)[0]
-        newest = self._newest_group()
-        day = (
-            "" if since is None else self._layout.index_group(f"{self._layout.landed_day(since)}_")
-        )
-        return self._sync_from(min(newest, day or newest), None)[0]
+            refreshed = self._sync_from("", None, retry=whole)[0]
+        else:
+            newest = self._newest_group()
+            first = newest if since is None else self._group_of_day(since)
+            refreshed = self._sync_from(min(newest, first), None)[0]
+        self._complete_at = began
+        return refreshed
 
     def sweep(self, after: str, seconds: float) -> tuple[Refreshed, str]:
         """List and open a piece, from the group after `after` on, for some seconds.
@@ -222,6 +231,11 @@ class LandedFiles:
             self._save(self._layout.index_group(fault.path))
         return tuple(faults)
 
+    @property
+    def loaded_groups(self) -> int:
+        """How many groups of the index are in the connection's memory."""
+        return len(self._loaded)
+
     def forget(self, paths: Collection[str]) -> None:
         """Forget files that are about to be removed, or were."""
         groups = sorted({self._layout.index_group(path) for path in paths})
@@ -259,6 +273,9 @@ class LandedFiles:
         groups = self._objects.keys() | self._loaded.keys()
         days = (group for group in groups if group.startswith(DAY_FOLDERS))
         return max((group for group in days if group[-10:] <= latest), default="")
+
+    def _group_of_day(self, day: date) -> str:
+        return self._layout.index_group(f"{self._layout.landed_day(day)}_")
 
     def _unloaded(self) -> list[str]:
         return [
@@ -302,11 +319,49 @@ class LandedFiles:
             listed = group.startswith(DAY_FOLDERS) and first <= group and (not last or group < last)
             if whole or listed:
                 sync(group, [])
+        self._save_some(retried=retry)
+        return Refreshed(opened, forgotten, whole), last
+
+    def _open_newest(self) -> Refreshed:
+        """Open the files whose names follow the newest known one of the newest group."""
+        newest = self._newest_group()
+        if newest not in self._loaded:
+            self._load(newest)
+        after = max(self._known(newest), default=f"{self._layout.landed()}{newest}")
+        listing = (file for file in self._list_files(self._layout.landed(), after))
+        opened = 0
+        for group, files in groupby(
+            filter(_is_parquet, listing), lambda file: self._layout.index_group(file.path)
+        ):
+            if group == newest:
+                opened += len(self._open(group, list(files)))
+            elif group != NO_FOLDER:
+                opened += self._sync(group, list(files)).opened
+        self._save_some()
+        return Refreshed(opened, 0, whole=True)
+
+    def _known(self, group: str) -> set[str]:
+        rows = self._connection.execute(query("lake/landed_paths"), {"group": group}).fetchall()
+        return {path for (path,) in rows}
+
+    def _open(self, group: str, files: Sequence[StoredFile]) -> list[StoredFile]:
+        """Open the files that are not in the table; return them."""
+        known = self._known(group)
+        new = [file for file in files if file.path not in known]
+        for start in range(0, len(new), FILES_PER_QUERY):
+            self._contents.open(group, new[start : start + FILES_PER_QUERY], self.clock())
+        self._count_unsaved(group, len(new))
+        return new
+
+    def _count_unsaved(self, group: str, changed: int) -> None:
+        if changed:
+            self._unsaved[group] = self._unsaved.get(group, 0) + changed
+
+    def _save_some(self, *, retried: bool = False) -> None:
         newest = self._newest_group()
         for group, count in list(self._unsaved.items()):
-            if group != newest or count >= SAVE_EVERY_FILES or retry:
+            if group != newest or count >= SAVE_EVERY_FILES or retried:
                 self._save(group)
-        return Refreshed(opened, forgotten, whole), last
 
     def _sync(self, group: str, listed: Sequence[StoredFile], *, retry: bool = False) -> Refreshed:
         """Make the table agree with the complete listing of a group."""
@@ -320,22 +375,12 @@ class LandedFiles:
         }
         unreadable = {file.path for file in self.unreadable()} if retry else set()
         forgotten = self._connection.execute(query("lake/landed_vanished"), values).fetchall()
-        known = {
-            path
-            for (path,) in self._connection.execute(
-                query("lake/landed_paths"), {"group": group}
-            ).fetchall()
-        }
-        new = [file for file in listed if file.path not in known]
-        for start in range(0, len(new), FILES_PER_QUERY):
-            self._contents.open(group, new[start : start + FILES_PER_QUERY], self.clock())
+        new = self._open(group, listed)
         # Damage in other columns than the index's shows only if a file is read whole.
         self.mark_unreadable(file.path for file in new if file.path in unreadable)
-        changed = len({path for (path,) in forgotten} | {file.path for file in new})
-        if changed:
-            self._unsaved[group] = self._unsaved.get(group, 0) + changed
-        vanished = {path for (path,) in forgotten} - {file.path for file in listed}
-        return Refreshed(len(new), len(vanished))
+        gone = {path for (path,) in forgotten} - {file.path for file in new}
+        self._count_unsaved(group, len(gone))
+        return Refreshed(len(new), len(gone - {file.path for file in listed}))
 
     def _load(self, group: str) -> None:
         for attempts_left in reversed(range(LOAD_ATTEMPTS)):

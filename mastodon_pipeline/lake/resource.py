@@ -15,6 +15,10 @@ from mastodon_pipeline.settings import load_settings
 
 STANDING_LAKE_SECONDS = 10.0
 """How long to wait for another evaluation of the same sensor."""
+COMPLETE_EVERY_SECONDS = 30.0
+"""How often the whole newest day of landed files is listed; in between, what follows the newest."""
+MOST_LOADED_GROUPS = 20
+"""Of the index of landed files: a sweep through a long history would load all of it."""
 STANDING_LAKE_MEMORY = "512MB"
 """Small work only, in a process whose memory nobody else gets back; more is spilled to disk."""
 
@@ -57,7 +61,7 @@ class LakeResource(DuckDBResource):
 
         For a sensor, whose code server lives long: opening takes as long as a small query, and the
         open lake remembers what has landed. It is opened again in each new hour, after an error
-        in the body, and if the settings have changed.
+        in the body, if the settings have changed, and before it holds a long history.
 
         Raises as `open` does, and TimeoutError if another thread uses it for too long.
         """
@@ -85,12 +89,15 @@ class _Standing:
                 self._close(None)
                 self._opened = ExitStack()
                 self._lake, self._key = self._opened.enter_context(resource.open()), key
+                self._lake.landed.complete_every_seconds = COMPLETE_EVERY_SECONDS
                 self._lake.connection.execute(f"SET memory_limit = '{STANDING_LAKE_MEMORY}'")
             try:
                 yield self._lake
             except BaseException as error:
                 self._close(error)
                 raise
+            if self._lake.landed.loaded_groups > MOST_LOADED_GROUPS:
+                self._close(None)
         finally:
             self._lock.release()
 

@@ -269,3 +269,24 @@ def test_times_of_no_calendar_have_no_hour(lake: Lake) -> None:
     assert files_of(lake, HOUR) == [path]
     indexed = lake.landed.hours_indexed_since(ancient)
     assert {hour: content.records for hour, content in indexed.items()} == {None: 1, HOUR: 1}
+
+
+def test_lake_that_stays_open_lists_what_follows_the_newest_file(lake: Lake) -> None:
+    """Until the next complete refresh, which sees all: files between others, and those that go."""
+    lake.landed.clock = lambda: HOUR
+    folder = f"kafka_timestamp_day={HOUR:%Y-%m-%d}/"
+    lake.landed.complete_every_seconds = 3600.0
+    land_in(lake, folder, record(uri="b"), name="b")
+    assert lake.landed.refresh().opened == 1
+    later = [land_in(lake, folder, record(uri=name), name=name) for name in ("a", "c")]
+    next_day = f"kafka_timestamp_day={HOUR + timedelta(days=1):%Y-%m-%d}/"
+    later.append(land_in(lake, next_day, record(uri="d"), name="a"))
+    assert lake.landed.refresh() == (2, 0, True)
+    assert lake.landed.refresh() == (0, 0, True)
+    assert later[0] not in {file.path for file in lake.landed.of_hours([HOUR])[HOUR]}
+    lake.landed.complete_every_seconds = 0.0
+    Path(later[1]).unlink()
+    assert lake.landed.refresh() == (1, 1, True)
+    files = {file.path for file in lake.landed.of_hours([HOUR])[HOUR]}
+    assert later[0] in files
+    assert later[1] not in files
