@@ -6,6 +6,7 @@ import dagster as dg
 
 from mastodon_pipeline.failures import readable_failures
 from mastodon_pipeline.landing.assets import landed_toots_check, observe_landed_toots
+from mastodon_pipeline.ledger.assets import ledger_check
 from mastodon_pipeline.listening.assets import observe_mastodon_topic
 from mastodon_pipeline.maintenance.run_history import purge_superseded_runs
 from mastodon_pipeline.settings import load_settings
@@ -56,6 +57,7 @@ PURGED_JOBS = (
     refresh_hourly_usage.name,
     refresh_daily_usage.name,
     usage_checks.name,
+    ledger_check.name,
     landed_toots_check.name,
     observe_landed_toots.name,
     observe_mastodon_topic.name,
@@ -66,8 +68,8 @@ PURGED_JOBS = (
 run_history_maintenance_schedule = dg.ScheduleDefinition(
     name="run_history_maintenance_schedule",
     job=run_history_maintenance,
-    cron_schedule="40 * * * *",
+    cron_schedule="40 */6 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every hour, up to 500 of the superseded runs.",
+    description="Every six hours, up to 500 of the superseded runs.",
 )
