@@ -152,7 +152,7 @@ def resting_demo(
         wait_for(lambda: bool(fediverse.status()["done"]), 300, "all toots to be published")
         published = fediverse.truth()
         counted = partial(all_counted, published)
-        wait_for(counted, 600, f"{sum(published.values()):,} toots to be counted")
+        wait_for(counted, 1800, f"{sum(published.values()):,} toots to be counted")
         fediverse.publish_live(rate)
         yield stack, memory
 

@@ -10,6 +10,7 @@ import dagster as dg
 import duckdb
 import pytest
 
+from mastodon_pipeline.lake import resource
 from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.definitions import definitions
@@ -375,9 +376,10 @@ def test_tick_builds_and_checks_the_running_hour_without_a_run(
 
 
 def test_removed_landed_file_leaves_the_running_hour(
-    instance: dg.DagsterInstance, lake: Lake
+    instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was copied from it is not counted any more."""
+    """What was copied from it is not counted any more, once all files are listed again."""
+    monkeypatch.setattr(resource, "COMPLETE_EVERY_SECONDS", 0.0)
     this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     land(lake, record(uri="a", created_at=this_hour), name="a")
     land(lake, record(uri="b", created_at=this_hour), name="b")
