@@ -145,6 +145,8 @@ class Settings(BaseSettings):
     sink_tasks: int = Field(1, ge=1, le=1000)
     """The sink connector's tasks: 1, because each writes separate files and the cost of a query
     grows with the files; more only if one task cannot keep up."""
+    sink_commit_seconds: int = Field(10, ge=1, le=3600)
+    """How often the Iceberg sink writes files and commits them: the more often, the more files."""
     iceberg_table: str = Field("mastodon.toots_raw", pattern=r"^\w+\.\w+$")
     """The Iceberg sink's table, `namespace.name`."""
     iceberg_catalog_uri: JdbcAddress = Field(

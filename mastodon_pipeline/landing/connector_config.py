@@ -33,6 +33,7 @@ def connector_config(settings: Settings) -> dict[str, str]:
     layout = Layout.of(settings)
     values = {
         "tasks": str(settings.sink_tasks),
+        "commit_ms": str(settings.sink_commit_seconds * 1000),
         "topic": settings.kafka_topic,
         "dead_letter_topic": settings.dead_letter_topic,
         "control_topic": CONTROL_TOPIC,

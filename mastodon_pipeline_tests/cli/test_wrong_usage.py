@@ -127,6 +127,7 @@ WRONG_SETTINGS = [
     ("KAFKA_CONNECT_URL", "http://[::1", "KAFKA_CONNECT_URL: .*not an address"),
     ("CONNECTOR_NAME", "a/b", "CONNECTOR_NAME: .*pattern"),
     ("SINK_TASKS", "0", "SINK_TASKS: "),
+    ("SINK_COMMIT_SECONDS", "0", "SINK_COMMIT_SECONDS: "),
     ("ICEBERG_TABLE", "toots", "ICEBERG_TABLE: .*pattern"),
     ("ICEBERG_TABLE", "a.b.c", "ICEBERG_TABLE: .*pattern"),
     ("ICEBERG_CATALOG_URI", "postgresql://host/db", "ICEBERG_CATALOG_URI: .*JDBC"),

@@ -29,6 +29,7 @@ def test_settings_reach_the_config(sink: Sink) -> None:
             iceberg_table="other.raw",
             aws_region="eu-central-1",
             sink_tasks=3,
+            sink_commit_seconds=60,
         )
     )
     assert config["name"] == "other-sink"
@@ -39,6 +40,7 @@ def test_settings_reach_the_config(sink: Sink) -> None:
     assert registry == "http://registry:8080/apis/registry/v2"
     if sink == "iceberg":
         assert config["iceberg.tables"] == "other.raw"
+        assert config["iceberg.control.commit.interval-ms"] == "60000"
         assert config["iceberg.catalog.uri"] == "jdbc:postgresql://db/lake"
         assert config["iceberg.catalog.s3.endpoint"] == "http://minio:9000"
         assert config["iceberg.catalog.client.region"] == "eu-central-1"

@@ -28,6 +28,7 @@ from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.landing_sink import wait_for_sink
 from mastodon_pipeline_tests.support.producing import produce, toots
+from mastodon_pipeline_tests.support.shared_stack import QUICK_COMMITS
 from mastodon_pipeline_tests.support.sink_lake import SinkLake
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -39,7 +40,9 @@ LANDED, NOT_LANDED, AFTERWARDS = 400, 30, 300
 
 @pytest.fixture(scope="module")
 def own_stack() -> Iterator[Stack]:
-    with temporary_stack() as stack:
+    with pytest.MonkeyPatch.context() as environment, temporary_stack() as stack:
+        for name, value in QUICK_COMMITS.items():
+            environment.setenv(name, value)
         yield stack
 
 

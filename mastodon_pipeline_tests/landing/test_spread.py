@@ -33,6 +33,7 @@ NAMES = {
     "CONNECTOR_NAME": "spread-sink",
     "ICEBERG_TABLE": "spread.raw",
     "FIRST_DAY": "2020-01-01",
+    "SINK_COMMIT_SECONDS": "10",
 }
 MANY_HOURS = 9_000
 MANY_DAYS = 800

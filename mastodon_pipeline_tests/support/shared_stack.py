@@ -36,6 +36,10 @@ def remove_shared_stack(data: Path) -> None:
     _lock(data).unlink(missing_ok=True)
 
 
+QUICK_COMMITS = {"SINK_COMMIT_SECONDS": "1"}
+"""Most tests of sinks wait for its next commit."""
+
+
 class StackEnvironment:
     """Variables of a stack in this process's environment, as long as tests use that stack."""
 
@@ -54,7 +58,7 @@ class StackEnvironment:
 
     def add(self, fixture: str, stack: Stack) -> None:
         """Set the variables of a stack that a fixture has just started."""
-        self._variables[fixture] = stack.environment
+        self._variables[fixture] = {**stack.environment, **QUICK_COMMITS}
         self._current = None
         self.use(fixture)
 
