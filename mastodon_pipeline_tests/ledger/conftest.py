@@ -111,7 +111,9 @@ def shared_books(stack: Stack) -> Iterator[Callable[[], Books]]:
 def books(
     shared_books: Callable[[], Books], record_property: Callable[[str, object], None]
 ) -> Iterator[Books]:
-    """A source of this test; how soon its loss was seen is in the report (`--junit-xml`)."""
+    """A source of this test. How soon its loss was seen is in the report: pytest --junit-xml x.xml
+    -o junit_family=xunit1.
+    """
     books = shared_books()
     yield books
     if books.red_after_seconds is not None:
