@@ -2,6 +2,9 @@
 
 `connector_supervisor` calls this at each tick: the copy is then some half a minute behind Kafka's,
 which is what is read again after a loss of Kafka's data. See `listening.topic.landed_positions`.
+
+**What can be lost here:** if the bucket is deleted, and Kafka's data as well before all has landed
+again, both copies of those toots are gone. The ledger is red: it names the files.
 """
 
 from collections.abc import Iterable
