@@ -32,6 +32,11 @@ def data_directory() -> Path:
     return Path(os.environ.get("MASTODON_PIPELINE_DATA") or BASE_DIRECTORY / ".data").resolve()
 
 
+def forgotten_file() -> Path:
+    """Return the file by which this machine's listeners know who asked to be forgotten: hashes."""
+    return data_directory() / "forgotten.txt"
+
+
 def stack_file() -> Path:
     """Return the file with the native stack's addresses and MinIO's keys."""
     return data_directory() / "stack.env"

@@ -49,7 +49,7 @@ from mastodon_pipeline.proxies import check_proxies
 
 OWN_NAMES = (
     *("kafka", "minio", "registry", "connect", "dagster", "lake", "logs", "supervisor"),
-    *("fediverse", "up.lock", SIMULATED_MARK, ".stack.env.partial", "stack.env"),
+    *("fediverse", "up.lock", "forgotten.txt", SIMULATED_MARK, ".stack.env.partial", "stack.env"),
 )
 """What a stack makes in its data directory."""
 

@@ -40,6 +40,10 @@ COMMANDS = {
         "mastodon_pipeline.cli.doctor:doctor",
         "Report what is missing or unhealthy, and how to fix it.",
     ),
+    "forget": Command(
+        "mastodon_pipeline.cli.forget:forget",
+        "Take a person or a server out of the lake.",
+    ),
     "ledger": Command(
         "mastodon_pipeline.cli.ledger:ledger",
         "Show what is missing, or accept that it is lost.",

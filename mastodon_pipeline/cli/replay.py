@@ -53,6 +53,7 @@ def replay(glob: tuple[str, ...], dead_letters: bool, dismiss: bool) -> None:
     Exit codes: 0 done; 1 the files cannot be read, or Kafka did not take all of them; 130 Ctrl-C.
     """
     from mastodon_pipeline.lake.connection import connect_lake
+    from mastodon_pipeline.listening.records.people import People
     from mastodon_pipeline.listening.topic.opening import open_kafka
     from mastodon_pipeline.listening.topic.replay import (
         ParquetToots,
@@ -70,6 +71,7 @@ def replay(glob: tuple[str, ...], dead_letters: bool, dismiss: bool) -> None:
     if dead_letters:
         _put_back(settings, dismiss)
         return
+    rules = People(settings).rules
     in_lake = any(path.startswith("s3://") for path in glob)
     counts = ReplayCounts()
     failure: PipelineError | None = None
@@ -85,7 +87,7 @@ def replay(glob: tuple[str, ...], dead_letters: bool, dismiss: bool) -> None:
                     file=sys.stderr,
                 ) as bar,
             ):
-                replay_rows(_until(stop, toots.rows()), sink, counts, bar.update)
+                replay_rows(_until(stop, toots.rows()), sink, counts, bar.update, rules)
                 bar.update(toots.row_count % 1000)
         except KeyboardInterrupt:
             failure = Interrupted("interrupted; replay again, toots already there change nothing")
@@ -98,7 +100,8 @@ def replay(glob: tuple[str, ...], dead_letters: bool, dismiss: bool) -> None:
                 failure = failure or error
     click.echo(
         f"{counts.acknowledged} of {toots.row_count} rows are in {settings.kafka_topic}, "
-        f"{counts.dead_letters} are not decodable",
+        f"{counts.dead_letters} are not decodable"
+        f"{f', {counts.excluded} of blocked authors are left out' if counts.excluded else ''}",
         err=True,
     )
     if counts.dead_letters:

@@ -20,6 +20,7 @@ from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.copies import RecordCopies
 from mastodon_pipeline.lake.files import ListFiles, StoredFile, list_objects
+from mastodon_pipeline.lake.forgotten import ForgottenList
 from mastodon_pipeline.lake.landed import LandedFiles
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
@@ -45,16 +46,22 @@ class Lake:
     returns whether it was."""
     empty_record: str
     """A Parquet file with the record's columns and no rows, see `record.sql`."""
+    salt: str = field(default="", repr=False)
+    """Of pseudonyms."""
 
     landed: LandedFiles = field(init=False)
     """What the landed files hold."""
     copies: RecordCopies = field(init=False)
     """Local copies of landed records."""
+    forgotten: ForgottenList = field(init=False)
+    """Who asked to be forgotten."""
 
     def __post_init__(self) -> None:
         landed = LandedFiles(self.layout, self.connection, self.list_files, self.empty_record)
         object.__setattr__(self, "landed", landed)
         object.__setattr__(self, "copies", RecordCopies(self.connection, self.empty_record))
+        forgotten = ForgottenList(self.layout, self.connection, self.list_files, self.salt)
+        object.__setattr__(self, "forgotten", forgotten)
 
     def parquet_files(self, prefix: str) -> list[StoredFile]:
         """List the Parquet files whose path starts with a prefix, in the order of the paths."""
@@ -94,6 +101,7 @@ def open_lake(
             partial(list_objects, s3, settings),
             partial(_put_in_place_of, s3, settings.s3_bucket, layout),
             empty_record,
+            settings.person_salt.get_secret_value() if settings.person_salt else "",
         )
 
 

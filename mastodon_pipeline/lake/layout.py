@@ -14,6 +14,7 @@ A landed file may hold records of any post hour: its folder only says on which d
 them.
 
 The pipeline's own: `index/<topic>/files/*.parquet`, `ledger/<topic>/*.parquet`,
+`forgotten/<topic>.parquet`,
 `removed/<topic>/changed` and `removed/maintenance.lock`. The Iceberg table's metadata is below
 `warehouse/`.
 
@@ -113,6 +114,10 @@ class Layout:
     def ledger_state(self) -> str:
         """What the ledger remembers between two checks."""
         return f"{self.root}/ledger/{self.topic}/state.json.gz"
+
+    def forgotten(self) -> str:
+        """The file with the hashes of who asked to be forgotten, see `lake.forgotten`."""
+        return f"{self.root}/forgotten/{self.topic}.parquet"
 
     def removed(self) -> str:
         """The prefix of the receipts for landed files that maintenance removed."""

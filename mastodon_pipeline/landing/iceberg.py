@@ -11,7 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -177,6 +177,85 @@ def drop_files(table: "Table", paths: Set[str]) -> None:
     with table.transaction() as transaction, transaction.update_snapshot().overwrite() as change:
         for file in dropped:
             change.delete_data_file(file)
+
+
+def replace_files(settings: Settings, replacements: Mapping[str, tuple[str, int]]) -> "Table":
+    """Commit the table with other files in place of some, which hold the same rows otherwise.
+
+    `replacements`: the new path and its size in bytes, by the old path. What the sink wrote into
+    its newest snapshot, its position, is repeated in ours: so older snapshots may be expired. New
+    files have no bounds of columns: those of the old ones quote what they held, and so does the
+    manifest of what was dropped, which a second commit leaves behind.
+
+    Raises CatalogUnavailable as `commit` does.
+    """
+    from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+
+    def swap(table: "Table") -> None:
+        spec = table.spec().spec_id
+        old_files = [file for file in _data_files(table) if file.file_path in replacements]
+        if not old_files:
+            return
+        with (
+            table.transaction() as transaction,
+            transaction.update_snapshot(
+                snapshot_properties=_sink_properties(settings, table)
+            ).overwrite() as change,
+        ):
+            for old in old_files:
+                change.delete_data_file(old)
+                if old.spec_id != spec:
+                    continue  # Of an older table: our queries read it all the same.
+                path, size = replacements[old.file_path]
+                new = DataFile.from_args(
+                    content=DataFileContent.DATA,
+                    file_path=path,
+                    file_format=FileFormat.PARQUET,
+                    partition=old.partition,
+                    record_count=old.record_count,
+                    file_size_in_bytes=size,
+                    sort_order_id=old.sort_order_id,
+                )
+                new.spec_id = spec
+                change.append_data_file(new)
+
+    def leave_behind(table: "Table") -> None:
+        properties = _sink_properties(settings, table)
+        with (
+            table.transaction() as transaction,
+            transaction.update_snapshot(snapshot_properties=properties).fast_append(),
+        ):
+            pass
+
+    commit(settings, swap)
+    return commit(settings, leave_behind)
+
+
+def _sink_properties(settings: Settings, table: "Table") -> dict[str, str]:
+    """Return what the sink wrote about its position into the newest of its snapshots."""
+    chain = sink_chain(settings, table)
+    summary = chain[-1].summary if chain else None
+    properties = summary.additional_properties if summary else {}
+    return {name: value for name, value in properties.items() if name.startswith("kafka.connect.")}
+
+
+def expire_all_but_the_newest(settings: Settings) -> "Table":
+    """Expire every snapshot that neither the sink nor a reference needs.
+
+    Raises CatalogUnavailable as `commit` does.
+    """
+
+    def expire(table: "Table") -> None:
+        needed = {snapshot.snapshot_id for snapshot in sink_chain(settings, table)}
+        needed |= {ref.snapshot_id for ref in table.metadata.refs.values()}
+        ids = [s.snapshot_id for s in table.metadata.snapshots if s.snapshot_id not in needed]
+        if ids:
+            table.maintenance.expire_snapshots().by_ids(ids).commit()
+
+    commit(settings, expire)
+    table = open_table(settings)
+    assert table is not None
+    return table
 
 
 def _data_files(table: "Table") -> Iterator["DataFile"]:

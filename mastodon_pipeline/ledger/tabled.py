@@ -10,6 +10,7 @@ from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.ledger.state import Loss, State
+from mastodon_pipeline.usage.inputs.forgotten import without_forgotten
 
 HOUR = timedelta(hours=1)
 PATIENCE = timedelta(minutes=10)
@@ -67,12 +68,14 @@ def missing_toots(
 def _not_in_toots(
     lake: Lake, hour: datetime, files: Sequence[StoredFile], tables: Sequence[StoredFile]
 ) -> list[tuple[str, int]]:
-    values = {
-        "raw_files": [lake.empty_record, *(file.path for file in files)],
-        "toots_files": [lake.empty_record, *(file.path for file in tables)],
-        "hour_start": hour,
-    }
-    rows = lake.connection.execute(query("ledger/not_in_toots"), values).fetchall()
+    landed = [lake.empty_record, *(file.path for file in files)]
+    with without_forgotten(lake, hour, landed) as raw_files:
+        values = {
+            "raw_files": list(raw_files),
+            "toots_files": [lake.empty_record, *(file.path for file in tables)],
+            "hour_start": hour,
+        }
+        rows = lake.connection.execute(query("ledger/not_in_toots"), values).fetchall()
     return [(source, count) for source, count in rows]
 
 

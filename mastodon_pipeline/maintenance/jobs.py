@@ -7,6 +7,7 @@ from pydantic import Field
 
 from mastodon_pipeline.asset_keys import LANDED_ASSET
 from mastodon_pipeline.failures import readable_failures
+from mastodon_pipeline.maintenance.forgetting import forget, parse_name, require_nothing_left
 from mastodon_pipeline.maintenance.maintaining import maintain
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import load_settings
@@ -50,6 +51,54 @@ def maintain_lake(context: dg.OpExecutionContext, config: MaintenanceConfig) -> 
 def lake_maintenance() -> None:
     """One op: the maintenance."""
     maintain_lake()
+
+
+class ForgetConfig(dg.Config):
+    """Whom to forget."""
+
+    name: str = Field(description="@user@server, or a server's domain")
+    dry_run: bool = Field(default=False, description="Only report what would be done")
+
+
+@dg.op(
+    description=(
+        "Makes everything in the lake nameless that names a person or a server: landed files, the"
+        " Iceberg table, toots, the tables of their days. What is counted stays. Killing it is"
+        " harmless; launched again, it continues."
+    ),
+    tags={"kind": "iceberg"},
+)
+def forget_name(context: dg.OpExecutionContext, config: ForgetConfig) -> None:
+    """Forget a person or a server; see `mastodon-pipeline forget --help`."""
+    with readable_failures():
+        settings = load_settings()
+        report = forget(
+            settings, parse_name(config.name), dry_run=config.dry_run, log=context.log.info
+        )
+        # Without the name, which Dagster would keep.
+        for line in report.lines(settings)[1:]:
+            context.log.info(line)
+        context.add_output_metadata(
+            {
+                "dry run": report.dry_run,
+                "toots": report.toots,
+                "landed files": report.landed_files,
+                "hours": len(report.hours),
+            }
+        )
+        require_nothing_left(report)
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description=(
+        "Takes a person or a server out of the lake. The name is in the run's config, which Dagster"
+        " keeps: delete the run afterwards, or use the command mastodon-pipeline forget."
+    ),
+)
+def forget_person_or_server() -> None:
+    """One op, which forgets."""
+    forget_name()
 
 
 lake_maintenance_schedule = dg.ScheduleDefinition(

@@ -46,6 +46,7 @@ from mastodon_pipeline.landing.iceberg import (
     sink_wrote,
     snapshot_paths,
 )
+from mastodon_pipeline.maintenance.forgetting import forget_again
 from mastodon_pipeline.maintenance.landed_folders import (
     Folders,
     landed_folders,
@@ -105,6 +106,8 @@ def maintain(
         lock = None if dry_run else stack.enter_context(hold_lock(s3, settings))
         lake = stack.enter_context(open_lake(settings))
         remover = BucketRemover(s3, settings, lock, log)
+        if not dry_run and (again := forget_again(settings, s3, lake, remover)) is not None:
+            report.faults += [f"{path} still names somebody forgotten" for path in again.left]
         lake.landed.refresh(whole=True)  # before the table is read: see above
         stack.enter_context(lake.landed.held())
         landed = landed_folders(lake)

@@ -21,7 +21,7 @@ from mastodon_pipeline.listening.protocol.statuses import (
     may_be_kept,
     status_id_of,
 )
-from mastodon_pipeline.listening.records.people import People, PeopleRules
+from mastodon_pipeline.listening.records.people import People, PeopleRules, is_nameless
 from mastodon_pipeline.listening.records.record import (
     ObservingServer,
     Source,
@@ -172,13 +172,15 @@ class TootRecorder:
             return False
         if event == "update":
             known = self._seen.get(self.observer.base_url, status_id)
-            if known is not None and known.uri == status.uri:
+            if known is not None and (known.uri == status.uri or is_nameless(known.uri)):
                 self.position.note_read(status_id)
                 tally.repeated += 1
                 return False
         record = toot_record(status, event, self.observer, source, now, rules.salt)
+        if rules.forgotten:
+            record = rules.without_forgotten(record)
         self._send(record, tally)
-        self._seen.remember(record)
+        self._seen.remember(record, status_id)
         created_at = record.created_at
         live = source in ("stream", "poll")
         self.statistics.count_toot(created_at, now - created_at if live else None)

@@ -10,6 +10,11 @@ profiles, `indexable` search: neither is a wish not to be read.
 **Names.** Where persons have to be told apart without being named, a pseudonym stands for the name:
 a hash with the lake's salt (`PERSON_SALT`), the same on every machine. Without a salt it is ''.
 
+**Forgotten.** Of a person or server that asked to be forgotten (`mastodon-pipeline forget`) what
+still comes is recorded without names, as it is in the lake by then: text, hashtags, addresses and
+ids are gone, and it counts. This machine's list is in the data directory; what listeners on other
+machines record becomes nameless in the lake.
+
 **Blocked.** Of what a block list names nothing is recorded, from whichever server it comes, and it
 is no dead letter either.
 """
@@ -19,18 +24,28 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import msgspec
+
+from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.listening.protocol.statuses import Account, texts_of_fields
 from mastodon_pipeline.listening.records.block_lists import (
     BlockLists,
     blocks_server,
     read_block_lists,
 )
+from mastodon_pipeline.paths import forgotten_file
 from mastodon_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from mastodon_pipeline.listening.records.record import TootRecord
 
 PSEUDONYM_MARK = "~"
 """Begins a pseudonym: no name on any known software does."""
 _PSEUDONYM_CHARACTERS = 20
+_NAMELESS_URI = re.compile(r"(?:[a-z]+://[^/]+)?/~[0-9a-f]{32}")
+_HOST = re.compile(r"[a-z]+://[^/]+")
 _MAX_PROFILE_CHARACTERS = 20_000
 _OPT_OUT_TAG = re.compile(
     r"#(?:<[^<>#]{0,200}>){0,3}no(?:bots?|index|archive)(?!\w)", re.IGNORECASE
@@ -81,10 +96,51 @@ class PeopleRules:
     salt: str = ""
     count_opted_out: bool = True
     blocks: BlockLists | None = None
+    forgotten: frozenset[str] = frozenset()
+    """Pseudonyms of accounts and servers that asked to be forgotten."""
+
+    def without_forgotten(self, record: "TootRecord") -> "TootRecord":
+        """Return the record, nameless if its author or their server asked to be forgotten."""
+        if not self.forgotten or record.event == "delete":
+            return record  # A delete has the uri that its toot was recorded with.
+        name = record.username or record.acct.partition("@")[0]
+        user = name
+        if name and not name.startswith(PSEUDONYM_MARK):
+            user = pseudonym(self.salt, account_key(name, record.server))
+        if user in self.forgotten or pseudonym(self.salt, record.server) in self.forgotten:
+            return _nameless(record, user, self.salt)
+        return record
 
     def blocks_server(self, server: str) -> bool:
         """Return whether a server is on a block list."""
         return self.blocks is not None and blocks_server(self.blocks.domains, server)
+
+
+def is_nameless(uri: str) -> bool:
+    """Return whether a uri stands for one that named its author."""
+    return _NAMELESS_URI.fullmatch(uri) is not None
+
+
+def _nameless(record: "TootRecord", user: str, salt: str) -> "TootRecord":
+    # As the macros in `lake/sql/forgetting_macros.sql`, so that all copies of a toot are one.
+    uri, status_id = record.uri, record.status_id
+    if uri and not is_nameless(uri):
+        host = _HOST.match(uri)
+        digest = hashlib.sha256(f"{salt}:{uri}".encode()).hexdigest()
+        uri = f"{host[0] if host else ''}/~{digest[:32]}"
+    if status_id and not status_id.startswith(PSEUDONYM_MARK):
+        status_id = pseudonym(salt, f"{record.base_url} {status_id}")
+    _, at, domain = record.acct.partition("@")
+    return msgspec.structs.replace(
+        record,
+        uri=uri,
+        status_id=status_id,
+        username=user,
+        acct=f"{user}{at}{domain}",
+        url="",
+        mastodon_text="",
+        tag_names=[],
+    )
 
 
 class People:
@@ -111,7 +167,7 @@ class People:
         basis = (
             salt,
             settings.count_opted_out,
-            tuple((path, _version(path)) for path in settings.blocklist),
+            tuple((path, _version(path)) for path in (*settings.blocklist, forgotten_file())),
         )
         if basis == self._read:
             return
@@ -119,8 +175,21 @@ class People:
             salt.get_secret_value() if salt else "",
             settings.count_opted_out,
             read_block_lists(settings.blocklist) if settings.blocklist else None,
+            _read_forgotten(forgotten_file()) if salt else frozenset(),
         )
         self._read = basis
+
+
+def _read_forgotten(path: Path) -> frozenset[str]:
+    try:
+        return frozenset(path.read_text("ascii").split())
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(
+            f"{path}, which lists who asked to be forgotten, cannot be read: run"
+            " mastodon-pipeline forget again"
+        ) from None
 
 
 def _version(path: Path) -> tuple[int, ...]:

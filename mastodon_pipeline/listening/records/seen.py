@@ -28,15 +28,18 @@ class SeenToots:
         self.dead_letters = DeadLetterLimits()
         """What was seen lately and could not be recorded."""
 
-    def remember(self, record: TootRecord) -> None:
-        """Remember the record's uri and post time under its observing server and id."""
+    def remember(self, record: TootRecord, status_id: str = "") -> None:
+        """Remember the record's uri and post time under its observing server and id.
+
+        `status_id`: by which the server names the toot, if the record does not say.
+        """
         toots = self._toots
         if len(toots) >= self._half:
             # All at once: dropping the oldest of a full dictionary one by one costs ever more.
             self._earlier, self._toots = toots, (toots := {})
             self.remembers_since = self._filling_since
             self._filling_since = time.time_ns() // 1_000_000
-        key = (record.base_url, record.status_id)
+        key = (record.base_url, status_id or record.status_id)
         toots[key] = SeenToot(record.uri, record.server, record.created_at)
 
     def get(self, base_url: str, status_id: str) -> SeenToot | None:

@@ -14,6 +14,7 @@ import duckdb
 from mastodon_pipeline.errors import DeliveryFailed, ReplayError
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.listening.records.language import primary_language
+from mastodon_pipeline.listening.records.people import PeopleRules
 from mastodon_pipeline.listening.records.record import (
     FUTURE_TOLERANCE_MS,
     TootRecord,
@@ -33,6 +34,7 @@ ARTICLE_COLUMNS = frozenset(
     }
 )
 """The article's columns, all fourteen."""
+_EVERYBODY = PeopleRules()
 _DELETED = "deleted"
 """The column of `toots` that marks a deleted toot."""
 _ROWS_PER_FETCH = 2000
@@ -49,6 +51,8 @@ class ReplayCounts:
     sent: int = 0
     acknowledged: int = 0
     dead_letters: int = 0
+    excluded: int = 0
+    """Of authors on a block list."""
 
 
 def connect_local() -> duckdb.DuckDBPyConnection:
@@ -125,9 +129,15 @@ class ParquetToots:
 
 
 def replay(
-    rows: Iterator[Row], sink: TootSink, counts: ReplayCounts, tick: Callable[[int], None]
+    rows: Iterator[Row],
+    sink: TootSink,
+    counts: ReplayCounts,
+    tick: Callable[[int], None],
+    rules: PeopleRules = _EVERYBODY,
 ) -> None:
     """Send the rows as records, and call `tick` with the number of rows since its last call.
+
+    Rows of blocked authors are left out, and those of forgotten ones are nameless, by `rules`.
 
     The row of a deleted toot is sent with a delete behind it, so that the toot counts and stays
     deleted. A row that is no toot goes to the dead letters with its reason. **What can be lost
@@ -141,6 +151,10 @@ def replay(
     for number, row in enumerate(rows, 1):
         try:
             record = _record({name: row[name] for name in row.keys() - {_DELETED}})
+            if rules.blocks is not None and rules.blocks.block(record.username, record.server):
+                counts.excluded += 1
+                continue
+            record = rules.without_forgotten(record)
             sink.send(record, _ignore if row.get(_DELETED) else acknowledged)
             if row.get(_DELETED):
                 sink.send(_delete_of(record), acknowledged)

@@ -33,6 +33,7 @@ from mastodon_pipeline.errors import RecordsGone
 from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.usage.inputs.forgotten import without_forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,21 @@ class HourRecords:
 def hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
     """Give the records of an hour, from wherever they still are. `hour`: its start, UTC.
 
-    Raises RecordsGone if both the landed files and the toots made from them are gone.
+    Those of people and servers that were forgotten are nameless (see `usage.inputs.forgotten`).
+
+    Raises:
+        RecordsGone: both the landed files and the toots made from them are gone.
+        SettingsError: there is a list of forgotten people, and no salt.
     """
+    with (
+        _hour_records(lake, hour) as records,
+        without_forgotten(lake, hour, records.paths) as paths,
+    ):
+        yield HourRecords(records.landed, paths, records.removed)
+
+
+@contextmanager
+def _hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
     landed = lake.landed.of_hour(hour)  # first, see above
     paths = (lake.empty_record, *lake.copies.paths(hour, landed))
     if not lake.parquet_files(lake.layout.removed_hour(hour)):

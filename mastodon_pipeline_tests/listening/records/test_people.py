@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.listening.following.position import FeedPosition
 from mastodon_pipeline.listening.following.recorder import TootRecorder
 from mastodon_pipeline.listening.following.statistics import ServerStatistics
@@ -149,6 +150,44 @@ def test_blocked_author_is_not_recorded_whoever_lists_it(blocklist: Path) -> Non
     assert statistics.excluded == 6
     take(TOOT, settings, sink, statistics)
     assert [record.username for record in sink.records] == ["ann"]
+
+
+def test_toot_of_the_forgotten_is_recorded_without_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, however often it is listed; its delete follows it. Shows P7."""
+    monkeypatch.setenv("MASTODON_PIPELINE_DATA", str(tmp_path))
+    (tmp_path / "forgotten.txt").write_text(pseudonym("salt", "ann@a.example") + "\n")
+    sink, statistics = RecordingSink(), ServerStatistics(parse_server("a.example"))
+    recorder = TootRecorder(
+        ObservingServer("https://a.example", "a.example"),
+        sink,
+        SeenToots(),
+        FeedPosition(None),
+        statistics,
+        People(Settings(person_salt="salt")),
+    )
+    others = TOOT | {"id": "2", "uri": "https://a.example/2", "account": {"acct": "bo"}}
+    for payload in (TOOT, TOOT, others):
+        recorder.take(json.dumps(payload).encode(), "update", "poll")
+    recorder.take(b"1", "delete", "stream")
+    toot, other, delete = sink.records
+    assert "planted" not in repr(toot)
+    assert "ann" not in repr(toot)
+    assert toot.uri == delete.uri != ""
+    assert toot.uri.startswith("https://a.example/~")
+    assert (toot.characters, toot.tags) == (13, 1)
+    assert other.mastodon_text == "planted words"
+
+
+def test_list_of_the_forgotten_that_cannot_be_read_stops_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never means that nobody was forgotten. Shows P7."""
+    monkeypatch.setenv("MASTODON_PIPELINE_DATA", str(tmp_path))
+    (tmp_path / "forgotten.txt").write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match=r"forgotten\.txt"):
+        People(Settings(person_salt="salt"))
 
 
 def recorded(

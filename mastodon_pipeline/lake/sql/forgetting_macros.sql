@@ -1,0 +1,59 @@
+-- What stands in a record for people and servers that were forgotten, and which records concern
+-- them. `listening.records.people` computes the same for the records of a listener.
+
+CREATE OR REPLACE TEMP MACRO pseudonym(salt, name) AS (
+    '~' || left(sha256(salt || ':' || name), 20)
+);
+
+CREATE OR REPLACE TEMP MACRO is_nameless_uri(uri) AS (
+    coalesce(uri, '') = '' OR regexp_matches(uri, '^([a-z]+://[^/]+)?/~[0-9a-f]{32}$')
+);
+
+-- Host and scheme stay: by them a toot's home server is known.
+CREATE OR REPLACE TEMP MACRO nameless_uri(salt, uri) AS (
+    if(
+        is_nameless_uri(uri),
+        uri,
+        regexp_extract(uri, '^[a-z]+://[^/]+') || '/~' || left(sha256(salt || ':' || uri), 32)
+    )
+);
+
+CREATE OR REPLACE TEMP MACRO nameless_id(salt, base_url, status_id) AS (
+    if(
+        coalesce(status_id, '') = '' OR starts_with(status_id, '~'),
+        status_id,
+        pseudonym(salt, base_url || ' ' || status_id)
+    )
+);
+
+CREATE OR REPLACE TEMP MACRO account_name(username, acct) AS (
+    coalesce(nullif(username, ''), split_part(acct, '@', 1), '')
+);
+
+CREATE OR REPLACE TEMP MACRO nameless_user(salt, username, acct, server) AS (
+    if(
+        starts_with(account_name(username, acct), '~') OR account_name(username, acct) = '',
+        account_name(username, acct),
+        pseudonym(salt, lower(account_name(username, acct)) || '@' || coalesce(server, ''))
+    )
+);
+
+-- A delete names its toot by the uri alone.
+CREATE OR REPLACE TEMP MACRO concerns_forgotten(
+    salt, accounts, servers, username, acct, server, uri
+) AS (
+    list_contains(accounts, nameless_user(salt, username, acct, server))
+    OR list_contains(servers, pseudonym(salt, coalesce(server, '')))
+    OR list_contains(
+        servers, pseudonym(salt, lower(regexp_extract(coalesce(uri, ''), '^[a-z]+://([^/]+)', 1)))
+    )
+    OR list_contains(
+        accounts,
+        pseudonym(
+            salt,
+            lower(regexp_extract(coalesce(uri, ''), '^[a-z]+://[^/]+/(?:users/|@|u/)([^/]+)', 1))
+            || '@'
+            || lower(regexp_extract(coalesce(uri, ''), '^[a-z]+://([^/]+)', 1))
+        )
+    )
+);

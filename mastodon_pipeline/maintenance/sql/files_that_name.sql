@@ -1,0 +1,16 @@
+-- Of these files, those that still name people or servers that were forgotten, with the toots'
+-- addresses in them.
+SELECT
+    filename,
+    list(DISTINCT uri) AS uris
+FROM read_parquet(
+    $files, union_by_name := true, hive_partitioning := false, filename := true
+)
+WHERE
+    (
+        concerns_forgotten($salt, $accounts, $servers, username, acct, server, uri)
+        OR list_contains($uris, uri)
+    )
+    AND NOT is_nameless_uri(uri)
+GROUP BY filename
+ORDER BY filename;

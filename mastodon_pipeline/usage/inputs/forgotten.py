@@ -1,0 +1,46 @@
+"""People and servers that were forgotten, in what the tables are built from.
+
+`mastodon-pipeline forget` makes the landed files nameless, too. Records that land later, late toots
+or replayed ones, are nameless in the tables at once by what is here, and in the landed files after
+the next maintenance.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.queries import query
+
+_HOUR = timedelta(hours=1)
+
+
+@contextmanager
+def without_forgotten(
+    lake: Lake, hour: datetime, paths: Sequence[str]
+) -> Iterator[tuple[str, ...]]:
+    """Give files with the hour's records of `paths`, nameless where somebody was forgotten.
+
+    If nobody was, these are `paths` themselves. Raises SettingsError if there is no salt.
+    """
+    forgotten = lake.forgotten.current()
+    if not forgotten:
+        yield tuple(paths)
+        return
+    lake.forgotten.prepare()
+    # A new name each time: DuckDB may cache what a file of the same name held.
+    nameless = Path(lake.empty_record).with_name(f"nameless-{uuid4().hex}.parquet")
+    try:
+        values = {
+            **forgotten.parameters,
+            "files": list(paths),
+            "hour_start": hour,
+            "hour_end": hour + _HOUR,
+            "path": str(nameless),
+        }
+        lake.connection.execute(query("usage/inputs/without_forgotten"), values)
+        yield (lake.empty_record, str(nameless))
+    finally:
+        nameless.unlink(missing_ok=True)
