@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
+from mastodon_pipeline.listening.client.traffic import Traffic
+
 _DEFAULT_WAIT_SECONDS = 60.0
 """After a 429 that does not say how long."""
 _DEFAULT_SPACING_SECONDS = 3.0
@@ -28,7 +30,15 @@ class RateBudget:
     Timeline reads hold `turn`, so that requests to a host follow one another.
     """
 
-    __slots__ = ("_not_before", "_refused_until", "_share", "crawl_delay_seconds", "turn")
+    __slots__ = (
+        "_not_before",
+        "_refused_until",
+        "_share",
+        "crawl_delay_seconds",
+        "traffic",
+        "turn",
+        "used",
+    )
 
     def __init__(self, share: float = 1.0) -> None:
         """`share`: how much of the server's limit is ours; below 1 it is spread evenly.
@@ -37,6 +47,9 @@ class RateBudget:
         """
         self._share = share
         self.turn = asyncio.Lock()
+        self.traffic = Traffic()
+        self.used: float | None = None
+        """How much of its limit the host says is used by now, 0 to 1; None if it does not say."""
         self._not_before = 0.0
         self._refused_until = 0.0
         self.crawl_delay_seconds = 0.0
@@ -53,6 +66,10 @@ class RateBudget:
     def observe(self, status: int, headers: Mapping[str, str]) -> None:
         """Take note of a response's status and headers (any case-insensitive mapping)."""
         reset, retry_after = _seconds_until_reset(headers), _retry_after(headers)
+        limit = _number(headers.get("X-RateLimit-Limit"))
+        remaining = _number(headers.get("X-RateLimit-Remaining"))
+        if limit and remaining is not None and limit > 0:
+            self.used = min(max(1 - remaining / limit, 0.0), 1.0)
         if status == 429:
             stated = [s for s in (reset, retry_after) if s is not None]
             # Jitter spreads a thousand listeners. A reset that has just passed still means a pause.

@@ -242,6 +242,7 @@ class RobotsFiles:
                 self._settings.user_agent,
                 self._settings.mastodon_allow_private_addresses,
                 seconds=3 * timeout,
+                traffic=self._budgets.for_host(base_url).traffic,
             ) as session:
                 return read_rules(base_url, session, timeout)
 

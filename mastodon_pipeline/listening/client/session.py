@@ -38,6 +38,7 @@ from mastodon_pipeline.errors import (
 from mastodon_pipeline.listening.client.addresses import check_address
 from mastodon_pipeline.listening.client.exchange import POOLS, Peer
 from mastodon_pipeline.listening.client.reasons import network_reason
+from mastodon_pipeline.listening.client.traffic import Traffic
 from mastodon_pipeline.servers import Server
 
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
@@ -58,8 +59,12 @@ class ServerSession(requests.Session):
         user_agent: str,
         allow_private_addresses: bool = False,
         seconds: float | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
-        """`seconds`: how long all the session's exchanges may take together."""
+        """`seconds`: how long all the session's exchanges may take together.
+
+        `traffic`: counts them.
+        """
         super().__init__()
         self.headers["User-Agent"] = user_agent
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -68,6 +73,7 @@ class ServerSession(requests.Session):
         self._allow_private = allow_private_addresses
         self._peer = Peer(check_addresses=not allow_private_addresses)
         self._exchanging = False
+        self._traffic = traffic
         self._ends_at = math.inf if seconds is None else time.monotonic() + seconds
         for prefix in ("http://", "https://"):
             self.mount(prefix, _Adapter())
@@ -113,6 +119,8 @@ class ServerSession(requests.Session):
             check_address(request.url or "", through_proxy=proxy is not None)
         response = super().send(request, **kwargs)
         self.response_headers = response.headers.copy()
+        if self._traffic is not None:
+            self._traffic.add_response(0, response.headers)
         # Mastodon.py takes a reset that it cannot parse for an exceeded limit.
         response.headers.pop("X-RateLimit-Reset", None)
         return response

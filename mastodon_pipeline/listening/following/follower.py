@@ -100,6 +100,7 @@ class ServerFollower:
         for rules in saved.robots:
             resources.robots.remember(rules)
         self._budget = resources.budgets.for_host(server.base_url)
+        self.statistics.traffic, self.statistics.budget = self._budget.traffic, self._budget
         self._selector = ModeSelector(server, resources.probe, resources.timings, saved.instance)
         self._mode: Mode | None = None
         """The mode of the open stream; None while there is none."""
@@ -337,6 +338,7 @@ class ServerFollower:
         self._mode = mode
         self._retries.note_open()
         statistics.connects += 1
+        statistics.traffic.requests += 1
         statistics.note_activity()
         if mode.kind == "stream":
             statistics.set_state("streaming", mode.note)

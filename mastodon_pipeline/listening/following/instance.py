@@ -152,6 +152,7 @@ class InstanceProbe:
             self._settings.user_agent,
             self._settings.mastodon_allow_private_addresses,
             seconds=3 * timeout,
+            traffic=self._budgets.for_host(server.base_url).traffic,
         ) as session:
             try:
                 client = mastodon_client(server, token, session, timeout)

@@ -11,6 +11,8 @@ import msgspec
 
 from mastodon_pipeline.foreign_text import clean_line
 from mastodon_pipeline.listening.client.clock import clock_difference
+from mastodon_pipeline.listening.client.rate_budget import RateBudget
+from mastodon_pipeline.listening.client.traffic import Traffic
 from mastodon_pipeline.servers import Server
 
 State = Literal["connecting", "streaming", "websocket", "polling", "waiting", "parked", "stopped"]
@@ -71,6 +73,11 @@ class ServerSnapshot(msgspec.Struct, frozen=True):
     """Toots of blocked authors, or of such who opted out if those are not counted."""
     clock_difference_seconds: float | None = None
     """How far this machine's clock is ahead of the server's; None if it has stated no time."""
+    requests_per_hour: float = 0.0
+    """Of the server's host, by all its feeds, over the last hour at most."""
+    bytes_per_hour: float = 0.0
+    rate_budget_used: float | None = None
+    """How much of its rate limit was used when it stated that last, 0 to 1; None if it does not."""
 
     @property
     def listening(self) -> bool:
@@ -82,6 +89,14 @@ class ServerSnapshot(msgspec.Struct, frozen=True):
         newest = format_utc(self.newest_post_at_ms, "none yet")
         reason = f" ({self.reason})" if self.reason else ""
         not_public = f", {self.not_public} not public" if self.not_public else ""
+        used = self.rate_budget_used
+        budget = "" if used is None else f", {used:.0%} of its rate limit used"
+        traffic = (
+            f"; {self.requests_per_hour:.0f} requests and {self.bytes_per_hour / 1000:.0f} kB an"
+            f" hour{budget}"
+            if self.requests_per_hour or self.bytes_per_hour
+            else ""
+        )
         excluded = f", {self.excluded} excluded" if self.excluded else ""
         dropped = f" and {self.dead_letters_dropped} too many" if self.dead_letters_dropped else ""
         return (
@@ -89,7 +104,7 @@ class ServerSnapshot(msgspec.Struct, frozen=True):
             f"({self.toots_per_minute:.1f}/min), newest post (UTC) {newest}; "
             f"{self.deletes} deletes, {self.dead_letters} dead letters{dropped}, "
             f"{self.reconnects} reconnects, {self.gaps_filled} gaps filled, {self.gaps_lost} lost"
-            f"{not_public}{excluded}"
+            f"{not_public}{excluded}{traffic}"
         )
 
 
@@ -125,6 +140,10 @@ class ServerStatistics:
     """Toots of blocked authors, or of such who opted out if those are not counted."""
     clock_difference_seconds: float | None = None
     """How far this machine's clock is ahead of the server's; None before a page of its timeline."""
+    traffic: Traffic = field(default_factory=Traffic)
+    """Of the server's host."""
+    budget: RateBudget | None = None
+    """That host's."""
     last_toot_created_at: int = 0
     """UTC milliseconds; the latest post time."""
     last_activity_at: float = field(default_factory=time.monotonic)
@@ -197,6 +216,8 @@ class ServerStatistics:
 
     def snapshot(self) -> ServerSnapshot:
         """Return the figures as they are now."""
+        requests_per_hour, bytes_per_hour = self.traffic.per_hour()
+        used = self.budget.used if self.budget else None
         return ServerSnapshot(
             server=self.server,
             state=self.state,
@@ -217,6 +238,9 @@ class ServerStatistics:
             unfilled_gaps=self.unfilled_gaps[-SNAPSHOT_GAPS:],
             dead_letters_dropped=self.dead_letters_dropped,
             clock_difference_seconds=self.clock_difference_seconds,
+            requests_per_hour=round(requests_per_hour, 1),
+            bytes_per_hour=round(bytes_per_hour),
+            rate_budget_used=None if used is None else round(used, 3),
         )
 
 

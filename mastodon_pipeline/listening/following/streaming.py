@@ -117,6 +117,7 @@ async def follow_stream(
         try:
             while block := await content.readany():
                 stream.last_bytes_at = time.monotonic()
+                recorder.statistics.traffic.received_bytes += len(block)
                 recorder.statistics.note_activity()
                 take_block(block, parser, recorder)
         except (aiohttp.ClientError, OSError) as error:

@@ -211,7 +211,13 @@ class TimelineReader:
         return _decoded(await self._get(self._params))
 
     async def _get(self, params: Mapping[str, str]) -> bytes:
-        body, headers = await self._connections.get(self._url, params, self._token)
+        traffic = self._budget.traffic
+        try:
+            body, headers = await self._connections.get(self._url, params, self._token)
+        except Refused as refused:
+            traffic.add_response(0, refused.headers)
+            raise
+        traffic.add_response(len(body), headers)
         self._budget.observe(200, headers)
         self._on_headers(headers)
         max_ages = _MAX_AGE.findall(headers.get("Cache-Control", ""))

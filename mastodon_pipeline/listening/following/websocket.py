@@ -57,6 +57,7 @@ async def follow_websocket(
         async for message in socket:
             recorder.statistics.note_activity()
             if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                recorder.statistics.traffic.received_bytes += len(message.data)
                 take_message(message.data, recorder)
         error = socket.exception()
         if error is not None:

@@ -35,7 +35,7 @@ FRESH_REPORT_SECONDS = 120.0
 """Reports are written every 30 s, and a dead listener is back within 60 s."""
 MAX_SERVERS_NAMED = 10
 MAX_SERVERS_SHOWN = 20
-"""In the table of a result: about 10 KB, because there are more than a hundred results a day."""
+"""In the table of a result: about 15 KB, because there are more than a hundred results a day."""
 
 Level = Literal["ok", "warning", "error", "pending"]
 

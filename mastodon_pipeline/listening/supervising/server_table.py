@@ -36,6 +36,9 @@ _SERVERS = dg.TableSchema(
         dg.TableColumn("last_unfilled_gap", "string", description="From, to (UTC), and reason"),
         dg.TableColumn("dead_letters", "int", description="Also those too many to keep"),
         dg.TableColumn("not_public", "int", description="Listed, but private: not recorded"),
+        dg.TableColumn("requests_per_hour", "float", "Of its host, over the last hour"),
+        dg.TableColumn("kb_per_hour", "float", "Answers and streams of its host, kB"),
+        dg.TableColumn("rate_budget_used", "float", "Share of its rate limit, when last stated"),
         dg.TableColumn("excluded", "int", "Of blocked or opted-out authors: not recorded"),
     ]
 )
@@ -120,6 +123,9 @@ def _server_row(server: ServerReport, now: float) -> dg.TableRecord:
             "dead_letters": snapshot.dead_letters + snapshot.dead_letters_dropped,
             "not_public": snapshot.not_public,
             "excluded": snapshot.excluded,
+            "requests_per_hour": snapshot.requests_per_hour,
+            "kb_per_hour": round(snapshot.bytes_per_hour / 1000, 1),
+            "rate_budget_used": _or_empty(snapshot.rate_budget_used),
         }
     )
 

@@ -92,6 +92,9 @@ def test_server_is_a_row_with_its_figures() -> None:
         "dead_letters": 0,
         "not_public": 3,
         "excluded": 0,
+        "requests_per_hour": 0.0,
+        "kb_per_hour": 0.0,
+        "rate_budget_used": "",
     }
 
 
