@@ -151,7 +151,7 @@ def _nameless_content(
         "files": [lake.empty_record, file.path],
     }
     rows = lake.connection.execute(query("maintenance/rows_without_names"), values)
-    nameless = rows.fetch_arrow_table()
+    nameless = rows.to_arrow_table()
     assert nameless.num_rows == table.num_rows
     for name in nameless.column_names:
         if name not in table.column_names:
