@@ -24,7 +24,8 @@ other if they share a uri, or a server's status id, or if both do so with a thir
 `toots.sql` relates two records. An hour is made whole if it has no table yet, if the files of its
 table cannot be made out, or if maintenance has removed landed files of it.
 
-**What is not counted**, as in the tables: hours before `FIRST_DAY`, and those that have not begun.
+**What is not counted**, as in the tables: hours before their first day (`usage.first_day`), and
+those that have not begun.
 Of an hour that is behind, though no file of it was landed for `WINDOW`, what its tables hold is.
 """
 
@@ -39,7 +40,9 @@ import duckdb
 from mastodon_pipeline.errors import RecordsGone
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.lake.landed import IndexedHour
 from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.usage.first_day import begin_with, first_day_of, oldest_vouched
 from mastodon_pipeline.usage.inputs.clock_skew import (
     HOUR,
     counted_in,
@@ -95,12 +98,14 @@ class LiveHours:
         self,
         lake: Lake,
         tail: Tail,
-        first_day: date,
+        earliest: date,
         directory: Path,
         max_hours: int = MAX_HOURS,
     ) -> None:
         self._lake, self._tail = lake, tail
-        self._first_hour = datetime.combine(first_day, time(), UTC)
+        self._earliest = earliest
+        self._first_day: date | None = None
+        """The tables begin with it (`usage.first_day`): it is never later than it was."""
         self._directory, self._max_hours = directory, max_hours
         self._current: dict[datetime, object] = {}
         """Hours whose tables were seen to be current, and what had landed of them by then."""
@@ -122,11 +127,11 @@ class LiveHours:
         now = self._lake.landed.clock()
         tail = self._tail.advance()
         self._refresh(tail, now)
-        changed = self._changed(tail.hours, now)
+        changed = self._changed(tail, now)
         hours = self._behind(changed, tail.hours, now)
         if any(inputs.is_newer() for inputs in hours.values()):
             self._refresh(tail, now)
-            changed = self._changed(tail.hours, now)
+            changed = self._changed(tail, now)
             hours = self._behind(changed, tail.hours, now)
         left_out = sorted(hours)[: -self._max_hours]
         notes = _notes(tail.behind, left_out)
@@ -152,14 +157,27 @@ class LiveHours:
         self._lake.landed.refresh(whole=tail.unknown_landed and self._listed, since=since)
         self._listed = True
 
-    def _changed(self, tail_hours: Mapping[datetime, str], now: datetime) -> dict[datetime, object]:
+    def _changed(self, tail: TailState, now: datetime) -> dict[datetime, object]:
         """Return the hours that have changed lately, with what changes when more of them lands."""
-        changed = self._lake.landed.hours_indexed_since(now - WINDOW)
+        indexed = self._lake.landed.hours_indexed_since(now - WINDOW)
+        first_hour = datetime.combine(self._begin(indexed, tail, now), time(), UTC)
         return {
-            hour: changed.get(hour)
-            for hour in changed.keys() | tail_hours.keys()
-            if hour is not None and self._first_hour <= hour <= now
+            hour: indexed.get(hour)
+            for hour in indexed.keys() | tail.hours.keys()
+            if hour is not None and first_hour <= hour <= now
         }
+
+    def _begin(
+        self, indexed: Mapping[datetime | None, IndexedHour], tail: TailState, now: datetime
+    ) -> date:
+        """Return the day that the tables begin with once all has landed."""
+        if self._first_day is None:
+            self._first_day = first_day_of(self._lake, self._earliest, now)
+        for hours in (indexed, tail.vouched):
+            oldest = oldest_vouched(hours, self._earliest, now)
+            if oldest is not None and oldest < self._first_day:
+                self._first_day = begin_with(oldest, self._earliest, now)
+        return self._first_day
 
     def _behind(
         self,

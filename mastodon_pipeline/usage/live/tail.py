@@ -12,6 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 import duckdb
 from msgspec.structs import astuple
 
+from mastodon_pipeline.lake.contents import BROUGHT
+from mastodon_pipeline.lake.landed import IndexedHour
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.landing.sink_progress import PartitionProgress
 from mastodon_pipeline.listening.records.record import TootRecord
@@ -41,6 +43,8 @@ class TailState:
     """Records beyond the bound, which the tail does not have."""
     hours: Mapping[datetime, str] = field(default_factory=dict)
     """By post hour (its start, UTC): a text that changes with the hour's records in the tail."""
+    vouched: Mapping[datetime | None, IndexedHour] = field(default_factory=dict)
+    """By post hour, as of landed files: whether somebody vouches for its records' times."""
 
 
 class Tail:
@@ -113,7 +117,15 @@ class Tail:
             self._next[number] = start
         behind += self._read(ranges)
         self._complete_at = None if behind else began
-        return TailState(min(days, default=None), unknown, behind, self._hours())
+        values = {"brought": list(BROUGHT)}
+        rows = self._connection.execute(query("usage/live/tail_hours"), values).fetchall()
+        return TailState(
+            min(days, default=None),
+            unknown,
+            behind,
+            {hour: text for hour, text, *_ in rows},
+            {hour: IndexedHour(began, *counts) for hour, _, *counts in rows},
+        )
 
     def _drop_committed(self) -> list[date]:
         if not self._committed:
@@ -166,9 +178,6 @@ class Tail:
             self._connection.execute("INSERT INTO tail BY NAME FROM arrived")
         finally:
             self._connection.unregister("arrived")
-
-    def _hours(self) -> dict[datetime, str]:
-        return dict(self._connection.execute(query("usage/live/tail_hours")).fetchall())
 
 
 def _arrow_type(duckdb_type: str) -> object:
