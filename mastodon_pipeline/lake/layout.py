@@ -6,14 +6,15 @@
 | landed until 2026-11-26 | `topics/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` |
 | removed records | `removed/<topic>/created_at_hour=YYYY-MM-DD-HH/*.parquet` (their coordinates) |
 | `toots` | `toots/day=YYYY-MM-DD/hour=HH/toots.parquet` |
-| `toots_per_server_per_hour` | `usage/toots_per_server_per_hour/day=YYYY-MM-DD/HH.parquet` |
+| `toots_per_server_per_hour`, `hashtag_usage` | `usage/<table>/day=YYYY-MM-DD/HH.parquet` |
 | `daily_usage` and the other daily tables | `usage/<table>/day=YYYY-MM-DD/<table>.parquet` |
 | charts | `charts/<chart>/day=YYYY-MM-DD.png` |
 
 A landed file may hold records of any post hour: its folder only says on which day Kafka took
 them.
 
-The pipeline's own: `index/<topic>/files/*.parquet`, `ledger/<topic>/*.parquet`,
+The pipeline's own: `index/<topic>/files/*.parquet`, `index/accounts/*.parquet` (which accounts
+posted on a day, see `usage.tables.active_users`), `ledger/<topic>/*.parquet`,
 `forgotten/<topic>.parquet`,
 `removed/<topic>/changed` and `removed/maintenance.lock`. The Iceberg table's metadata is below
 `warehouse/`.
@@ -157,11 +158,19 @@ class Layout:
 
     def toots_per_server(self, hour: datetime) -> str:
         """The file of an hour of `toots_per_server_per_hour`."""
-        return f"{self.toots_per_server_day(hour.date())}{hour:%H}.parquet"
+        return self.hourly("toots_per_server_per_hour", hour)
+
+    def hourly(self, table: str, hour: datetime) -> str:
+        """The file of an hour of an hourly table other than `toots`."""
+        return f"{self.table_day(table, hour.date())}{hour:%H}.parquet"
 
     def daily(self, table: str, day: date) -> str:
         """The file of a day of a daily table."""
         return f"{self.table_day(table, day)}{table}.parquet"
+
+    def accounts(self, day: date) -> str:
+        """The file of the accounts that posted on a day."""
+        return f"{self.root}/index/accounts/day={day:%Y-%m-%d}.parquet"
 
     def chart(self, name: str, day: date) -> str:
         """The picture of a day."""

@@ -4,14 +4,14 @@ from datetime import date, datetime
 
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
-from mastodon_pipeline.usage.tables.hourly import build_toots, build_toots_per_server
+from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES
 
 
 def build_hours(lake: Lake, *hours: datetime) -> None:
     """Build the hourly tables of these hours (their starts, UTC)."""
     for hour in hours:
-        build_toots(lake, hour)
-        build_toots_per_server(lake, hour)
+        for table in HOURLY_TABLES:
+            table.build(lake, hour)
 
 
 def build_day(lake: Lake, day: date) -> None:

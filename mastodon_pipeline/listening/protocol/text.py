@@ -50,6 +50,12 @@ _QUOTE_CLASS = re.compile(
     r"""\bclass\s*+=\s*+(?:"(?:[^"]*\s)?quote-inline[\s"]|'(?:[^']*\s)?quote-inline[\s'])""", re.I
 )
 """Mastodon's paragraph, and the span that Misskey and Akkoma send."""
+_LINK = re.compile(r"<a\s([^<>]*)>", re.I)
+_NO_LINK = re.compile(
+    r"""\bclass\s*+=\s*+["'][^"']*\b(?:mention|hashtag)\b|\brel\s*+=\s*+["'](?:[^"']*\s)?tag[\s"']""",
+    re.I,
+)
+"""Mentions and hashtags: links that every server makes of words."""
 _SHORTCODE = re.compile(":[A-Za-z0-9_]{1,100}:")
 _LONG_NUMBER = re.compile("&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 """No character has such a number, and `unescape` raises ValueError on the longest."""
@@ -84,6 +90,16 @@ def plain_text(html: str, quotes: bool = False) -> str:
             .replace("&amp;", "&")
         )
     return text.strip()
+
+
+def count_links(html: str, quotes: bool = False) -> int:
+    """Count the links of a toot's HTML, without mentions and hashtags; of `quotes` as above."""
+    if "<a" not in html and "<A" not in html:
+        return 0
+    html = html[:MAX_HTML]
+    if quotes and "quote-inline" in html:
+        html = _without_quote_link(html)
+    return sum("href" in link.lower() and not _NO_LINK.search(link) for link in _LINK.findall(html))
 
 
 def _without_quote_link(html: str) -> str:

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from mastodon_pipeline.listening.protocol.ids import listed_at
 from mastodon_pipeline.listening.protocol.statuses import Account, Status
-from mastodon_pipeline.listening.protocol.text import plain_text, scrub
+from mastodon_pipeline.listening.protocol.text import count_links, plain_text, scrub
 from mastodon_pipeline.listening.records.language import primary_language
 from mastodon_pipeline.listening.records.people import (
     account_key,
@@ -96,6 +96,8 @@ class TootRecord(Struct, frozen=True, gc=False):
     reply: bool = False
     indexable: bool | None = None
     has_poll: bool = False
+    has_quote: bool | None = None
+    links: int | None = None
 
     @property
     def key(self) -> str:
@@ -143,7 +145,8 @@ def toot_record(
 
     `salt`: for the pseudonym of an author who has opted out.
     """
-    text = plain_text(status.content, status.quote is not None) if status.content else ""
+    has_quote = status.quote is not None
+    text = plain_text(status.content, has_quote) if status.content else ""
     author, application = status.account, status.application
     language = (status.language or "")[:_LANGUAGE]
     tag_names = [tag.name[:MAX_TAG_CHARACTERS] for tag in status.tags[:MAX_TAG_NAMES]]
@@ -191,6 +194,8 @@ def toot_record(
         reply=status.in_reply_to_id is not None,
         indexable=author.indexable,
         has_poll=status.poll is not None,
+        has_quote=has_quote,
+        links=count_links(status.content, has_quote) if status.content else 0,
     )
 
 

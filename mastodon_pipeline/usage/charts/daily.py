@@ -3,10 +3,10 @@
 See: https://seaborn.pydata.org/generated/seaborn.barplot.html
 """
 
-from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from mastodon_pipeline.usage.charts.bars import BLUE, Bar, draw_bars, height_of
 from mastodon_pipeline.usage.charts.drawing import draw_figure, label
 
 if TYPE_CHECKING:
@@ -17,16 +17,6 @@ if TYPE_CHECKING:
 
 TOP = 12
 """Apps and languages that a picture names; the others are one bar, or left out and counted."""
-BLUE = "#0173b2"
-"""The first of seaborn's colour-blind palette."""
-
-
-class Bar(NamedTuple):
-    """A horizontal bar."""
-
-    name: str
-    length: int
-    grey: bool = False
 
 
 def draw_hours_of_day(rows: "pd.DataFrame", day: date) -> "Image":
@@ -55,7 +45,7 @@ def draw_apps(rows: "pd.DataFrame", day: date) -> "Image":
         f"Most used apps, {day:%Y-%m-%d}\n{int(named['toots'].sum()):,} of"
         f" {int(rows['toots'].sum()):,} public toots name theirs"
     )
-    return _draw_bars(title, _top(named, "app"))
+    return draw_bars(title, _top(named, "app"))
 
 
 def draw_languages(rows: "pd.DataFrame", day: date) -> "Image":
@@ -67,7 +57,7 @@ def draw_languages(rows: "pd.DataFrame", day: date) -> "Image":
         f"Public toots seen, by language, {day:%Y-%m-%d}\n{total:,} in all,"
         f" {len(known):,} languages"
     )
-    return _draw_bars(title, [*_top(known, "language_name"), unknown])
+    return draw_bars(title, [*_top(known, "language_name"), unknown])
 
 
 def draw_language_density(rows: "pd.DataFrame", day: date) -> "Image":
@@ -113,7 +103,38 @@ def draw_language_density(rows: "pd.DataFrame", day: date) -> "Image":
         axes.grid(visible=False, axis="y")
 
     title = f"How long public toots are, by language, {day:%Y-%m-%d}\n(number of toots)"
-    return draw_figure(title, paint if boxes else None, height=_height(len(boxes)))
+    return draw_figure(title, paint if boxes else None, height=height_of(len(boxes)))
+
+
+def draw_active_users(rows: "pd.DataFrame", day: date) -> "Image":
+    """Draw three bars on one another for each server. `rows`: of `charts/active_users.sql`.
+
+    The first row is that of all servers; its figures are in the title.
+    """
+    import seaborn as sns
+
+    everywhere, servers = rows.iloc[0], rows.iloc[1:]
+    pastel, deep = sns.color_palette("pastel"), sns.color_palette("colorblind")
+    layers = (
+        ("people_28_days", "in 28 days", pastel[0]),
+        ("people_7_days", "in 7 days", deep[9]),
+        ("people", "on the day", deep[0]),
+    )
+
+    def paint(axes: "Axes") -> None:
+        places = range(len(servers))
+        for column, name, colour in layers:
+            axes.barh(places, servers[column], color=colour, label=name)
+        axes.set_yticks(places, [label(name) for name in servers["server"]], fontsize="small")
+        axes.invert_yaxis()
+        axes.legend(fontsize="small", loc="lower right")
+        axes.set(xlabel="Accounts that posted, without bots")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.grid(visible=False, axis="y")
+
+    figures = ", ".join(f"{everywhere[column]:,} {name}" for column, name, _ in layers[::-1])
+    title = f"Active people, {day:%Y-%m-%d}\n{figures}"
+    return draw_figure(title, paint if len(servers) else None, height=height_of(len(servers)))
 
 
 def _top(rows: "pd.DataFrame", names: str) -> list[Bar]:
@@ -121,33 +142,3 @@ def _top(rows: "pd.DataFrame", names: str) -> list[Bar]:
     top, others = rows.head(TOP), rows[TOP:]
     bars = [Bar(label(name), toots) for name, toots in zip(top[names], top["toots"], strict=True)]
     return [*bars, Bar(f"{len(others):,} others", int(others["toots"].sum()), grey=True)]
-
-
-def _draw_bars(title: str, bars: Sequence[Bar]) -> "Image":
-    """Draw horizontal bars with their counts, without empty ones."""
-    import seaborn as sns
-
-    bars = [bar for bar in bars if bar.length]
-
-    def paint(axes: "Axes") -> None:
-        places = [str(place) for place in range(len(bars))]  # two labels may be the same
-        sns.barplot(x=[bar.length for bar in bars], y=places, orient="h", color=BLUE, ax=axes)
-        for bar, patch in zip(bars, list(axes.patches), strict=True):
-            if bar.grey:
-                patch.set_facecolor("0.7")
-        axes.bar_label(
-            axes.containers[0],  # type: ignore[arg-type]
-            [f"{bar.length:,}" for bar in bars],
-            padding=3,
-            fontsize="small",
-        )
-        axes.set_yticks(range(len(bars)), [bar.name for bar in bars], fontsize="small")
-        axes.margins(x=0.14)
-        axes.set(xlabel="Toots", ylabel="")
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-
-    return draw_figure(title, paint if bars else None, height=_height(len(bars)))
-
-
-def _height(bars: int) -> float:
-    return 1.6 + 0.26 * max(bars, 6)

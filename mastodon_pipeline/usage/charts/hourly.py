@@ -6,6 +6,7 @@ See: https://seaborn.pydata.org/generated/seaborn.histplot.html
 from datetime import date
 from typing import TYPE_CHECKING
 
+from mastodon_pipeline.usage.charts.bars import Bar, draw_bars
 from mastodon_pipeline.usage.charts.drawing import draw_figure, label
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ BUSIEST_SERVERS = 6
 """Servers with a colour in `toots_per_server`; the rest share one."""
 BUSIEST_ROWS = 18
 """Servers with a row in `servers_by_hour`; the rest is left out."""
+TOP_HASHTAGS = 15
 _OTHERS = "other servers"
 
 
@@ -117,3 +119,14 @@ def draw_servers_by_hour(rows: "pd.DataFrame", day: date) -> "Image":
         f" {int(named['toots'].sum()):,} of {int(rows['toots'].sum()):,} toots"
     )
     return draw_figure(title, paint if servers else None, height=1.9 + 0.22 * max(len(servers), 6))
+
+
+def draw_hashtags(rows: "pd.DataFrame", day: date) -> "Image":
+    """Draw a bar for each of the most used hashtags. `rows`: of `charts/hashtags.sql`."""
+    bars = [
+        Bar(f"#{label(spelling)}", int(toots))
+        for spelling, toots in zip(rows["spelling"], rows["toots"], strict=True)
+    ]
+    different = int(rows["hashtags"].max()) if bars else 0
+    title = f"Most used hashtags of public toots, {day:%Y-%m-%d}\n{different:,} different ones"
+    return draw_bars(title, bars)

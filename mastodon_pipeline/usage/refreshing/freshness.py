@@ -22,6 +22,7 @@ from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.landed import IndexedHour
 from mastodon_pipeline.usage.first_day import begin_with, oldest_vouched
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
+from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES, TOOTS
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -199,17 +200,21 @@ def _countable(
 
 
 def _stale_hours(lake: Lake, by_hour: Mapping[datetime, Collection[StoredFile]]) -> set[datetime]:
+    counts = [table for table in HOURLY_TABLES if table is not TOOTS]  # made from it, and last
     built = {
         file.path
         for day in {hour.date() for hour in by_hour}
-        for file in lake.parquet_files(lake.layout.toots_per_server_day(day))
+        for table in counts
+        for file in lake.parquet_files(lake.layout.table_day(table.name, day))
     }
-    tables = {hour: lake.layout.toots_per_server(hour) for hour in by_hour}
-    built_from = lake.built_from(path for path in tables.values() if path in built)
+    tables = {hour: [table.path(lake.layout, hour) for table in counts] for hour in by_hour}
+    built_from = lake.built_from(
+        path for paths in tables.values() for path in paths if path in built
+    )
     return {
         hour
         for hour, files in by_hour.items()
-        if built_from.get(tables[hour]) != fingerprint(files)
+        if any(built_from.get(path) != fingerprint(files) for path in tables[hour])
     }
 
 

@@ -9,7 +9,9 @@ to*. Mastodon's public feeds leave out replies to others, boosts and unlisted po
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 
+from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
@@ -35,6 +37,30 @@ def build_partition(
         return BuiltPartition(path, write_rows(lake, table, local, values(inputs)), len(inputs))
 
     return replace_file(lake, path, make, list_inputs)
+
+
+def build_from_toots(lake: Lake, table: Table[datetime], hour: datetime) -> BuiltPartition:
+    """Build an hour of a table that is made from the hour's `toots`. `hour`: its start, UTC.
+
+    Raises TableError if these have not been built.
+    """
+    toots = lake.layout.toots(hour)
+
+    def values(inputs: Sequence[StoredFile]) -> Mapping[str, object]:
+        if not inputs:
+            raise TableError(
+                f"the toots of {hour:%Y-%m-%d %H:%M} UTC have not been built; materialize them too:"
+                f" --select toots,{table.name} --partition {hour:%Y-%m-%d-%H:%M}"
+            )
+        return {
+            "toots_files": [lake.empty_record, toots],
+            "hour_start": hour,
+            # Passed on: it identifies the landed files that the counts are made from.
+            "built_from": lake.built_from([toots]).get(toots, ""),
+        }
+
+    path = table.path(lake.layout, hour)
+    return build_partition(lake, table, path, lambda: lake.parquet_files(toots), values)
 
 
 def write_rows(lake: Lake, table: Table[Partition], path: str, values: Mapping[str, object]) -> int:

@@ -23,6 +23,7 @@ from mastodon_pipeline.usage.checks.days import (
     MENTIONS_ARE_POSSIBLE,
     TOOTS_SUM_TO_THE_DAY,
 )
+from mastodon_pipeline.usage.tables.active_users import ACTIVE_USERS
 from mastodon_pipeline.usage.tables.building import build_partition
 from mastodon_pipeline.usage.tables.languages import language_names
 from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
@@ -256,6 +257,49 @@ TERM_MENTIONS = _daily_table(
     parameters=_terms,
 )
 
+
+def _part(name: str, share: str, of: str, *made_from: str) -> tuple[Column, Column]:
+    return (
+        Column(name, "BIGINT", f"Those of the toots {of}", made_from),
+        Column(share, "DOUBLE", f"The share of the toots {of}, from 0 to 1", made_from),
+    )
+
+
+_PARTS = (
+    _part("with_media", "media_share", "with pictures, videos or sound", "media", "server"),
+    _part("with_poll", "poll_share", "that ask their readers to vote", "has_poll", "server"),
+    _part("with_warning", "warning_share", "behind a content warning", "sensitive", "server"),
+    _part(
+        "with_quote",
+        "quote_share",
+        "that quote another, of those of which it is known",
+        *("has_quote", "server"),
+    ),
+    _part("self_replies", "self_reply_share", "that answer the author's own", "reply", "server"),
+    _part(
+        "with_links",
+        "link_share",
+        "with links, mentions and hashtags apart, of those of which it is known",
+        *("links", "server"),
+    ),
+)
+
+MEDIA_USAGE = _daily_table(
+    "media_usage",
+    """A UTC day's toots with more than text, by home server: pictures, polls, content warnings,
+    quotes, links, threads.
+
+    Public top-level toots, also those deleted since. What a server leaves out counts as not there.
+    Quotes and links are recorded since 2026-11-27: the shares are of the toots recorded since, and
+    null if there are none.
+    """,
+    DAY,
+    Column("server", "VARCHAR", "The authors' home server", ("server",)),
+    TOOT_COUNT,
+    *(count for count, _ in _PARTS),
+    *(share for _, share in _PARTS),
+)
+
 DAILY_TABLES = (
     DAILY_USAGE,
     APP_USAGE,
@@ -263,5 +307,7 @@ DAILY_TABLES = (
     LANGUAGE_USAGE,
     LANGUAGE_DENSITY,
     TERM_MENTIONS,
+    MEDIA_USAGE,
+    ACTIVE_USERS,
 )
 """What is built again whenever a day's toots have changed."""

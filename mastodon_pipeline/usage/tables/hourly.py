@@ -5,7 +5,6 @@ from datetime import datetime
 
 import duckdb
 
-from mastodon_pipeline.errors import TableError
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.layout import Layout
@@ -21,7 +20,8 @@ from mastodon_pipeline.usage.charts.hourly import (
 from mastodon_pipeline.usage.checks.hours import HOUR_EQUALS_RECOUNT, NO_DUPLICATE_TOOTS
 from mastodon_pipeline.usage.inputs.clock_skew import HOUR, counted_in_previous_hour
 from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_records
-from mastodon_pipeline.usage.tables.building import build_partition, count_rows, write_rows
+from mastodon_pipeline.usage.tables.building import build_from_toots, count_rows, write_rows
+from mastodon_pipeline.usage.tables.hashtags import HASHTAG_USAGE
 from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
 
 
@@ -88,26 +88,7 @@ def build_toots_per_server(lake: Lake, hour: datetime) -> BuiltPartition:
 
     Raises TableError if the hour's `toots` have not been built.
     """
-    toots = TOOTS.path(lake.layout, hour)
-
-    def values(inputs: Sequence[StoredFile]) -> Mapping[str, object]:
-        if not inputs:
-            raise TableError(
-                f"the toots of {hour:%Y-%m-%d %H:%M} UTC have not been built; materialize them too:"
-                " --select toots,toots_per_server_per_hour --partition"
-                f" {hour:%Y-%m-%d-%H:%M}"
-            )
-        return {
-            "toots_file": toots,
-            "hour_start": hour,
-            # Passed on: it identifies the landed files that the counts are made from.
-            "built_from": lake.built_from([toots]).get(toots, ""),
-        }
-
-    path = TOOTS_PER_SERVER_PER_HOUR.path(lake.layout, hour)
-    return build_partition(
-        lake, TOOTS_PER_SERVER_PER_HOUR, path, lambda: lake.parquet_files(toots), values
-    )
+    return build_from_toots(lake, TOOTS_PER_SERVER_PER_HOUR, hour)
 
 
 _IN_QUERY = {"event", "uri", "source", "created_at", "edited_at", "ingested_at"}
@@ -259,4 +240,4 @@ TOOTS_PER_SERVER_PER_HOUR: Table[datetime] = Table(
     ),
 )
 
-HOURLY_TABLES = (TOOTS, TOOTS_PER_SERVER_PER_HOUR)
+HOURLY_TABLES = (TOOTS, TOOTS_PER_SERVER_PER_HOUR, HASHTAG_USAGE)

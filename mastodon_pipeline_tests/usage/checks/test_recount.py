@@ -20,14 +20,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.usage.checks.active_users import active_users_equal_recount
 from mastodon_pipeline.usage.checks.check import Finding
 from mastodon_pipeline.usage.checks.days import (
     day_equals_its_hours,
     mentions_are_possible,
     toots_sum_to_the_day,
 )
+from mastodon_pipeline.usage.checks.hashtags import hashtags_equal_recount
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount, no_duplicate_toots
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
+from mastodon_pipeline.usage.tables.active_users import ALL
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES, TERM_MENTIONS, build_daily
 from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.local_lake import (
@@ -68,6 +71,9 @@ def reports(draw: st.DrawFn, number: int) -> list[Record]:
         "username": f"user{number % 2}",
         "bot": number == 3,
         "reply": number == 4,
+        "media": number % 2,
+        "links": (None, 0, 3)[number % 3],
+        "has_quote": (None, True, False)[number % 3],
         "language_primary": ("", "en", "xx-unheard-of")[number % 3],
     }
     app = ("", "Tusky", "an unheard-of app")[number % 3]
@@ -100,8 +106,8 @@ def reports(draw: st.DrawFn, number: int) -> list[Record]:
                     edited_at=edited if clock == "right" else None,
                     mastodon_text=text,
                     characters=len(f"{SECRET} version {version}"),
-                    tag_names=["cats"],
-                    tags=1,
+                    tag_names=[("cats", "Cats", "dogs")[(version + number) % 3], "all"],
+                    tags=2,
                 )
             )
         if events and draw(st.integers(0, 3)) == 0:
@@ -195,6 +201,11 @@ def recount_hour(
             "username": newest["username"],
             "app": max(version["app"] for version in trusted),
             "language_primary": newest["language_primary"],
+            "bot": newest["bot"],
+            "reply": newest["reply"],
+            "media": newest["media"],
+            "links": newest["links"],
+            "has_quote": newest["has_quote"],
             "edited_at": newest["edited_at"],
             "mastodon_text": "" if deleted or withheld else newest["mastodon_text"],
             "tag_names": [] if deleted or withheld else newest["tag_names"],
@@ -210,8 +221,10 @@ def build_what_is_stale(lake: Lake) -> None:
     build_hours(lake, *scan(lake, Cursor(), NOW, FIRST_DAY).stale_hours)
     for day in scan(lake, Cursor(), NOW, FIRST_DAY).stale_days:
         for table in DAILY_TABLES:
-            terms = {"terms": ["version"]} if table is TERM_MENTIONS else {}
-            build_daily(lake, day, table, **terms)
+            if table is TERM_MENTIONS:
+                build_daily(lake, day, table, terms=["version"])
+            else:
+                table.build(lake, day)
     freshness = scan(lake, Cursor(), NOW, FIRST_DAY)
     assert (freshness.stale_hours, freshness.stale_days) == ((), ())
 
@@ -263,8 +276,52 @@ def compare_hour(lake: Lake, hour: datetime, expected: dict[str, dict[str, Any]]
         of_server = [toot for toot in expected.values() if toot["server"] == row["server"]]
         assert row["users"] == len({toot["username"] for toot in of_server})
         assert row["seen_by"] == len({url for toot in of_server for url in toot["seen_by"]})
+    compare_hashtags(lake, hour, list(expected.values()))
     assert no_duplicate_toots(lake, [hour]).passed
     assert hours_equal_recount(lake, [hour]) == Finding(compared=1, faults=())
+
+
+def compare_hashtags(lake: Lake, hour: datetime, toots: list[dict[str, Any]]) -> None:
+    """Compare the hour's hashtags, and run their check."""
+    tagged: dict[str, list[dict[str, Any]]] = {}
+    spellings: dict[str, Counter[str]] = {}
+    for toot in toots:
+        for name in toot["tag_names"]:
+            tagged.setdefault(name.lower(), []).append(toot)
+            spellings.setdefault(name.lower(), Counter())[name] += 1
+    counted = rows(lake, lake.layout.hourly("hashtag_usage", hour))
+    assert {row["tag"]: row["toots"] for row in counted} == {
+        tag: len(toots) for tag, toots in tagged.items()
+    }
+    for row in counted:
+        toots_of_tag, uses = tagged[row["tag"]], spellings[row["tag"]]
+        assert row["users"] == len({(t["username"], t["server"]) for t in toots_of_tag})
+        assert row["servers"] == len({t["server"] for t in toots_of_tag})
+        assert row["spelling"] == min(uses, key=lambda name: (-uses[name], name))
+    assert hashtags_equal_recount(lake, "hashtag_usage", [hour]) == Finding(1, ())
+
+
+def compare_users_and_media(lake: Lake, toots: list[dict[str, Any]]) -> None:
+    """Compare the day's accounts, people and bots, and what its toots have beside their text."""
+    bots: dict[tuple[str, str], bool] = {}
+    for toot in toots:
+        account = toot["server"], toot["username"]
+        bots[account] = bots.get(account, False) or toot["bot"]
+    active = {row["server"]: row for row in rows(lake, lake.layout.daily("active_users", DAY))}
+    for server in {server for server, _ in bots} | {ALL}:
+        of_server = [bot for (home, _), bot in bots.items() if server in (home, ALL)]
+        for window in ("", "_7_days", "_28_days"):
+            assert active[server][f"people{window}"] == of_server.count(False)
+            assert active[server][f"bots{window}"] == of_server.count(True)
+    media = {row["server"]: row for row in rows(lake, lake.layout.daily("media_usage", DAY))}
+    for server in {toot["server"] for toot in toots}:
+        of_home = [toot for toot in toots if toot["server"] == server]
+        assert media[server]["toots"] == len(of_home)
+        for column, field in (
+            *(("with_media", "media"), ("with_quote", "has_quote"), ("with_links", "links")),
+            ("self_replies", "reply"),
+        ):
+            assert media[server][column] == sum(bool(toot[field]) for toot in of_home), column
 
 
 def compare_day(lake: Lake, toots: list[dict[str, Any]]) -> None:
@@ -278,7 +335,10 @@ def compare_day(lake: Lake, toots: list[dict[str, Any]]) -> None:
         assert counts == Counter(toot[column] for toot in toots)
     (mentions,) = rows(lake, lake.layout.daily("term_mentions", DAY))
     assert mentions["mentions"] == sum("version" in toot["mastodon_text"] for toot in toots)
+    compare_users_and_media(lake, toots)
     for finding in (
+        active_users_equal_recount(lake, "active_users", [DAY]),
+        toots_sum_to_the_day(lake, "media_usage", [DAY]),
         day_equals_its_hours(lake, "daily_usage", [DAY]),
         toots_sum_to_the_day(lake, "app_usage", [DAY]),
         toots_sum_to_the_day(lake, "language_usage", [DAY]),

@@ -70,7 +70,7 @@ def landed_records() -> list[Record]:
             tag_names=["cats"],
         )
         for username, characters in zip(
-            ("zed", "ada", "ada", "robot", "robot"), (10, 1, 2, 5, 20), strict=True
+            ("zed", "ada", "zed", "robot", "robot"), (10, 1, 2, 5, 20), strict=True
         )
     ]
     no_text = {"base_url": "https://two.example", "mastodon_text": "", "characters": 0}
@@ -138,7 +138,7 @@ CHANGED_ROWS = "status_id IN ('1', '2', '4')"
 OTHER_VALUES = {
     "VARCHAR": "concat('a', {})",
     "VARCHAR[]": "list_append({}, 'dogs')",
-    "INTEGER": "{} + 100",
+    "INTEGER": "coalesce({}, 0) + 100",
     "BOOLEAN": "NOT coalesce({}, false)",
     "TIMESTAMPTZ": "coalesce({}, ingested_at) + INTERVAL 1 MINUTE",
 }
