@@ -15,19 +15,21 @@ from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.live.hours import Cut, LiveHours
+from mastodon_pipeline.usage.tables.active_users import ACTIVE_USERS
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
-from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES, TOOTS, TOOTS_PER_SERVER_PER_HOUR
+from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES, TOOTS
 from mastodon_pipeline.usage.tables.table import Table
 
-LIVE_TABLES: tuple[Table[Any], ...] = (*HOURLY_TABLES, *DAILY_TABLES)
-"""All but `server_coverage`: no toot changes what servers reported of themselves that day."""
+LIVE_TABLES: tuple[Table[Any], ...] = (
+    *HOURLY_TABLES,
+    *(table for table in DAILY_TABLES if table is not ACTIVE_USERS),
+)
+"""All but `server_coverage`, since no toot changes what servers reported of themselves that day,
+and `active_users`, which is counted from 28 days."""
 ALL_DAILY = frozenset(table.name for table in DAILY_TABLES)
 KEPT_CUTS = 20
 """Local files are there for so many cuts: a query of an earlier one may still be reading."""
-_OF_TOOTS = (
-    "read_parquet($toots_file, hive_partitioning := false)",
-    "read_parquet($toots_files, union_by_name := true, hive_partitioning := false)",
-)
+_OF_TOOTS = "read_parquet($toots_files, union_by_name := true, hive_partitioning := false)"
 
 
 class Part(StrEnum):
@@ -193,8 +195,7 @@ class LiveTables:
 
     def _count(self, now: CutFiles, table: Table[Any], partition: datetime | date) -> str:
         """Make a table's partition by its own query, unless the last one was made from the same."""
-        if table is TOOTS_PER_SERVER_PER_HOUR:
-            assert isinstance(partition, datetime)
+        if isinstance(partition, datetime):
             lives = [now.cut.hours[partition]]
             table_files = [live.table_file for live in lives if live.table_file]
             made_from: object = lives
@@ -226,7 +227,5 @@ def _over_toots_now(table: Table[Any]) -> str:
     """Return a table's query, over `toots` as they are now in place of files."""
     text = query(table.query)
     toots = query("usage/live/toots_now")
-    for files in _OF_TOOTS:
-        if files in text:
-            return text.replace(files, f"({toots})")
-    raise AssertionError(f"{table.query} does not read toots as the others do")
+    assert _OF_TOOTS in text, f"{table.query} does not read toots as the others do"
+    return text.replace(_OF_TOOTS, f"({toots})")

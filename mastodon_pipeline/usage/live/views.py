@@ -10,6 +10,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import RLock
@@ -20,6 +21,7 @@ import duckdb
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.usage.first_day import first_day_of
 from mastodon_pipeline.usage.live.hours import LiveHours
 from mastodon_pipeline.usage.live.tables import (
     KEPT_CUTS,
@@ -99,7 +101,8 @@ def open_live_tables(settings: Settings) -> Open:
             lake = stack.enter_context(open_lake(settings))
             lake.landed.read_only = True
             tail = Tail(topic, lake.connection, lake.empty_record)
-            hours = LiveHours(lake, tail, settings.first_day, directory)
+            first_day = first_day_of(lake, settings.first_day, datetime.now(UTC))
+            hours = LiveHours(lake, tail, first_day, directory)
             tables = LiveTables(lake, hours, empty)
             return tables, stack.pop_all().close
         raise AssertionError("unreachable")

@@ -450,7 +450,7 @@ def test_hour_that_cannot_be_built_within_a_tick_is_left_to_a_run(
     this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     other = this_hour - timedelta(hours=4)
     land(lake, *(record(uri=f"{hour}", created_at=hour) for hour in (this_hour, other)))
-    toots, counts = HOURLY_TABLES
+    toots, *counts = HOURLY_TABLES
     build = toots.build
 
     def fail(lake: Lake, hour: datetime) -> BuiltPartition:
@@ -458,7 +458,7 @@ def test_hour_that_cannot_be_built_within_a_tick_is_left_to_a_run(
             raise duckdb.IOException("the disk is full")
         return build(lake, hour)
 
-    monkeypatch.setattr(in_tick, "HOURLY_TABLES", (replace(toots, build=fail), counts))
+    monkeypatch.setattr(in_tick, "HOURLY_TABLES", (replace(toots, build=fail), *counts))
     key = this_hour.strftime(HOUR_KEY)
     assert hourly(tick(instance, lake)) == [(HOURLY, key, key)]
     assert len(rows(lake, lake.layout.toots(other))) == 1
