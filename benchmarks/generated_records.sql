@@ -33,6 +33,18 @@ written AS (
         format('server{}.example', floor(1500 ** ((hash(account, 'home') % 9973) / 9973))::BIGINT)
             AS server,
         account % 23 = 7 AS bot,
+        -- A third have hashtags, up to two, as unequal as words are; one in ten is in capitals.
+        if(
+            n % 3 = 0,
+            [
+                format(
+                    if(hash(n, part) % 10 = 0, 'Tag{}', 'tag{}'),
+                    floor(100000 ** ((hash(n, part, 'tag') % 9973) / 9973))::BIGINT
+                )
+                FOR part IN range(1 + n % 2)
+            ],
+            []
+        ) AS tag_names,
         CASE
             WHEN language_share < 45 THEN 'en'
             WHEN language_share < 58 THEN 'ja'
@@ -131,8 +143,8 @@ SELECT
     language,
     split_part(language, '-', 1) AS language_primary,
     0::INTEGER AS favourites,
-    if(n % 7 = 0, 1, 0)::INTEGER AS tags,
-    if(n % 7 = 0, ['fediverse'], []) AS tag_names,
+    len(tag_names)::INTEGER AS tags,
+    tag_names,
     length(mastodon_text)::INTEGER AS characters,
     len(string_split(mastodon_text, ' '))::INTEGER AS words,
     0::INTEGER AS mentions,
@@ -142,6 +154,9 @@ SELECT
     false AS sensitive,
     false AS reply,
     NULL::BOOLEAN AS indexable,
+    n % 11 = 0 AS has_poll,
+    n % 13 = 0 AS has_quote,
+    (n % 4)::INTEGER AS links,
     (hash(server) % 4)::INTEGER AS kafka_partition,
     (n * 8 + report + (event <> 'update')::BIGINT * 4)::BIGINT AS kafka_offset,
     ingested_at AS kafka_timestamp

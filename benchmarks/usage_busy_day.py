@@ -4,7 +4,8 @@ A day with a quiet night and a busy evening, in which a third of the toots is re
 server, some by a third, some are edited, deleted or delivered twice, in 1,440 files. Its hourly
 tables and then its daily tables and charts are built by runs of the jobs that the sensor requests,
 checks included, each in a separate process, whose peak resident memory is reported; DuckDB works
-within 2 GB and spills to disk.
+within 2 GB and spills to disk. Active users are counted with 27 earlier days of two million
+accounts each.
 """
 
 import multiprocessing
@@ -25,9 +26,14 @@ from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.partitions import DAY_KEY, HOUR_KEY, RANGE_END, RANGE_START
+from mastodon_pipeline.usage.tables.active_users import MONTH_DAYS
 
 SLICES = 24 * 60
 """Files of the day, about: a commit a minute. With one in 10 s only the listing takes longer."""
+ACCOUNTS = 2_000_000
+"""Of each earlier day; more than all of Mastodon has on a day."""
+
+EARLIER_ACCOUNTS = Path(__file__).with_name("earlier_accounts.sql").read_text()
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,18 @@ def land(day: datetime, toots: int) -> None:
     with ThreadPoolExecutor(2) as writers:
         for done in [writers.submit(writer, number) for number in (0, 1)]:
             done.result()
+
+
+def add_earlier_accounts(day: date) -> None:
+    """Write the accounts of the 27 days before, a third of three times as many each."""
+    with open_lake(load_settings()) as lake:
+        for ago in range(1, MONTH_DAYS):
+            values = {
+                "among": 3 * ACCOUNTS,
+                "ago": ago,
+                "path": lake.layout.accounts(day - timedelta(ago)),
+            }
+            lake.connection.execute(EARLIER_ACCOUNTS, values)
 
 
 def build(job_name: str, first: str, last: str) -> Built:
@@ -107,6 +125,7 @@ def bench(toots: int) -> None:
     with run_object_store():
         began = time.monotonic()
         land(day, toots)
+        add_earlier_accounts(day.date())
         click.echo(f"  landed in {time.monotonic() - began:.0f} s", err=True)
         keys = day.strftime(HOUR_KEY), (day + timedelta(hours=23)).strftime(HOUR_KEY)
         hours = build_in_subprocess("refresh_hourly_usage", *keys)
