@@ -9,6 +9,7 @@ in a separate process, as a person or the UI's backfill would.
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import psutil
 
 from benchmarks.generated_records import QUERY
 from benchmarks.object_store import put_objects, run_object_store
+from infra.native_stack.fetch import INFRA
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.paths import REPOSITORY
@@ -66,7 +68,7 @@ class Backfill:
 def materialize(first: datetime, last: datetime) -> Backfill:
     """Materialize a range of hours from the shell."""
     with tempfile.TemporaryDirectory(prefix="mastodon-bench-") as home:
-        Path(home, "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        shutil.copyfile(INFRA / "dagster" / "dagster.yaml", Path(home, "dagster.yaml"))
         began, cpu = time.perf_counter(), cpu_seconds()
         done = subprocess.run(
             [

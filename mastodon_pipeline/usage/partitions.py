@@ -95,9 +95,9 @@ _first_day = _RememberedDay(load_settings().first_day)
 hours = _partitions("0 * * * *", HOUR_KEY)
 days = _partitions("0 0 * * *", DAY_KEY)
 
-# One run builds any contiguous range: measured from the shell, 168 hours of a landed file each take
-# 46 s (27 s of CPU) in one run, two thirds of them Dagster's event log in SQLite, which gets four
-# events an hour; in 168 runs about 12 minutes. Dagster calls the parameter beta and warns on every
+# One run builds any contiguous range: a process and its imports take as long as 40 hours do. Two
+# thirds of the time of a run went into Dagster's events, four an hour, before these were written
+# in batches (`mastodon_pipeline.event_log`). Dagster calls the parameter beta and warns on every
 # load of the code.
 single_run = dg.BackfillPolicy.single_run()
 warnings.filterwarnings("ignore", "Parameter `backfill_policy`", category=dg.BetaWarning)

@@ -1,0 +1,134 @@
+"""The event log that is written in batches, against Dagster's own."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from infra.native_stack.programs import REPOSITORY
+from mastodon_pipeline.event_log import BatchedEventLogStorage
+from mastodon_pipeline.usage.partitions import single_run
+
+HOURS = dg.HourlyPartitionsDefinition("2026-11-01-00:00", end_date="2026-11-03-00:00")
+FIRST, LAST = "2026-11-01-22:00", "2026-11-02-01:00"
+CHECK = dg.AssetCheckSpec("is_right", asset="hourly")
+
+
+@dg.asset(partitions_def=HOURS, backfill_policy=single_run, check_specs=[CHECK])
+def hourly(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """Materialize each hour, with its key as metadata."""
+    for key in context.partition_keys:
+        context.add_asset_metadata({"key": key}, partition_key=key)
+    return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
+
+
+JOB = dg.Definitions(assets=[hourly], jobs=[dg.define_asset_job("build", [hourly])])
+
+
+def build(instance: dg.DagsterInstance) -> str:
+    """Build some hours; return the run's id."""
+    tags = {
+        "dagster/asset_partition_range_start": FIRST,
+        "dagster/asset_partition_range_end": LAST,
+    }
+    done = JOB.resolve_job_def("build").execute_in_process(instance=instance, tags=tags)
+    assert done.success
+    return done.run_id
+
+
+def rows(database: Path, statement: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query."""
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def stored(home: Path, run_id: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Return what the databases of a home hold of a run, but times, ids and texts."""
+    index, of_run = (home / "history" / "runs" / f"{name}.db" for name in ("index", run_id))
+    events = "SELECT dagster_event_type, step_key, asset_key, partition FROM event_logs ORDER BY id"
+    of_assets = (
+        "SELECT dagster_event_type, asset_key, partition FROM event_logs WHERE dagster_event_type"
+        " LIKE 'ASSET_MAT%' ORDER BY id"
+    )
+    keys = (
+        "SELECT asset_key, last_run_id, last_materialization IS NOT NULL,"
+        " last_materialization_timestamp IS NOT NULL FROM asset_keys"
+    )
+    checks = "SELECT check_name, partition, execution_status FROM asset_check_executions"
+    return {
+        "the run": [row for row in rows(of_run, events) if row[0]],
+        "the index": rows(index, of_assets),
+        "assets": [(key, run == run_id, *rest) for key, run, *rest in rows(index, keys)],
+        "checks": rows(index, checks),
+    }
+
+
+@pytest.fixture
+def batched_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home as the stack makes it."""
+    home = tmp_path / "batched"
+    home.mkdir()
+    shutil.copyfile(REPOSITORY / "infra" / "dagster" / "dagster.yaml", home / "dagster.yaml")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    # Set by the storage itself; this restores it.
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "0")
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE")
+    return home
+
+
+def test_batches_leave_what_single_events_would(tmp_path: Path, batched_home: Path) -> None:
+    """Events of the run and of its assets, in order, and the tables that are made from them."""
+    (tmp_path / "single").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "single")) as instance:
+        single = stored(tmp_path / "single", build(instance))
+    with dg.DagsterInstance.get() as instance:
+        assert isinstance(instance.event_log_storage, BatchedEventLogStorage)
+        batched = stored(batched_home, build(instance))
+    assert batched == single
+    assert len(batched["the index"]) == 2 * 4
+
+
+def test_newest_hour_of_a_batch_is_its_assets_latest(batched_home: Path) -> None:
+    """Dagster shows the last event of a run, with its metadata, and knows each partition."""
+    with dg.DagsterInstance.get() as instance:
+        run_id = build(instance)
+        latest = instance.get_latest_materialization_event(dg.AssetKey("hourly"))
+        assert latest is not None
+        assert latest.asset_materialization is not None
+        assert latest.run_id == run_id
+        assert latest.asset_materialization.partition == LAST
+        assert latest.asset_materialization.metadata["key"].value == LAST
+        assert len(instance.get_materialized_partitions(dg.AssetKey("hourly"))) == 4
+        record = instance.get_asset_records([dg.AssetKey("hourly")])[0]
+        assert record.asset_entry.last_run_id == run_id
+
+
+def test_home_of_dagsters_own_storage_is_read_on(batched_home: Path) -> None:
+    """A stack of an earlier version keeps its history."""
+    settings = batched_home / "dagster.yaml"
+    text = settings.read_text()
+    settings.unlink()
+    with dg.DagsterInstance.local_temp(str(batched_home)) as instance:
+        earlier = build(instance)
+        assert not isinstance(instance.event_log_storage, BatchedEventLogStorage)
+    settings.write_text(text)
+    with dg.DagsterInstance.get() as instance:
+        assert isinstance(instance.event_log_storage, BatchedEventLogStorage)
+        assert len(instance.get_materialized_partitions(dg.AssetKey("hourly"))) == 4
+        assert instance.all_logs(earlier)
+        assert build(instance) != earlier
+
+
+def test_databases_of_many_runs_are_not_all_kept_open(batched_home: Path) -> None:
+    """Only the last used ones' plans are kept, and the index's."""
+    with dg.DagsterInstance.get() as instance:
+        storage = instance.event_log_storage
+        assert isinstance(storage, BatchedEventLogStorage)
+        for number in range(9):
+            with storage.run_connection(f"run-{number}"):
+                pass
+        assert len(storage._engines) <= 5
