@@ -27,6 +27,8 @@ class SimulatedFediverse:
     control_port: int
     calm: bool = False
     """Whether events come at once and in order, to measure what comes after them."""
+    seconds: float = 20.0
+    """How long the publication of the past hours takes."""
 
     @property
     def control_url(self) -> str:
@@ -60,6 +62,7 @@ class SimulatedFediverse:
                 *(sys.executable, "-m", "infra.simulator"),
                 *("--servers", str(self.servers), "--toots", str(self.toots)),
                 *("--hours", str(self.hours), "--seed", str(self.seed)),
+                *("--speed", str(self.hours * 3600 / self.seconds)),
                 *("--first-port", str(self.first_port)),
                 *("--control-port", str(self.control_port)),
                 *(("--calm",) if self.calm else ()),
