@@ -10,7 +10,13 @@ from pathlib import Path
 from infra.native_stack.cache import is_complete, locked, require_space
 from infra.native_stack.interruption import Check
 from infra.native_stack.maven import fetch_jars, jars_directory
-from infra.native_stack.minio import build_log, build_minio, find_minio, minio_directory
+from infra.native_stack.minio import (
+    BuildProgress,
+    build_log,
+    build_minio,
+    find_minio,
+    minio_directory,
+)
 from infra.native_stack.progress import Progress, megabytes
 
 INFRA = Path(__file__).resolve().parent.parent
@@ -80,7 +86,9 @@ def _fetch_all(cache: Path, say: Callable[[str], None], check: Check) -> Artifac
 
     def minio() -> None:
         if find_minio(cache) is None:
-            progress.begin("MinIO's build", lambda: _compiled(build_log(cache)))
+            # That of an earlier build, which was interrupted, counts other packages.
+            build_log(cache).unlink(missing_ok=True)
+            progress.begin("MinIO's build", BuildProgress(build_log(cache)))
             build_minio(cache, stop)
             progress.end("MinIO's build", megabytes(minio_directory(cache)))
 
@@ -107,12 +115,3 @@ def _fetch_all(cache: Path, say: Callable[[str], None], check: Check) -> Artifac
 def _failed(task: Future[None]) -> bool:
     """Return whether a task failed itself, and was not stopped because the other one failed."""
     return isinstance(task.exception(), Exception)
-
-
-def _compiled(log: Path) -> str:
-    try:
-        lines = log.read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return "starting"
-    packages = sum(not line.startswith("go: ") for line in lines)
-    return f"{packages} packages compiled" if packages else "downloading the source"

@@ -4,6 +4,8 @@ import os
 import shutil
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from infra.native_stack.cache import is_complete, store
@@ -12,6 +14,10 @@ from infra.native_stack.subprocesses import run_tool
 
 MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 """The last commit before upstream archived the repository."""
+PACKAGES = 1312
+"""How many packages its build compiles, those of Go's standard library among them."""
+_ESTIMATED_FROM = 100
+"""Packages before a rate says something."""
 
 
 def minio_directory(cache: Path) -> Path:
@@ -78,6 +84,37 @@ def build_minio(cache: Path, stop: threading.Event) -> Path:
     store(directory, fill)
     shutil.rmtree(work, ignore_errors=True)
     return directory / "minio"
+
+
+class BuildProgress:
+    """How far the build is, by its log: a line for each package as it is compiled."""
+
+    def __init__(self, log: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log, self._clock = log, clock
+        self._first: tuple[float, int] | None = None
+        """When the first packages were seen, and how many they were."""
+
+    def __call__(self) -> str:
+        """Return in a few words what is done, and about how long the rest takes."""
+        compiled = self._compiled()
+        if not compiled:
+            return "downloading the source"
+        now = self._clock()
+        began, at_first = self._first = self._first or (now, compiled)
+        text = f"{compiled:,} of {PACKAGES:,} packages compiled"
+        if compiled >= PACKAGES:
+            return f"{text}, linking"
+        if compiled - at_first < _ESTIMATED_FROM:
+            return text
+        seconds = (now - began) / (compiled - at_first) * (PACKAGES - compiled)
+        return f"{text}, about {10 * round(1 + seconds / 10)} s left"
+
+    def _compiled(self) -> int:
+        try:
+            lines = self._log.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return 0
+        return sum(not line.startswith("go: ") for line in lines)
 
 
 def build_log(cache: Path) -> Path:
