@@ -140,7 +140,7 @@ def dagster_programs(
         environment=variables,
         config_files=(home / "dagster.yaml",),
         ports=(code_server_port,),
-        depends_on=depends_on,
+        # It and the webserver ask the services for nothing, so they start beside them.
         # Its runs get the signal too: listeners flush their records before they end.
         stop_seconds=60,
     )
@@ -158,7 +158,7 @@ def dagster_programs(
         address=url,
         ports=(port,),
         # All three create Dagster's tables in a new home, and started at once one would fail.
-        depends_on=(*depends_on, code_server.name),
+        depends_on=(code_server.name,),
         stop_seconds=30,
     )
     daemon = Program(

@@ -100,14 +100,15 @@ def test_connect_worker_uses_the_shared_settings(
     }
 
 
-def test_start_order_puts_connect_after_its_services_and_dagster_last(
+def test_start_order_puts_connect_after_its_services_and_the_daemon_last(
     programs: dict[str, Program],
 ) -> None:
     """A sink that starts before the registry sends good records to the dead-letter topic."""
     assert set(programs["connect"].depends_on) == {"kafka", "minio", "registry"}
-    assert programs["dagster-code-server"].depends_on == ("connect",)
+    # They start beside the services.
+    assert programs["dagster-code-server"].depends_on == ()
     # All create Dagster's tables in a new home, and started at once one of them would fail.
-    assert programs["dagster-webserver"].depends_on == ("connect", "dagster-code-server")
+    assert programs["dagster-webserver"].depends_on == ("dagster-code-server",)
     assert programs["dagster-daemon"].depends_on == ("connect", "dagster-webserver")
 
 
