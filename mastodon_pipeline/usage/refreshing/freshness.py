@@ -6,7 +6,7 @@ fails, is killed or never starts leaves its hours stale, and they are requested 
 land while a run is reading leave theirs stale too.
 
 Opening a table costs milliseconds, so a scan compares the hours of files that are new to the index,
-and of these at most a hundred, beside the current hour and its neighbours: after a replay of a year
+and of these at most 300, beside the current hour and its neighbours: after a replay of a year
 the next scans go on where it stopped, in rounds. Of a large lake a scan lists the newest files, and
 goes on with a sweep through the others for half a second: it takes no longer with more history.
 """
@@ -31,8 +31,9 @@ MARGIN = timedelta(minutes=10)
 what it saw afterwards, or has a clock that is behind."""
 LISTING_SECONDS = 0.5
 """How long a scan goes on listing; a twentieth of the time between two scans."""
-MAX_COMPARED_HOURS = 100
-"""Hours whose tables a scan opens, beside the current ones: a few milliseconds each."""
+MAX_COMPARED_HOURS = 300
+"""Hours whose tables a scan opens, beside the current ones: a few milliseconds each; so many that
+one run may build them all (`sensor.MAX_PARTITIONS_PER_RUN`)."""
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 

@@ -31,14 +31,14 @@ from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh
 from mastodon_pipeline.usage.remembered_day import FirstDay, load_first_day, save_first_day
 
 INTERVAL_SECONDS = 10
-MAX_PARTITIONS_PER_RUN = 72
-"""A longer range is built from its oldest end, 72 at a time, and the current hour apart. Few enough
-to be built before a run counts as abandoned, at 12 s an hour; many enough for the start of a run,
-some 10 s with the queue, not to matter."""
+MAX_PARTITIONS_PER_RUN = 300
+"""A longer range is built from its oldest end, as many at a time, and the current hour apart. So
+many that the start of a run, which takes as long as 40 hours, does not matter."""
 MAX_PAST_RUNS = 2
 """Runs for past partitions at the same time, beside the current hour's."""
-ABANDONED = timedelta(minutes=15)
-"""A run that began longer ago is not waited for: after a power cut it stays STARTED."""
+ABANDONED, SLOWEST_PARTITION = timedelta(minutes=15), timedelta(seconds=12)
+"""A run is not waited for longer than this and as much for each partition: after a power cut it
+stays STARTED."""
 MAX_PAUSE = timedelta(minutes=10)
 """Between attempts if runs keep failing: 10 s at first, then twice as long each time."""
 REMEMBERED_RUNS = 50
@@ -151,7 +151,13 @@ def run_requests(
         freshness.newest is not None and now - freshness.newest < REST
     )
     daily = _Refresh(instance, refresh_daily_usage.name, DAY, DAY_KEY, now)
-    stale_days = [datetime.combine(day, time(), UTC) for day in freshness.stale_days]
+    building = hourly.ranges_being_built(requests)
+    stale_days = [
+        start
+        for start in (datetime.combine(day, time(), UTC) for day in freshness.stale_days)
+        # They would be stale again once those hours are built, and charts take the longest.
+        if not any(first < start + DAY and last >= start for first, last in building)
+    ]
     daily_requests, waiting_days = daily.run_requests(
         stale_days,
         # While hours keep changing, a day is never current for long: it is built now and then.
@@ -191,14 +197,28 @@ class _Refresh:
 
     @cached_property
     def _unfinished(self) -> list[_Run]:
-        since = self._now - ABANDONED
-        return self._runs(
+        since = self._now - ABANDONED - MAX_PARTITIONS_PER_RUN * SLOWEST_PARTITION
+        runs = self._runs(
             dg.RunsFilter(job_name=self._job_name, statuses=_UNFINISHED, created_after=since)
         )
+        return [run for run in runs if self._now - run.created_at < self._longest(run)]
+
+    def _longest(self, run: _Run) -> timedelta:
+        partitions = min((run.last - run.first) // self._step + 1, MAX_PARTITIONS_PER_RUN)
+        return ABANDONED + partitions * SLOWEST_PARTITION
 
     @cached_property
     def _ended(self) -> list[_Run]:
         return self._runs(dg.RunsFilter(job_name=self._job_name, statuses=_ENDED), REMEMBERED_RUNS)
+
+    def ranges_being_built(
+        self, requests: Sequence[dg.RunRequest]
+    ) -> list[tuple[datetime, datetime]]:
+        """Return the ranges, of more than one partition, of unfinished runs and of `requests`."""
+        keys = [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in requests]
+        requested = [(self._moment(first), self._moment(last)) for first, last in keys]
+        ranges = [*requested, *((run.first, run.last) for run in self._unfinished)]
+        return [(first, last) for first, last in ranges if first < last]
 
     def is_free(self, moment: datetime) -> bool:
         """Return whether no run builds this partition now, and none has failed to."""

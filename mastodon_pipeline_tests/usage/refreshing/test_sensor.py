@@ -19,6 +19,7 @@ from mastodon_pipeline.usage.refreshing import in_tick, sensor
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, Freshness
 from mastodon_pipeline.usage.refreshing.in_tick import HourBuilder
 from mastodon_pipeline.usage.refreshing.sensor import (
+    ABANDONED,
     DAEMON_ASKS_AGAIN,
     landed_toots_sensor,
     run_requests,
@@ -139,14 +140,14 @@ def test_each_contiguous_range_of_hours_is_one_run(
     assert waiting == [f"{HOURLY} has 2 unfinished runs"]
 
 
-def test_long_range_is_built_three_days_at_a_time(instance: dg.DagsterInstance) -> None:
+def test_long_range_is_built_300_hours_at_a_time(instance: dg.DagsterInstance) -> None:
     """In order, as an hour is built from the one before too; the current hour does not wait."""
-    hours = [HOUR - timedelta(hours=ago) for ago in range(98)][::-1]
+    hours = [HOUR - timedelta(hours=ago) for ago in range(330)][::-1]
     freshness = Freshness(tuple(hours), (), ())
     requests, _ = run_requests(instance, freshness, NOW)
     current = (HOURLY, "2026-11-24-15:00", "2026-11-24-15:00")
-    assert ranges(requests) == [current, (HOURLY, "2026-11-20-14:00", "2026-11-23-13:00")]
-    run(instance, HOURLY, dg.DagsterRunStatus.STARTED, "2026-11-20-14:00", "2026-11-23-13:00")
+    assert ranges(requests) == [current, (HOURLY, "2026-11-10-22:00", "2026-11-23-09:00")]
+    run(instance, HOURLY, dg.DagsterRunStatus.STARTED, "2026-11-10-22:00", "2026-11-23-09:00")
     for remaining in (freshness, Freshness(tuple(hours[-30:]), (), ())):
         requests, waiting = run_requests(instance, remaining, NOW)
         assert ranges(requests) == [current]
@@ -261,6 +262,27 @@ def test_run_left_started_by_a_power_cut_is_not_waited_for(instance: dg.DagsterI
     run(instance, HOURLY, dg.DagsterRunStatus.STARTED)
     later = datetime.now(UTC) + timedelta(minutes=16)
     assert len(run_requests(instance, STALE, later)[0]) == 1
+
+
+def test_run_of_many_hours_is_waited_for_longer(instance: dg.DagsterInstance) -> None:
+    """It builds them one after another."""
+    run(instance, HOURLY, dg.DagsterRunStatus.STARTED, "2026-11-14-16:00", "2026-11-24-15:00")
+    now = datetime.now(UTC)
+    requested = [len(run_requests(instance, STALE, now + ABANDONED * n)[0]) for n in (2, 9)]
+    assert requested == [0, 1]
+
+
+def test_days_wait_for_a_range_of_their_hours(instance: dg.DagsterInstance) -> None:
+    """Other days do not, nor does a day wait for a single hour."""
+    hours = tuple(HOUR - timedelta(hours=ago) for ago in (3, 2))
+    earlier = DAY - timedelta(days=2)
+    requests, _ = run_requests(instance, Freshness(hours, (earlier, DAY), ()), NOW)
+    assert [request.job_name for request in requests] == [HOURLY, DAILY]
+    assert requests[1].tags[RANGE_END] == f"{earlier}"
+    run(instance, HOURLY, dg.DagsterRunStatus.STARTED, "2026-11-24-12:00", "2026-11-24-13:00")
+    assert run_requests(instance, Freshness((), (DAY,), ()), NOW)[0] == []
+    requests, _ = run_requests(instance, Freshness((HOUR,), (earlier,), ()), NOW)
+    assert [request.job_name for request in requests] == [HOURLY, DAILY]
 
 
 def test_failed_hour_is_requested_again_with_growing_pauses(instance: dg.DagsterInstance) -> None:
