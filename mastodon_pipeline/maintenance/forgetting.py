@@ -192,6 +192,7 @@ def _make_lake_nameless(
     forgotten: Forgotten,
     report: ForgetReport,
 ) -> None:
+    lake.landed.refresh(whole=True)
     uris: frozenset[str] = frozenset()
     for _ in range(_ROUNDS):
         landed = find_naming_files(lake, forgotten, _landed(lake), uris)
