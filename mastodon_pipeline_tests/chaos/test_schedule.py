@@ -39,4 +39,4 @@ def test_bucket_is_never_deleted_after_kafka_was_wiped() -> None:
             name: [a.begins for a in after if a.fault == name]
             for name in ("bucket deleted", "Kafka wiped")
         }
-        assert max(times["bucket deleted"]) < min(times["Kafka wiped"])
+        assert max(times["bucket deleted"], default=0) < min(times["Kafka wiped"], default=1200)
