@@ -5,7 +5,8 @@ Independent of Dagster and of the clock, so that a test needs one line for each 
 - No run: start one. After a failed run: start another, at once if it had listened for a minute or
   longer, else after 2·2^n seconds (n failures in a row), 5 minutes at most.
 - A run that is STARTED but has sent no heartbeat for 20 s has lost its process, or hangs: it is
-  marked as failed and replaced. (If it wakes up again it notices that, and stops.)
+  marked as failed and replaced. (If it wakes up again it notices that, and stops.) So is one that
+  has not started after a minute; the next one gets two, and so on.
 - A run that a person terminated (CANCELED) means "stay down", until the job is launched by hand or
   the sensor is switched off and on. A run that was stopped by a signal counts as failed.
 - If the configured servers change, the run applies the change within seconds, without
@@ -21,7 +22,9 @@ STALE_HEARTBEAT_SECONDS = 20.0
 """If the last heartbeat is older than this, nobody is listening (heartbeats come every 5 s)."""
 START_TIMEOUT_SECONDS = 60.0
 """A run that is still starting after this long lost its process: it takes some 10 s. Should it come
-all the same, it sees that it was replaced, and stops."""
+all the same, it sees that it was replaced, and stops. After each run in a row that was given up so,
+the next gets twice as long: on a machine that is very busy, none would ever come up."""
+MAX_START_TIMEOUT_SECONDS = 480.0
 SHORT_RUN_SECONDS = 60.0
 """A failed run that was shorter than this counts towards the backoff."""
 MAX_BACKOFF_SECONDS = 300.0
@@ -48,12 +51,14 @@ class ListenerRun:
         """Whether it has not ended."""
         return self.state in ("waiting", "starting", "started", "stopping")
 
-    def lost_reason(self, now: float) -> str | None:
+    def lost_reason(
+        self, now: float, start_timeout_seconds: float = START_TIMEOUT_SECONDS
+    ) -> str | None:
         """Return why its process must be gone or hang, or None if it seems to be alive."""
         silent_seconds = now - self._last_sign_of_life
         if self.state in ("started", "stopping") and silent_seconds > STALE_HEARTBEAT_SECONDS:
             return f"no heartbeat for {silent_seconds:.0f} s"
-        if self.state == "starting" and now - self.created_at > START_TIMEOUT_SECONDS:
+        if self.state == "starting" and now - self.created_at > start_timeout_seconds:
             return f"still starting after {now - self.created_at:.0f} s"
         return None
 
@@ -82,7 +87,19 @@ class Decision:
 
 def live_runs(runs: Sequence[ListenerRun], now: float) -> list[ListenerRun]:
     """Return the runs that have neither ended nor lost their process, in the order given."""
-    return [run for run in runs if run.active and run.lost_reason(now) is None]
+    timeout = start_timeout_seconds(runs)
+    return [run for run in runs if run.active and run.lost_reason(now, timeout) is None]
+
+
+def start_timeout_seconds(runs: Sequence[ListenerRun]) -> float:
+    """Return how long the newest of the runs may be starting."""
+    given_up = 0
+    for run in runs:
+        if run.state == "failed" and run.started_at is None:
+            given_up += 1
+        elif not run.active:
+            break
+    return min(MAX_START_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS * 2.0**given_up)
 
 
 def decide(
@@ -93,7 +110,8 @@ def decide(
     `runs`: the group's latest ten or more, newest first. `sensor_started_at`: when the sensor was
     switched on, if a person did that.
     """
-    lost = [(run, reason) for run in runs if (reason := run.lost_reason(now))]
+    timeout = start_timeout_seconds(runs)
+    lost = [(run, reason) for run in runs if (reason := run.lost_reason(now, timeout))]
     failed = tuple((run.run_id, reason) for run, reason in lost if run.state != "stopping")
     canceled = tuple(
         (run.run_id, f"it was terminated, and its process is gone: {reason}")
@@ -120,7 +138,7 @@ def _next_step(
         return "no run yet", "started a run", True
     last = runs[0]
     name = f"run {last.run_id[:8]}"
-    lost_reason = last.lost_reason(now)
+    lost_reason = last.lost_reason(now, start_timeout_seconds(runs))
     if lost_reason is not None and last.state != "stopping":
         return f"{name}, {last.state}: {lost_reason}", "started another", True
     if last.state in ("canceled", "stopping"):

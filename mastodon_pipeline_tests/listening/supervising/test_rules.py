@@ -1,5 +1,7 @@
 """The supervisor's rules, one a test."""
 
+from dataclasses import replace
+
 import pytest
 
 from mastodon_pipeline.listening.supervising.rules import (
@@ -66,6 +68,15 @@ def test_newly_started_run_has_time_for_its_first_heartbeat() -> None:
 def test_run_that_never_starts_is_replaced() -> None:
     """Its process died before it could report its start."""
     assert decide([run("starting", started=-181)], NOW, None).start
+
+
+def test_run_has_twice_as_long_to_start_after_each_that_was_given_up() -> None:
+    """A machine so busy that a start takes minutes would never listen again. Shows G4."""
+    given_up = [replace(each, started_at=None) for each in failures(2, -200)]
+    assert not decide([run("starting", started=-181), *given_up], NOW, None).start
+    assert live_runs([run("starting", started=-181), *given_up], NOW)
+    assert decide([run("starting", started=-241), *given_up], NOW, None).start
+    assert decide([run("starting", started=-61), *failures(2, -200)], NOW, None).start
 
 
 def test_lost_run_beside_a_live_one_is_only_marked() -> None:
