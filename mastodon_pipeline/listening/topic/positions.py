@@ -14,6 +14,7 @@ servers' timelines have it.
 """
 
 import logging
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ from mastodon_pipeline.settings import Settings
 _READ_SECONDS = 20.0
 _FLUSH_SECONDS = 5.0
 _CHECK_SECONDS = 3.0
+_CREATED_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 
 
@@ -48,7 +50,7 @@ class KafkaPositions:
         """Ask for the id of the present topic. Raises KafkaUnavailable."""
         self._producer = producer
         self._settings = settings
-        self._topic_id = topic_id(settings, settings.kafka_topic) or ""
+        self._topic_id = _present_topic(settings)
 
     def write(self, key: str, position: SavedPosition) -> None:
         """Produce one position; it is safe after `flush`."""
@@ -91,6 +93,19 @@ class KafkaPositions:
                     f"{self._settings.kafka_topic} was deleted, or made again: what it had"
                     " acknowledged is gone; the next listener reads on from what has landed"
                 )
+
+
+def _present_topic(settings: Settings) -> str:
+    """Return the topic's id, '' if the broker has no ids.
+
+    A topic that was created a moment ago may not be known to each broker yet.
+    """
+    deadline = time.monotonic() + _CREATED_SECONDS
+    while (present := topic_id(settings, settings.kafka_topic)) is None:
+        if time.monotonic() > deadline:
+            return ""
+        time.sleep(0.2)
+    return present
 
 
 def read_positions(settings: Settings, topic: str) -> dict[str, SavedPosition]:
