@@ -53,9 +53,9 @@ def observe_landed_toots() -> None:
 landed_toots_observation_schedule = dg.ScheduleDefinition(
     name="landed_toots_observation_schedule",
     job=observe_landed_toots,
-    cron_schedule="1-59/10 * * * *",
+    cron_schedule="11,41 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Observes the landed files every ten minutes.",
+    description="Observes the landed files every half hour.",
 )
 
 
