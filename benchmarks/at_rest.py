@@ -148,8 +148,8 @@ def resting_demo(
     """Run the product until all toots are counted, and yield it with `rate` toots a second."""
     with run_product(servers, toots, hours) as (stack, fediverse):
         memory = PeakMemory(stack)
-        wait_for(lambda: observe_listeners(fediverse)[0], 180, "a listener for every server")
-        wait_for(lambda: bool(fediverse.status()["done"]), 300, "all toots to be published")
+        wait_for(lambda: observe_listeners(fediverse)[0], 600, "a listener for every server")
+        wait_for(lambda: bool(fediverse.status()["done"]), 600, "all toots to be published")
         published = fediverse.truth()
         counted = partial(all_counted, published)
         wait_for(counted, 1800, f"{sum(published.values()):,} toots to be counted")
