@@ -32,8 +32,8 @@ def test_parts_and_shares_are_counted_by_home_server(lake: Lake) -> None:
     ]
     toots = [record(uri=f"u{n}", status_id=str(n), **fields) for n, fields in enumerate(parts)]
     land(lake, *in_order(*toots, delete(uri="u0", status_id="0")))
-    one, two = day_of(lake)
-    assert one == {
+    first, second = day_of(lake)
+    assert first == {
         "day": DAY,
         "server": "one.example",
         "toots": 4,
@@ -50,7 +50,7 @@ def test_parts_and_shares_are_counted_by_home_server(lake: Lake) -> None:
         "self_reply_share": 0.25,
         "link_share": 0.5,
     }
-    assert (two["server"], two["toots"], two["media_share"]) == ("two.example", 1, 1.0)
+    assert (second["server"], second["toots"], second["media_share"]) == ("two.example", 1, 1.0)
 
 
 def test_quotes_and_links_of_older_records_are_not_known(lake: Lake) -> None:
