@@ -32,7 +32,7 @@ from mastodon_pipeline.paths import forgotten_file
 from mastodon_pipeline.server_names import server_name
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
-from mastodon_pipeline.usage.tables.hourly import build_toots, build_toots_per_server
+from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -225,8 +225,8 @@ def _make_lake_nameless(
 
 def _make_hour_nameless(lake: Lake, forgotten: Forgotten, hour: datetime) -> None:
     if lake.landed.of_hour(hour):
-        build_toots(lake, hour)
-        build_toots_per_server(lake, hour)
+        for table in HOURLY_TABLES:
+            table.build(lake, hour)
         return
     path = lake.layout.toots(hour)
 

@@ -116,8 +116,10 @@ def build(settings: Settings) -> None:
     with open_lake(settings) as lake:
         build_hours(lake, *(FIRST + timedelta(hours=number) for number in range(HOURS)))
         for table in DAILY_TABLES:
-            terms = {"terms": ["plantedwordone"]} if table.name == "term_mentions" else {}
-            build_daily(lake, FIRST.date(), table, **terms)
+            if table.name == "term_mentions":
+                build_daily(lake, FIRST.date(), table, terms=["plantedwordone"])
+            else:
+                table.build(lake, FIRST.date())
 
 
 def shown(settings: Settings) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from mastodon_pipeline.usage.partitions import RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline.usage.tables.catalog import TABLES
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
+from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES
 from mastodon_pipeline.usage.views import open_views
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
@@ -34,6 +35,7 @@ from mastodon_pipeline_tests.support.local_lake import (
 )
 
 CHARTS = sorted(chart.name for table in TABLES for chart in table.charts)
+HOURLY_NAMES = [table.name for table in HOURLY_TABLES if table.name != "toots"]
 DAILY_NAMES = sorted(table.name for table in DAILY_TABLES)
 KEY = "2026-11-24-15:00"
 BIN = Path(sys.executable).parent
@@ -68,9 +70,14 @@ def test_tables_are_objects_in_the_layout_that_readers_rely_on(
     written = [file.path.removeprefix(root) for file in lake.list_files(f"{root}/")]
     assert [path for path in written if not path.startswith("/topics/")] == [
         *(f"/charts/{name}/day=2026-11-24.png" for name in CHARTS),
+        "/index/accounts/day=2026-11-24.parquet",
         "/toots/day=2026-11-24/hour=15/toots.parquet",
-        *(f"/usage/{name}/day=2026-11-24/{name}.parquet" for name in DAILY_NAMES),
-        "/usage/toots_per_server_per_hour/day=2026-11-24/15.parquet",
+        *sorted(
+            [
+                *(f"/usage/{name}/day=2026-11-24/{name}.parquet" for name in DAILY_NAMES),
+                *(f"/usage/{name}/day=2026-11-24/15.parquet" for name in HOURLY_NAMES),
+            ]
+        ),
     ]
     counts = rows(lake, lake.layout.toots_per_server(HOUR))
     assert [(row["server"], row["toots"]) for row in counts] == [
@@ -120,7 +127,11 @@ def test_checks_and_freshness_follow_the_bucket(lake: Lake, instance: dg.Dagster
         tags={RANGE_START: KEY, RANGE_END: "2026-11-24-16:00"},
     )
     passed = {check.check_name: check.passed for check in outcome.get_asset_check_evaluations()}
-    assert passed == {"no_duplicate_toots": False, "hour_equals_recount": True}
+    assert passed == {
+        "no_duplicate_toots": False,
+        "hour_equals_recount": True,
+        "hashtags_equal_recount": True,
+    }
 
 
 def test_table_is_materialized_from_the_shell(lake: Lake, tmp_path: Path) -> None:
@@ -165,7 +176,7 @@ def test_tables_can_be_queried_from_the_shell(lake: Lake, instance: dg.DagsterIn
     piped = run_sql("--json", input="SELECT count(*) AS n FROM mastodon_toot;")
     assert piped.stdout == '[{"n":2}]\n', piped.stderr
     tables = run_sql("--csv", "SHOW TABLES").stdout.split()[1:]
-    built = ["toots", "toots_per_server_per_hour", *DAILY_NAMES]
+    built = ["toots", *HOURLY_NAMES, *DAILY_NAMES]
     assert tables == sorted([*built, "language", "mastodon_toot"])
     wrong = run_sql("SELECT nothing FROM toots")
     assert wrong.returncode == 1

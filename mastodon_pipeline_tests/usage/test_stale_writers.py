@@ -19,6 +19,7 @@ from mastodon_pipeline.usage.checks.hours import hours_equal_recount
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline.usage.tables.catalog import TABLES
 from mastodon_pipeline.usage.tables.daily import DAILY_USAGE
+from mastodon_pipeline.usage.tables.hashtags import build_hashtags
 from mastodon_pipeline.usage.tables.hourly import build_toots, build_toots_per_server
 from mastodon_pipeline_tests.support.building import build_day, build_hours
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record, rows
@@ -136,6 +137,7 @@ def test_counts_are_those_of_the_toots_whose_fingerprint_they_carry(
     def meanwhile() -> None:
         land_second(lake)
         build_toots(lake, HOUR)
+        build_hashtags(lake, HOUR)
         if counted_meanwhile:
             build_toots_per_server(lake, HOUR)
 

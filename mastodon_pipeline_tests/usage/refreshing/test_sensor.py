@@ -107,6 +107,7 @@ def test_first_day_is_remembered_and_older_hours_wait_for_the_daemon(
 ) -> None:
     """It cannot create a run for partitions that it does not know yet."""
     monkeypatch.setattr(in_tick, "MAX_BYTES", 0)  # Every hour is built by a run.
+    monkeypatch.setattr(resource, "COMPLETE_EVERY_SECONDS", 0.0)
     now = datetime.now(UTC)
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     old = datetime(2023, 2, 3, 10, tzinfo=UTC)
@@ -388,11 +389,12 @@ def test_tick_builds_and_checks_the_running_hour_without_a_run(
         counts = rows(lake, lake.layout.toots_per_server(this_hour))
         assert [row["toots"] for row in counts] == [number + 2]
         key = this_hour.strftime(HOUR_KEY)
-        assert materialized(result) == {"toots": {key}, "toots_per_server_per_hour": {key}}
+        assert materialized(result) == {table.name: {key} for table in HOURLY_TABLES}
         checks = [e for e in result.asset_events if isinstance(e, dg.AssetCheckEvaluation)]
         assert {check.check_name for check in checks} == {
             "no_duplicate_toots",
             "hour_equals_recount",
+            "hashtags_equal_recount",
         }
         assert all(check.passed for check in checks)
 
@@ -422,7 +424,7 @@ def test_unchanged_outcome_is_not_reported_at_each_tick(
     for number in range(3):
         land(lake, record(uri=f"{number}", created_at=this_hour), name=f"{number}")
         reports.append(len(materialized(tick(instance, lake))))
-    assert reports == [2, 0, 0]
+    assert reports == [len(HOURLY_TABLES), 0, 0]
     assert len(rows(lake, lake.layout.toots(this_hour))) == 3
 
 
