@@ -1,6 +1,8 @@
 """One native stack for all workers of a test session; and what its tests see of it."""
 
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import uuid
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.native_stack import Ports, Stack
+from infra.native_stack import Ports, Stack, StackError
 from infra.native_stack.cache import locked
 
 
@@ -21,11 +23,9 @@ def new_directory() -> Path:
 def shared_stack(data: Path) -> Stack:
     """Return the session's stack, started by the first worker that asks for it."""
     with locked(_lock(data), lambda: None, lambda: None):
-        stack = Stack(data, say=_print)
-        if not stack.supervisor.running():
-            stack = Stack(data, Ports.free(), say=_print)
-            stack.up()
-    return stack
+        if not Stack(data).supervisor.running():
+            _start(data)
+    return Stack(data, say=_print)
 
 
 def remove_shared_stack(data: Path) -> None:
@@ -66,6 +66,19 @@ class StackEnvironment:
         """Take out the variables of a stack that ends."""
         del self._variables[fixture]
         self.use(None)
+
+
+def _start(data: Path) -> None:
+    """Start a stack by a command, since it outlives the worker that starts it."""
+    ports = {name: str(port) for name, port in Ports.free().variables()}
+    up = subprocess.run(
+        [sys.executable, "-m", "infra.native_stack", "up"],
+        env={**os.environ, **ports, "MASTODON_PIPELINE_DATA": str(data)},
+        capture_output=True,
+        text=True,
+    )
+    if up.returncode:
+        raise StackError(up.stdout + up.stderr)
 
 
 def _lock(data: Path) -> Path:

@@ -23,6 +23,7 @@ GROUPS = {
     "maintenance": [
         *("maintenance/test_entry_points.py", "maintenance/test_lock.py"),
         *("maintenance/test_orphans.py", "maintenance/test_retention.py"),
+        "maintenance/test_forgetting_a_person.py",
         "landing/test_spread.py",
     ],
     "landing": [
