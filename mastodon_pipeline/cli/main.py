@@ -74,7 +74,7 @@ COMMANDS = {
     ),
     "top": Command(
         "mastodon_pipeline.cli.top:top",
-        "Show toots a minute by server, languages and rising hashtags, live from Kafka.",
+        "Show toots a minute, languages and rising hashtags, live from Kafka.",
     ),
 }
 

@@ -32,7 +32,7 @@ _RIGHT = ("/MIN", "HOUR", "LATEST", "LAG")
 @click.command()
 @click.option("--once", is_flag=True, help="Print the last hour and exit, as into a pipe.")
 def top(once: bool) -> None:
-    """Show toots a minute by server, languages and rising hashtags, live from Kafka.
+    """Show toots a minute, languages and rising hashtags, live from Kafka.
 
     LAG is the time from the post to Kafka. STATE is what the listener of a server reports to
     Dagster on this machine; servers without one are those of authors that a followed server

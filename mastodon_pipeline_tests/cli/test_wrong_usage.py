@@ -358,6 +358,7 @@ def test_ctrl_c_ends_each_command_with_130_and_no_traceback(
     monkeypatch.setattr("mastodon_pipeline.cli.health_checks.load_settings", interrupt)
     arguments = {
         "alerts": ["test"],
+        "forget": ["@a@a.example"],
         "listen": ["--base-url", "a.example"],
         "login": ["a.example"],
         "backfill": ["one.example", "--since", "2024-01-01"],

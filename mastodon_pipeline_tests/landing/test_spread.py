@@ -81,7 +81,7 @@ def test_nine_thousand_post_hours_land_in_one_commit(settings: Settings) -> None
         assert landed.files <= 4, "a file for each partition, day of arrival and commit"
         assert landing_completeness(settings, lake).complete
         freshness = scan(lake, Cursor(), datetime.now(UTC), settings.first_day)
-        assert 100 <= len(freshness.stale_hours) <= 103, "some at a time"
+        assert 300 <= len(freshness.stale_hours) <= 303, "some at a time"
 
 
 def test_year_is_replayed_and_counted(settings: Settings, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from mastodon_pipeline_tests.support.local_lake import HOUR, land, record, rows
 pytestmark = pytest.mark.integration
 
 HOURS = [HOUR + timedelta(hours=number) for number in range(-11, 1)]
-TABLES = "toots,toots_per_server_per_hour"
+TABLES = "toots,toots_per_server_per_hour,hashtag_usage"
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_concurrent_backfills_and_refreshes_meet_no_lock_and_agree(
         assert "Could not set lock" not in log
         assert "RETRY" not in log, "nothing had to be tried twice"
     together = tables(lake)
-    assert len(together) == 2 * len(HOURS)
+    assert len(together) == 3 * len(HOURS)
     assert hours_equal_recount(lake, HOURS).faults == ()
     assert no_duplicate_toots(lake, HOURS).faults == ()
     counts = [row for hour in HOURS for row in rows(lake, lake.layout.toots_per_server(hour))]

@@ -62,6 +62,7 @@ def true_fields(toot: TrueToot) -> dict[str, Any]:
         "created_at": milliseconds(toot.created_at),
         "language": toot.language or "",
         "status_id": toot.listed[toot.server],
+        "username": "" if toot.noindex else toot.username,
     }
 
 

@@ -65,7 +65,11 @@ def test_websocket_is_opened_once_and_politely(monkeypatch: pytest.MonkeyPatch) 
         streaming = [request for request in server.requests if request.endpoint == "streaming"]
         assert len(streaming) <= 2, "an attempt at server-sent events, and the WebSocket"
         assert streaming[-1].path == "/api/v1/streaming?stream=public:local"
-        assert all(request.token for request in server.requests if request.endpoint != "instance")
+        assert all(
+            request.token
+            for request in server.requests
+            if request.endpoint in ("timeline", "streaming")
+        )
         assert "access_token" not in str(server.requests)
 
 
