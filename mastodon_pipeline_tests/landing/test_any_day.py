@@ -88,11 +88,11 @@ def refresh(instance: dg.DagsterInstance) -> None:
         )
         result = sensor.landed_toots_sensor(context)
         assert isinstance(result, dg.SensorResult)
-        if not result.run_requests:
-            return
         cursor = result.cursor
         partitions._first_day.expire()
-        for request in result.run_requests:
+        if not result.run_requests and not result.asset_events:
+            return
+        for request in result.run_requests or ():
             job = definitions.resolve_job_def(str(request.job_name))
             assert job.execute_in_process(instance=instance, tags=request.tags).success
     raise AssertionError("the tables are behind after twelve rounds")
