@@ -37,7 +37,7 @@ clean: install ## Stop everything and delete its data (downloads stay)
 	@$(BIN)/python -m infra.native_stack clean
 
 # Six workers keep two cores busy: integration tests wait most of the time.
-WORKERS ?= 6
+WORKERS ?= 4
 test: install ## Run all tests, several at a time; those that need a stack start separate ones
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m "not takeover and not exhaustive" -n $(WORKERS) --dist loadscope
