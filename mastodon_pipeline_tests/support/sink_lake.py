@@ -1,6 +1,7 @@
 """A lake that a real sink writes to, for maintenance to work on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -8,12 +9,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from mastodon_pipeline.kafka import ensure_topics, set_topic_config
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.lake import open_lake
+from mastodon_pipeline.landing.connect_rest import ConnectRest
+from mastodon_pipeline.landing.connector import apply_connector_config
+from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.landing.iceberg import open_table
+from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.maintenance.maintaining import Ages, maintain
 from mastodon_pipeline.maintenance.report import Report
-from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.producing import produce, toots
 from mastodon_pipeline_tests.support.waiting import wait_until
@@ -115,3 +121,20 @@ class SinkLake:
             row = connection.execute(f"{select} FROM read_parquet(?)", [path]).fetchone()
         assert row is not None
         return int(row[0])
+
+
+@contextmanager
+def young_lake(values: Mapping[str, str]) -> Iterator[SinkLake]:
+    """Make a lake with toots of a young hour, by a sink that commits every second."""
+    settings = load_settings(**values)
+    ensure_topics(settings, listening_topics(settings))
+    often = {"iceberg.control.commit.interval-ms": "1000"}
+    apply_connector_config(settings, str, wanted=connector_config(settings) | often)
+    # So that the days of arrival are those that a test says, and not all today.
+    set_topic_config(settings, settings.kafka_topic, {"message.timestamp.type": "CreateTime"})
+    lake = SinkLake(settings)
+    lake.land(50, YOUNG)
+    lake.build(YOUNG)
+    yield lake
+    with ConnectRest.of(settings) as connect:
+        connect.delete(settings.connector_name)

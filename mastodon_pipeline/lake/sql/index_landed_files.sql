@@ -6,7 +6,7 @@
 --
 -- The sink gives every record Kafka's coordinates, and the schema gives it an event, an observing
 -- server and a post time. A file in which a row has not all of these is not the sink's: it belongs
--- to no hour, and its error says so.
+-- to no hour, and its error says so. Receipts of removed files hold coordinates alone.
 --
 -- A post time is what a server claims. `vouched` counts the records whose time somebody vouches for:
 -- a listener of ours, which read them within a month of it, or the person who brought them from
@@ -23,12 +23,15 @@ WITH listed AS (
 landed AS MATERIALIZED (
     SELECT
         filename AS path,
-        event IS NULL
-        OR base_url IS NULL
-        OR created_at IS NULL
-        OR coalesce(kafka_partition, _partition) IS NULL
-        OR coalesce(kafka_offset, _offset) IS NULL
-        OR coalesce(kafka_timestamp, _ts) IS NULL AS is_foreign,
+        NOT starts_with($group, 'removed=')
+        AND (
+            event IS NULL
+            OR base_url IS NULL
+            OR created_at IS NULL
+            OR coalesce(kafka_partition, _partition) IS NULL
+            OR coalesce(kafka_offset, _offset) IS NULL
+            OR coalesce(kafka_timestamp, _ts) IS NULL
+        ) AS is_foreign,
         CASE
             WHEN typeof(created_at) = 'VARCHAR' THEN error($foreign || ': created_at is a text')
             WHEN

@@ -18,7 +18,7 @@ from mastodon_pipeline_tests.support.recording_sink import (
     MemoryPositions,
     RecordingSink,
 )
-from mastodon_pipeline_tests.support.scene import duplicates, listening_to, recorded
+from mastodon_pipeline_tests.support.scene import FAST, duplicates, listening_to, recorded
 from mastodon_pipeline_tests.support.simulated_servers import POLLED, STREAMED, quiet
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -27,6 +27,8 @@ pytestmark = pytest.mark.thorough
 WEBSOCKET = gotosocial("social.example")
 UNEDITED = ("server", "username", "bot", "mentions", "media", "reply")
 """The fields with the same name in record and truth that no edit changes."""
+PATIENT = replace(FAST, silence_seconds=60.0, request_seconds=20.0)
+"""On a busy machine, too, a stream is opened again only because it was cut."""
 
 
 def compare(truth: Sequence[TrueToot], *sinks: RecordingSink) -> None:
@@ -196,7 +198,7 @@ def test_forty_streams_that_are_cut_at_once_are_reopened(monkeypatch: pytest.Mon
     servers = [replace(STREAMED, domain=f"s{n}.example") for n in range(40)]
     with (
         Simulator(quiet(*servers)) as simulator,
-        listening_to(simulator, monkeypatch, backoff=Backoff(1.0, 60)) as scene,
+        listening_to(simulator, monkeypatch, backoff=Backoff(1.0, 60), timings=PATIENT) as scene,
     ):
         statistics = scene.listener.statistics
         wait_until(lambda: all(s.gaps_filled for s in statistics), "all streams")
@@ -208,7 +210,6 @@ def test_forty_streams_that_are_cut_at_once_are_reopened(monkeypatch: pytest.Mon
         wait_until(
             lambda: all(s.connects == 2 for s in statistics),
             "the streams again",
-            timeout_seconds=60,
         )
         scene.wait_for_toots(missed)
         after = [simulator.publish(n) for n in range(40)]
