@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import dagster as dg
 import duckdb
 
 from infra.simulator.truth import TrueToot
@@ -138,7 +139,8 @@ def ledger_verdict(pipeline: Pipeline) -> LedgerVerdict:
     records = pipeline.instance.event_log_storage.get_asset_check_execution_history(
         every_toot_is_accounted_for.check_key, limit=100
     )
-    passed = [record.evaluation.passed for record in records if record.evaluation is not None]
+    evaluations = (record.evaluation for record in records)  # planned ones, too
+    passed = [each.passed for each in evaluations if isinstance(each, dg.AssetCheckEvaluation)]
     return LedgerVerdict(
         ledger.open,
         describe(ledger),
