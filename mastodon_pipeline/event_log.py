@@ -3,7 +3,7 @@
 A run of a range of partitions reports each of them twice: planned and materialized. Dagster's
 SQLite storage writes each event alone, each time with a new engine, which plans every statement
 again: 11 ms of CPU an event, two thirds of what building a week of hours took. Here the events of a
-batch share a transaction, and engines are kept: 1 ms. Files and tables are the same, so either
+batch share a transaction, and engines stay open: 1 ms. Files and tables are the same, so either
 storage reads the other's.
 
 See: DAGSTER_EVENT_BATCH_SIZE in `dagster/_core/instance/utils.py`.

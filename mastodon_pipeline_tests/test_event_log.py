@@ -124,7 +124,7 @@ def test_home_of_dagsters_own_storage_is_read_on(batched_home: Path) -> None:
 
 
 def test_databases_of_many_runs_are_not_all_kept_open(batched_home: Path) -> None:
-    """Only the last used ones' plans are kept, and the index's."""
+    """Only those used last are, and the index."""
     with dg.DagsterInstance.get() as instance:
         storage = instance.event_log_storage
         assert isinstance(storage, BatchedEventLogStorage)

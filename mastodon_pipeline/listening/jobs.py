@@ -146,7 +146,7 @@ def read_past(context: dg.OpExecutionContext, config: BackfillConfig) -> None:
     name="mastodon_backfill",
     executor_def=dg.in_process_executor,
     description=(
-        "Reads a server's earlier toots, which no listener heard, into Kafka. Launch it with the "
+        "Reads a server's toots of a period before it was followed into Kafka. Launch it with the "
         "server and the period as config; launched again, it continues where it was stopped."
     ),
 )

@@ -38,6 +38,11 @@ CREATE OR REPLACE TEMP MACRO nameless_user(salt, username, acct, server) AS (
     )
 );
 
+CREATE OR REPLACE TEMP MACRO nameless_acct(salt, username, acct, server) AS (
+    nameless_user(salt, username, acct, server)
+    || if(contains(acct, '@'), '@' || split_part(acct, '@', 2), '')
+);
+
 -- A delete names its toot by the uri alone.
 CREATE OR REPLACE TEMP MACRO concerns_forgotten(
     salt, accounts, servers, username, acct, server, uri

@@ -7,7 +7,7 @@ left out, since a part of it leads elsewhere.
 
 **Authors who opt out of indexing.** By a tag in their profile (see `people`), or by one of the two
 marks that Mastodon's account has. `noindex` is the author's wish that search engines stay away:
-their text, hashtags and name are not kept, `mastodon_text` is '' (the counts stay, they quote
+their text, hashtags and name are not recorded, `mastodon_text` is '' (the counts stay, they quote
 nobody; so does `uri`, by which the copies of a toot are known to be one). It counts from the
 author's own server only, which alone knows it: a remote author's wish is known if their home server
 is listened to. It does not count from GoToSocial, which sends it of every author, its own and

@@ -4,12 +4,7 @@ SELECT
     if(gone, nameless_uri($salt, uri), uri) AS uri,
     if(gone, nameless_id($salt, base_url, status_id), status_id) AS status_id,
     if(gone, nameless_user($salt, username, acct, server), username) AS username,
-    if(
-        gone,
-        nameless_user($salt, username, acct, server)
-        || if(contains(acct, '@'), '@' || split_part(acct, '@', 2), ''),
-        acct
-    ) AS acct,
+    if(gone, nameless_acct($salt, username, acct, server), acct) AS acct,
     if(gone, '', url) AS url,
     if(gone, '', mastodon_text) AS mastodon_text,
     if(gone, [], tag_names) AS tag_names

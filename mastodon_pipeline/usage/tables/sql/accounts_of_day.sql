@@ -1,5 +1,6 @@
 -- The accounts that posted on a day, each once: 64 bits of the name's MD5 beside the server, which
--- is a third of the size of the names and names nobody. The same accounts give the same bytes.
+-- is a third of the size of the names. It hides no account from somebody who knows its name, no more
+-- than `toots` does. The same accounts give the same bytes.
 COPY (
     SELECT
         server,
