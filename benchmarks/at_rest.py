@@ -27,6 +27,7 @@ from infra.demo import counted_toots, differing_hours, observe_listeners
 from infra.native_stack import Stack
 from infra.native_stack.processes import marked_processes
 from infra.simulated_fediverse import ServerHour
+from mastodon_pipeline.event_log import open_instance
 
 BASELINE = {
     "runs": 68.0,
@@ -136,7 +137,7 @@ class PeakMemory(threading.Thread):
 
 def count_runs(stack: Stack, since: datetime) -> Counter[str]:
     """Return how many runs of Dagster began since a time (UTC), by job."""
-    with dg.DagsterInstance.from_config(str(stack.data / "dagster")) as instance:
+    with open_instance(stack.data / "dagster") as instance:
         records = instance.get_run_records(dg.RunsFilter(created_after=since))
     return Counter(record.dagster_run.job_name for record in records)
 

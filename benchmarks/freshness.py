@@ -37,6 +37,7 @@ from infra.demo import counted_toots, observe_listeners
 from infra.native_stack import Ports, Stack
 from infra.simulated_fediverse import ServerHour, SimulatedFediverse
 from mastodon_pipeline.errors import ObjectStoreUnavailable
+from mastodon_pipeline.event_log import open_instance
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.partitions import RANGE_END, RANGE_START
@@ -231,7 +232,7 @@ def usage_runs(data: Path) -> list[Run]:
     Raises RuntimeError if one has failed.
     """
     runs = []
-    with dg.DagsterInstance.from_config(str(data / "dagster")) as instance:
+    with open_instance(data / "dagster") as instance:
         for job in (refresh_hourly_usage.name, refresh_daily_usage.name):
             for record in instance.get_run_records(dg.RunsFilter(job_name=job), ascending=True):
                 run = record.dagster_run

@@ -31,6 +31,14 @@ KEPT_ENGINES = 4
 """Of databases of runs, the last used ones, beside that of the index."""
 
 
+@contextmanager
+def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """Open Dagster's instance in a directory, which its `dagster.yaml` calls DAGSTER_HOME."""
+    os.environ["DAGSTER_HOME"] = str(home)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
 class BatchedEventLogStorage(SqliteEventLogStorage):
     """Dagster's SQLite event log, which also writes many events at once."""
 

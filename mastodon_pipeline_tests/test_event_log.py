@@ -10,7 +10,10 @@ import dagster as dg
 import pytest
 
 from infra.native_stack.programs import REPOSITORY
+from mastodon_pipeline.cli import health_checks, top
+from mastodon_pipeline.cli.machine_checks import Unhealthy
 from mastodon_pipeline.event_log import BatchedEventLogStorage
+from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.partitions import single_run
 
 HOURS = dg.HourlyPartitionsDefinition("2026-11-01-00:00", end_date="2026-11-03-00:00")
@@ -132,3 +135,20 @@ def test_databases_of_many_runs_are_not_all_kept_open(batched_home: Path) -> Non
             with storage.run_connection(f"run-{number}"):
                 pass
         assert len(storage._engines) <= 5
+
+
+def test_commands_read_the_stacks_home_without_its_variable(
+    batched_home: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's shell has no DAGSTER_HOME, or that of something else."""
+    data = tmp_path_factory.mktemp("data")
+    shutil.copytree(batched_home, data / "dagster")
+    monkeypatch.setenv("MASTODON_PIPELINE_DATA", str(data))
+    for other in ("", str(tmp_path_factory.mktemp("other"))):
+        monkeypatch.setenv("DAGSTER_HOME", other)
+        if not other:
+            monkeypatch.delenv("DAGSTER_HOME")
+        with pytest.raises(Unhealthy, match="no daemon runs"):
+            health_checks._dagster(Settings())
+        assert top._states(Settings()) == {}
+    assert list((data / "dagster").glob("history/**/*.db"))

@@ -143,12 +143,13 @@ def _sink(settings: Settings) -> str:
 
 
 def _dagster(settings: Settings) -> str:
-    from dagster import DagsterInstance  # Here, so that the lines above need not wait a second.
+    # Here, so that the lines above need not wait a second for Dagster.
+    from mastodon_pipeline.event_log import open_instance
 
     home = data_directory() / "dagster"
     if not (home / "dagster.yaml").exists():
         raise Unhealthy(f"it has never run in {data_directory()}: make up")
-    with DagsterInstance.from_config(str(home)) as instance:
+    with open_instance(home) as instance:
         statuses = instance.get_daemon_statuses()
     heartbeats = [
         status.last_heartbeat.timestamp for status in statuses.values() if status.last_heartbeat

@@ -166,12 +166,11 @@ def _states(settings: "Settings") -> "dict[str, str]":
     home = data_directory() / "dagster"
     if not (home / "dagster.yaml").exists():
         return {}
-    import dagster as dg
-
+    from mastodon_pipeline.event_log import open_instance
     from mastodon_pipeline.listening.supervising.groups import group_names
     from mastodon_pipeline.listening.supervising.reports import load_reports
 
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with open_instance(home) as instance:
         reports = load_reports(instance, group_names(settings.listener_groups))
     snapshots = [server.snapshot for report in reports for server in report.servers]
     return {snapshot.server.name: snapshot.state for snapshot in snapshots}
