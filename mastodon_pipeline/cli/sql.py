@@ -4,7 +4,8 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from importlib.abc import MetaPathFinder
+from typing import TYPE_CHECKING
 
 import click
 
@@ -81,21 +82,25 @@ def _say(note: str) -> None:
     click.echo(f"mastodon-pipeline: live: {note}", err=True)
 
 
+class _NoPandas(MetaPathFinder):
+    """Finds no pandas, as where it is not installed."""
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("pandas takes a second to import", name=fullname)
+
+
 @contextmanager
 def without_pandas() -> Iterator[None]:
     """Let DuckDB go without pandas, unless something has imported it already.
 
     DuckDB imports it with the first parameter of a statement, to see whether that is
-    `pandas.NaT`: a second of CPU, which is more than all the rest of `sql "SELECT 1"`.
-
-    See: https://docs.python.org/3/reference/import.html#the-module-cache, on None in sys.modules
+    `pandas.NaT`: a second of CPU, which is more than all the rest of `sql "SELECT 1"`. A None in
+    `sys.modules` would do for DuckDB, but pyarrow, which live views use, takes that for pandas.
     """
-    modules: dict[str, Any] = sys.modules
-    hidden = "pandas" not in modules
-    if hidden:
-        modules["pandas"] = None
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        if hidden:
-            del modules["pandas"]
+        sys.meta_path.remove(finder)

@@ -42,6 +42,9 @@ from mastodon_pipeline.cli.sql import without_pandas
 with without_pandas():
     assert duckdb.execute("SELECT $1", ["a"]).fetchall() == [("a",)]
 assert not {"numpy", "pandas"} & sys.modules.keys()
+with without_pandas():
+    import pyarrow
+    assert pyarrow.array([1]).to_pylist() == [1]  # as live views do
 assert duckdb.sql("SELECT 1 AS n").df()["n"].tolist() == [1]
 """
     subprocess.run([sys.executable, "-c", script], check=True)
