@@ -4,29 +4,23 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
-import duckdb
 import pytest
 
 from mastodon_pipeline.lake import resource
 from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import HOUR_KEY, RANGE_END, RANGE_START
-from mastodon_pipeline.usage.refreshing import in_tick, sensor
+from mastodon_pipeline.usage.partitions import HOUR_KEY, RANGE_END
+from mastodon_pipeline.usage.refreshing import in_tick
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, Freshness
-from mastodon_pipeline.usage.refreshing.in_tick import HourBuilder
 from mastodon_pipeline.usage.refreshing.sensor import (
     ABANDONED,
     DAEMON_ASKS_AGAIN,
-    landed_toots_sensor,
     run_requests,
 )
 from mastodon_pipeline.usage.remembered_day import FirstDay, load_first_day, save_first_day
-from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES
-from mastodon_pipeline.usage.tables.table import BuiltPartition
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
@@ -35,71 +29,12 @@ from mastodon_pipeline_tests.support.local_lake import (
     record,
     rows,
 )
+from mastodon_pipeline_tests.support.sensor_ticks import DAILY, HOURLY, ranges, run, tick
 
 pytestmark = pytest.mark.thorough
 
-HOURLY, DAILY = "refresh_hourly_usage", "refresh_daily_usage"
 NOW = HOUR + timedelta(minutes=30)
-TICKS = [0]
-"""Evaluations so far."""
 STALE = Freshness(stale_hours=(HOUR,), stale_days=(), ignored=())
-
-
-@pytest.fixture(autouse=True)
-def builder(monkeypatch: pytest.MonkeyPatch) -> HourBuilder:
-    """A separate memory of builds within ticks, to which each tick is ten minutes after another."""
-    separate = HourBuilder(lambda: TICKS[-1] * 600.0)
-    monkeypatch.setattr(sensor, "HOURS", separate)
-    return separate
-
-
-class Clock:
-    """A clock that stands still; its builds take a second."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        self.seconds += 0.5
-        return self.seconds
-
-
-def run(
-    instance: dg.DagsterInstance,
-    job: str,
-    status: dg.DagsterRunStatus,
-    first: str = "2026-11-24-15:00",
-    last: str | None = None,
-) -> str:
-    """Create a run of this job for these partitions that has just reached this status; its id."""
-    tags = {RANGE_START: first, RANGE_END: last or first}
-    created = instance.create_run_for_job(
-        job_def=definitions.resolve_job_def(job), status=status, tags=tags
-    )
-    assert created.status == status
-    return created.run_id
-
-
-def ranges(requests: Iterable[dg.RunRequest]) -> list[tuple[str | None, str, str]]:
-    """Job, first and last partition of each request."""
-    return [
-        (request.job_name, request.tags[RANGE_START], request.tags[RANGE_END])
-        for request in requests
-    ]
-
-
-def tick(instance: dg.DagsterInstance, lake: Lake, cursor: str | None = None) -> dg.SensorResult:
-    """Evaluate the sensor once."""
-    TICKS.append(TICKS[-1] + 1)
-    context = dg.build_sensor_context(
-        instance=instance,
-        cursor=cursor,
-        definitions=definitions,
-        resources={"lake": LocalLakeResource(root=lake.layout.root)},
-    )
-    result = landed_toots_sensor(context)
-    assert isinstance(result, dg.SensorResult)
-    return result
 
 
 def test_first_day_is_remembered_and_older_hours_wait_for_the_daemon(
@@ -358,155 +293,3 @@ def test_ticks_and_runs_make_every_table_current(instance: dg.DagsterInstance, l
         assert [row["toots"] for row in rows(lake, lake.layout.toots_per_server(hour))] == [1]
         daily = lake.layout.daily("daily_usage", hour.date())
         assert [row["toots"] for row in rows(lake, daily)] == [1]
-
-
-def hourly(result: dg.SensorResult) -> list[tuple[str | None, str, str]]:
-    """The runs of hours that a tick requested."""
-    requests = result.run_requests or []
-    return ranges(request for request in requests if request.job_name == HOURLY)
-
-
-def materialized(result: dg.SensorResult) -> dict[str, set[str | None]]:
-    """The partitions of each table that a tick reported as materialized."""
-    tables: dict[str, set[str | None]] = {}
-    for event in result.asset_events:
-        if isinstance(event, dg.AssetMaterialization):
-            tables.setdefault(event.asset_key.to_user_string(), set()).add(event.partition)
-    return tables
-
-
-def test_tick_builds_and_checks_the_running_hour_without_a_run(
-    instance: dg.DagsterInstance, lake: Lake
-) -> None:
-    """Each toot once, from the files that are new and those before. Shows G14."""
-    this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    for number in range(3):
-        # The second file brings a toot of the first again.
-        toots = [record(uri=f"{each}", created_at=this_hour) for each in (number, number + 1)]
-        land(lake, *toots, name=f"{number}")
-        result = tick(instance, lake)
-        assert hourly(result) == []
-        counts = rows(lake, lake.layout.toots_per_server(this_hour))
-        assert [row["toots"] for row in counts] == [number + 2]
-        key = this_hour.strftime(HOUR_KEY)
-        assert materialized(result) == {table.name: {key} for table in HOURLY_TABLES}
-        checks = [e for e in result.asset_events if isinstance(e, dg.AssetCheckEvaluation)]
-        assert {check.check_name for check in checks} == {
-            "no_duplicate_toots",
-            "hour_equals_recount",
-            "hashtags_equal_recount",
-        }
-        assert all(check.passed for check in checks)
-
-
-def test_removed_landed_file_leaves_the_running_hour(
-    instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was copied from it is not counted any more, once all files are listed again."""
-    monkeypatch.setattr(resource, "COMPLETE_EVERY_SECONDS", 0.0)
-    this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    land(lake, record(uri="a", created_at=this_hour), name="a")
-    land(lake, record(uri="b", created_at=this_hour), name="b")
-    cursor = str(tick(instance, lake).cursor)
-    (removed,) = Path(lake.layout.root).glob("topics/**/b.parquet")
-    removed.unlink()
-    tick(instance, lake, cursor)
-    assert [row["uri"] for row in rows(lake, lake.layout.toots(this_hour))] == ["a"]
-
-
-def test_unchanged_outcome_is_not_reported_at_each_tick(
-    instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Dagster's storage keeps each report for good; a table is built all the same."""
-    monkeypatch.setattr(sensor, "HOURS", HourBuilder(lambda: TICKS[-1] * 40.0))
-    this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    reports = []
-    for number in range(3):
-        land(lake, record(uri=f"{number}", created_at=this_hour), name=f"{number}")
-        reports.append(len(materialized(tick(instance, lake))))
-    assert reports == [len(HOURLY_TABLES), 0, 0]
-    assert len(rows(lake, lake.layout.toots(this_hour))) == 3
-
-
-def test_hour_just_built_within_a_tick_rests_for_a_multiple_of_what_that_took(
-    instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither the tick nor a run builds it meanwhile."""
-    monkeypatch.setattr(sensor, "HOURS", HourBuilder(clock := Clock()))
-    this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    land(lake, record(uri="a", created_at=this_hour), name="a")
-    tick(instance, lake)
-    land(lake, record(uri="b", created_at=this_hour), name="b")
-    assert hourly(tick(instance, lake)) == []
-    assert len(rows(lake, lake.layout.toots(this_hour))) == 1
-    clock.seconds += 60
-    tick(instance, lake)
-    assert len(rows(lake, lake.layout.toots(this_hour))) == 2
-
-
-def test_backlog_of_past_hours_is_left_to_runs(instance: dg.DagsterInstance, lake: Lake) -> None:
-    """The running hour does not wait for it."""
-    now = datetime.now(UTC)
-    this_hour = now.replace(minute=0, second=0, microsecond=0)
-    hours = [this_hour - timedelta(hours=ago) for ago in (0, 4, 6, 8)]
-    land(lake, *(record(uri=f"{hour}", created_at=hour) for hour in hours))
-    result = tick(instance, lake)
-    assert len(rows(lake, lake.layout.toots(this_hour))) == 1
-    keys = [hour.strftime(HOUR_KEY) for hour in hours[1:3]]
-    assert hourly(result) == [(HOURLY, key, key) for key in keys]
-
-
-def test_large_hour_is_left_to_a_run(
-    instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A tick may take a minute."""
-    monkeypatch.setattr(in_tick, "MAX_BYTES", 100)
-    this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    land(lake, record(created_at=this_hour))
-    key = this_hour.strftime(HOUR_KEY)
-    assert hourly(tick(instance, lake)) == [(HOURLY, key, key)]
-
-
-def test_hour_that_cannot_be_built_within_a_tick_is_left_to_a_run(
-    instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its failure stops no other hour, and a run shows it. Shows G14."""
-    this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    other = this_hour - timedelta(hours=4)
-    land(lake, *(record(uri=f"{hour}", created_at=hour) for hour in (this_hour, other)))
-    toots, *counts = HOURLY_TABLES
-    build = toots.build
-
-    def fail(lake: Lake, hour: datetime) -> BuiltPartition:
-        if hour == this_hour:
-            raise duckdb.IOException("the disk is full")
-        return build(lake, hour)
-
-    monkeypatch.setattr(in_tick, "HOURLY_TABLES", (replace(toots, build=fail), *counts))
-    key = this_hour.strftime(HOUR_KEY)
-    assert hourly(tick(instance, lake)) == [(HOURLY, key, key)]
-    assert len(rows(lake, lake.layout.toots(other))) == 1
-
-
-def test_hour_that_is_over_is_built_once_more_by_a_run(instance: dg.DagsterInstance) -> None:
-    """It is recounted from the landed files themselves, once its last toots have landed."""
-    over = Freshness((), (), (), last_hour=HOUR)
-    end = HOUR + timedelta(hours=1)
-    assert run_requests(instance, over, end + timedelta(minutes=2))[0] == []
-    later = end + timedelta(minutes=4)
-    key = HOUR.strftime(HOUR_KEY)
-    assert ranges(run_requests(instance, over, later)[0]) == [(HOURLY, key, key)]
-    run(instance, HOURLY, dg.DagsterRunStatus.SUCCESS, key)  # now, which is later
-    assert run_requests(instance, over, datetime.now(UTC) + timedelta(minutes=1))[0] == []
-
-
-def test_late_toots_of_a_past_hour_of_many_files_are_collected(
-    instance: dg.DagsterInstance,
-) -> None:
-    """Each build of it reads all of them."""
-    run(instance, HOURLY, dg.DagsterRunStatus.SUCCESS)
-    now = datetime.now(UTC)
-    files = [StoredFile(f"{number}", "", HOUR, 1) for number in range(360)]
-    late = Freshness((HOUR,), (), (), landed={HOUR: files})
-    assert run_requests(instance, late, now + timedelta(minutes=4))[0] == []
-    assert len(run_requests(instance, late, now + timedelta(minutes=6))[0]) == 1
