@@ -127,7 +127,7 @@ def draw_active_users(rows: "pd.DataFrame", day: date) -> "Image":
             axes.barh(places, servers[column], color=colour, label=name)
         axes.set_yticks(places, [label(name) for name in servers["server"]], fontsize="small")
         axes.invert_yaxis()
-        axes.legend(fontsize="small", loc="lower right")
+        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
         axes.set(xlabel="Accounts that posted, without bots")
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(visible=False, axis="y")
