@@ -2,12 +2,15 @@
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import grpc  # type: ignore[import-untyped]
 import requests
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack in its __all__
+    AdminClient,
+    ClusterMetadata,
+)
 from grpc_health.v1.health_pb2 import (  # type: ignore[import-untyped]
     HealthCheckRequest,
     HealthCheckResponse,
@@ -66,14 +69,24 @@ def dagster_daemons_healthy(url: str) -> Probe:
 
 def kafka_serves(host: str, port: int) -> Probe:
     """Build a probe: does the broker serve metadata of its cluster?"""
+    return lambda: bool((metadata := _kafka_metadata(host, port)) and metadata.brokers)
 
-    def probe() -> bool:
-        try:
-            socket.create_connection((host, port), timeout=1).close()
-            admin = AdminClient({"bootstrap.servers": f"{host}:{port}"}, logger=_SILENT)
-            metadata = admin.list_topics(timeout=2)
-        except (OSError, KafkaException):
-            return False
-        return bool(metadata.brokers)
 
-    return probe
+def kafka_lacks_topics(host: str, port: int, topics: Set[str]) -> Probe:
+    """Build a probe: does the broker serve metadata in which one of these topics is missing?"""
+    return lambda: bool(
+        (metadata := _kafka_metadata(host, port))
+        and metadata.brokers
+        and not topics <= metadata.topics.keys()
+    )
+
+
+def _kafka_metadata(host: str, port: int) -> ClusterMetadata | None:
+    """Return the metadata of all topics; None if the broker does not answer."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+        return AdminClient({"bootstrap.servers": f"{host}:{port}"}, logger=_SILENT).list_topics(
+            timeout=2
+        )
+    except (OSError, KafkaException):
+        return None

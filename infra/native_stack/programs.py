@@ -34,6 +34,8 @@ _JAVA_OPTIONS = (
 )
 CONNECT_NEEDS = ("kafka", "minio", "registry")
 """It reads schemas and writes objects as soon as it runs."""
+CONNECT_TOPICS = frozenset({"connect-configs", "connect-offsets", "connect-status"})
+"""Its own topics, as `worker.properties` names them. It creates them when it starts, only then."""
 _NOT_INHERITED = frozenset(
     [
         # They describe the terminal, not the program: a change is no reason for a restart.

@@ -1,7 +1,10 @@
 """Programs that run and do not answer."""
 
+import re
 from functools import partial
 
+from infra.native_stack.fetch import INFRA
+from infra.native_stack.programs import CONNECT_NEEDS, CONNECT_TOPICS
 from infra.native_stack.supervision import Process
 from infra.native_stack.watchdog import SILENT_LOOKS, STARTING_LOOKS, Watchdog
 
@@ -13,7 +16,7 @@ def process(name: str, pid: int = 7) -> Process:
 def looks_until_killed(watchdog: Watchdog, *processes: Process) -> tuple[int, list[str]]:
     for number in range(1, 100):
         if hung := watchdog.look(processes):
-            return number, [each.name for each in hung]
+            return number, [each.name for each, _ in hung]
     return 0, []
 
 
@@ -52,3 +55,24 @@ def test_connect_is_not_blamed_while_what_it_needs_is_away() -> None:
 def test_daemon_is_not_watched_as_its_probe_asks_the_webserver() -> None:
     watchdog = Watchdog({"dagster-daemon": lambda: False})
     assert looks_until_killed(watchdog, process("dagster-daemon")) == (0, [])
+
+
+def test_connect_that_lost_its_topics_is_killed_at_the_next_look() -> None:
+    """Kafka's data was wiped. Connect may answer for minutes, but its sink never runs again."""
+    topics_are_missing = [False]
+    watchdog = Watchdog({"connect": lambda: True}, {"connect": lambda: topics_are_missing[0]})
+    assert looks_until_killed(watchdog, process("connect")) == (0, [])
+    topics_are_missing[0] = True
+    assert watchdog.look([process("connect")]) == [(process("connect"), "has lost its topics")]
+
+
+def test_connect_that_has_just_started_may_still_create_its_topics() -> None:
+    answers = {name: lambda: True for name in CONNECT_NEEDS} | {"connect": lambda: False}
+    watchdog = Watchdog(answers, {"connect": lambda: True})
+    killed = looks_until_killed(watchdog, *map(process, answers))
+    assert killed == (STARTING_LOOKS, ["connect"])
+
+
+def test_watchdog_knows_the_topics_of_the_worker() -> None:
+    worker = (INFRA / "connect" / "worker.properties").read_text()
+    assert set(re.findall(r"^\w+\.storage\.topic=(\S+)$", worker, re.M)) == CONNECT_TOPICS
