@@ -1,17 +1,20 @@
 """The check `every_toot_is_accounted_for`, every five minutes."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from mastodon_pipeline.failures import readable_failures
 from mastodon_pipeline.lake.resource import LakeResource
-from mastodon_pipeline.ledger.checking import Ledger, check_ledger
+from mastodon_pipeline.ledger.checking import EarlierCheck, Ledger, check_ledger
 from mastodon_pipeline.ledger.state import Loss, format_time
 from mastodon_pipeline.settings import load_settings
 
 _LISTED = 5
 _SHOWN = 50
+_EARLIER = 10
+"""Executions of the check to look through for its last result."""
 
 
 @dg.asset_check(
@@ -22,10 +25,13 @@ _SHOWN = 50
         " or a person accepts it."
     ),
 )
-def every_toot_is_accounted_for(lake: LakeResource) -> dg.AssetCheckResult:
+def every_toot_is_accounted_for(
+    context: dg.AssetCheckExecutionContext, lake: LakeResource
+) -> dg.AssetCheckResult:
     """Fail if anything is missing without a person having accepted it."""
+    earlier = earlier_check(context.instance)
     with readable_failures(), lake.open() as opened:
-        ledger = check_ledger(load_settings(), opened)
+        ledger = check_ledger(load_settings(), opened, earlier=earlier)
     return dg.AssetCheckResult(
         passed=ledger.open == 0,
         severity=dg.AssetCheckSeverity.ERROR,
@@ -48,6 +54,23 @@ ledger_check_schedule = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Balances the ledger every five minutes.",
 )
+
+
+def earlier_check(instance: dg.DagsterInstance) -> EarlierCheck | None:
+    """Return what the check before this one has reported; None if there was none."""
+    key = dg.AssetCheckKey(dg.AssetKey("toots"), "every_toot_is_accounted_for")
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=_EARLIER)
+    for record in records:
+        event = record.event.dagster_event if record.event else None
+        if event is None or event.event_type_value != "ASSET_CHECK_EVALUATION":
+            continue  # it is running, or has failed
+        metadata = event.asset_check_evaluation_data.metadata
+        if (since := metadata.get("compared_from")) is None:
+            return None  # of an earlier version
+        known = (metadata["acknowledged"].value, metadata["forgotten"].value)
+        seconds = datetime.fromisoformat(str(since.value)).timestamp()
+        return EarlierCheck(sum(int(str(records)) for records in known), int(seconds * 1000))
+    return None
 
 
 def describe(ledger: Ledger) -> str:
@@ -98,6 +121,8 @@ def _metadata(ledger: Ledger) -> dict[str, Any]:
     )
     return {
         "missing": ledger.open,
+        "forgotten": ledger.forgotten,
+        "compared_from": datetime.fromtimestamp(ledger.since / 1000, UTC).isoformat(),
         "accepted": ledger.accepted,
         "received": balance.received,
         "left_out": balance.left_out,

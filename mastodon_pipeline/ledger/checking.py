@@ -15,7 +15,7 @@ from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.dead_letters import read_sink_letters
 from mastodon_pipeline.landing.sink_progress import sink_progress
 from mastodon_pipeline.ledger.balance import Balance, KafkaView, balance, judge, remember
-from mastodon_pipeline.ledger.landed import count_landed, count_only_replayed
+from mastodon_pipeline.ledger.landed import Landed, count_landed, count_only_replayed
 from mastodon_pipeline.ledger.state import Cell, Loss, State, load_state, save_state
 from mastodon_pipeline.ledger.tabled import missing_toots
 from mastodon_pipeline.listening.following.tally import HOUR_MS, tally_source
@@ -30,7 +30,19 @@ COMPARED = timedelta(days=3)
 """How far back hours are compared; losses of earlier ones stay."""
 SINK_SECONDS = 40.0
 """How long a check waits for the sink: it commits every ten seconds."""
+FORGOTTEN = "forgotten"
+"""The stage of a loss that is known from the event log alone."""
 _READ_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierCheck:
+    """What Dagster's event log says of the check before: it outlives the lake and Kafka."""
+
+    acknowledged: int
+    """Records received from `since` on that Kafka had acknowledged, or that were forgotten then."""
+    since: int
+    """UTC milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,10 @@ class Ledger:
     """Of posting, whose `toots` were compared with what landed."""
     judged: bool
     """The sink has come as far as the tallies; if not, the ones before were compared."""
+    since: int
+    """Hours of receiving are compared from this one on, UTC milliseconds."""
+    forgotten: int
+    """Records that an earlier check knew of, and that neither Kafka nor the lake knows any more."""
 
     @property
     def open(self) -> int:
@@ -58,8 +74,12 @@ def check_ledger(
     lake: Lake,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     sink_seconds: float = SINK_SECONDS,
+    earlier: EarlierCheck | None = None,
 ) -> Ledger:
     """Balance the ledger, and remember it.
+
+    `earlier` matters only where the lake has lost the ledger's memory: with the bucket, Kafka may
+    have been lost, too, and nothing but the event log then knows that there was anything.
 
     Raises:
         KafkaUnavailable, ObjectStoreUnavailable: a service does not answer.
@@ -90,27 +110,53 @@ def check_ledger(
         )
         counted_from = max(first, datetime.combine(first_day, time_of_day(), UTC))
         not_tabled, hours = missing_toots(lake, state, counted_from, moment)
+        forgotten = _forgotten(earlier, state, landed, since) if stored.version is None else 0
         losses = [*result.losses, *not_tabled]
         state.losses = remember(losses, state.losses, since, ("acknowledged", "landed", "toots"))
+        if forgotten and earlier:
+            reason = "the lake and Kafka lost them together, and all that the ledger knew of them"
+            loss = Loss(
+                FORGOTTEN, "", earlier.since, forgotten, reason, int(moment.timestamp() * 1000)
+            )
+            state.losses[loss.name] = loss
         state.tallies = {
             key: known
             for key, known in state.tallies.items()
             if known.latest.hour >= since - HOUR_MS
         }
         state.checked_at = int(moment.timestamp() * 1000)
-        ledger = _ledger(state, result, hours, kafka)
+        ledger = _ledger(state, result, hours, kafka, since, forgotten)
         if not stored.bucket_exists or save_state(lake, stored, state):
             return ledger
 
 
-def _ledger(state: State, result: Balance, hours: int, kafka: KafkaView) -> Ledger:
+def _forgotten(earlier: EarlierCheck | None, state: State, landed: Landed, since: int) -> int:
+    """Return how many records an earlier check knew of, beyond what is known now.
+
+    A deleted bucket alone costs nothing: Kafka still has the tallies, or its records land again.
+    Nothing is said where the check before was long ago: Kafka keeps tallies for days only.
+    """
+    if earlier is None or since - earlier.since > COMPARED / timedelta(milliseconds=1):
+        return 0
+    tallied = sum(
+        known.latest.acknowledged
+        for known in state.tallies.values()
+        if known.latest.hour >= earlier.since
+    )
+    return max(0, earlier.acknowledged - max(tallied, sum(landed.records.values())))
+
+
+def _ledger(
+    state: State, result: Balance, hours: int, kafka: KafkaView, since: int, forgotten: int
+) -> Ledger:
     losses = sorted(state.losses.values(), key=lambda loss: (loss.hour, loss.name), reverse=True)
     accepted = sum(
         min(loss.records, state.accepted[loss.name].records)
         for loss in losses
         if loss.name in state.accepted
     )
-    return Ledger(result, tuple(losses), accepted, hours, kafka.has_committed(kafka.ends))
+    judged = kafka.has_committed(kafka.ends)
+    return Ledger(result, tuple(losses), accepted, hours, judged, since, forgotten)
 
 
 def _first(settings: Settings, now: datetime) -> datetime:

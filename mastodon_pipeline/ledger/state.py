@@ -22,7 +22,7 @@ from mastodon_pipeline.listening.following.tally import SavedTally
 Cell = tuple[str, int]
 """A source (base URL) and an hour of receiving (its start, UTC milliseconds)."""
 Stage = str
-"""Where records are missing: `acknowledged`, `landed` or `toots`."""
+"""Where records are missing: `acknowledged`, `landed`, `toots`, or `forgotten` with everything."""
 
 
 class KnownTally(msgspec.Struct):

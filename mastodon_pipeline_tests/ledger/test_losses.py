@@ -6,18 +6,19 @@ Shows G26.
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import TopicPartition
 
+from infra.native_stack import Stack
 from mastodon_pipeline.kafka import (
     admin_client,
     ensure_topics,
     open_consumer,
     set_topic_config,
 )
-from mastodon_pipeline.lake.bucket import s3_client
+from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.connect_rest import ConnectRest
@@ -25,7 +26,7 @@ from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.landing.sink_progress import dead_lettered, sink_progress
 from mastodon_pipeline.ledger.accepting import OFFSETS, accept, accept_with_offsets
 from mastodon_pipeline.ledger.assets import describe
-from mastodon_pipeline.ledger.checking import check_ledger
+from mastodon_pipeline.ledger.checking import EarlierCheck, check_ledger
 from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline_tests.ledger.conftest import ENVIRONMENT, Books, connect_sink
@@ -35,6 +36,7 @@ from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 LATER = timedelta(minutes=15)
+WITHOUT_BUCKET = {"kafka_topic": ENVIRONMENT["KAFKA_TOPIC"], "connector_name": "none"}
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +108,34 @@ def test_pipeline_that_nothing_has_reached_yet_lacks_nothing(books: Books) -> No
     with open_lake(settings) as lake:
         ledger = check_ledger(settings, lake, sink_seconds=0)
     assert (ledger.open, ledger.balance.received) == (0, 0)
+
+
+def test_lake_and_kafka_that_were_lost_together(stack: Stack) -> None:
+    """Dagster's event log alone knows that there was anything. The light stays red from then on."""
+    settings = load_settings(kafka_topic="no-topic", s3_bucket="lost-bucket", connector_name="none")
+    ensure_bucket(settings)
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    earlier = EarlierCheck(70, int((now - timedelta(days=3)).timestamp() * 1000))
+    with open_lake(settings) as lake:
+        ledger = check_ledger(settings, lake, sink_seconds=0, earlier=earlier)
+        assert (ledger.open, ledger.forgotten) == (70, 70)
+        assert "70 records are missing" in describe(ledger)
+        assert "the lake and Kafka lost them together" in describe(ledger)
+        assert check_ledger(settings, lake, sink_seconds=0, earlier=earlier).open == 70
+        [loss] = ledger.losses
+        accept(lake, [loss.name], "Ann", "both disks died")
+        assert check_ledger(settings, lake, sink_seconds=0, earlier=earlier).open == 0
+
+
+def test_bucket_that_is_deleted_alone_costs_no_record(books: Books) -> None:
+    """Kafka still has the tallies, and its records land again."""
+    books.receive_all(20)
+    ledger = books.check()
+    settings = load_settings(s3_bucket="new-bucket", **WITHOUT_BUCKET)
+    ensure_bucket(settings)
+    earlier = EarlierCheck(ledger.balance.acknowledged, ledger.since)
+    with open_lake(settings) as lake:
+        assert check_ledger(settings, lake, sink_seconds=0, earlier=earlier).forgotten == 0
 
 
 def test_records_that_the_sink_passes_over(books: Books) -> None:
