@@ -4,8 +4,8 @@
 which is what is read again after a loss of Kafka's data. See `listening.topic.landed_positions`.
 
 **What can be lost here:** if the bucket is deleted, and Kafka's data as well before all has landed
-again, both copies of those toots are gone. `every_toot_is_accounted_for` then says how many Dagster's
-event log knew of.
+again, both copies of those toots are gone. `every_toot_is_accounted_for` then says how many
+Dagster's event log knew of.
 """
 
 from collections.abc import Iterable
