@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status clean test test-unit takeover exhaustive chaos bench lint docs format lock
+.PHONY: help install demo up down status clean test test-unit takeover exhaustive containers chaos bench lint docs format lock
 
 help: ## Show this list
 	@echo "mastodon_pipeline measures what is posted on the Fediverse. Start with: make demo"
@@ -40,7 +40,7 @@ clean: install ## Stop everything and delete its data (downloads stay)
 WORKERS ?= 4
 test: install ## Run all tests, several at a time; those that need a stack start separate ones
 	@$(BIN)/python -m infra.native_stack fetch
-	@$(BIN)/pytest -m "not takeover and not exhaustive" -n $(WORKERS) --dist loadscope
+	@$(BIN)/pytest -m "not takeover and not exhaustive and not containers" -n $(WORKERS) --dist loadscope
 
 test-unit: install ## Run the quick tests, which need no stack
 	@$(BIN)/pytest -m "not integration and not thorough" -n 3 --dist loadscope
@@ -51,6 +51,9 @@ takeover: install ## Test who listens when, beside a whole pipeline under load (
 
 exhaustive: install ## Draw many more random failures than `make test` does (2 min)
 	@$(BIN)/pytest -m exhaustive
+
+containers: install ## Build the image, run everything in containers, kill them, compare (Podman as root, or Docker)
+	@$(BIN)/python -m mastodon_pipeline_tests.containers
 
 SEED ?= 1
 MINUTES ?= 10

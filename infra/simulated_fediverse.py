@@ -29,11 +29,13 @@ class SimulatedFediverse:
     """Whether events come at once and in order, to measure what comes after them."""
     seconds: float = 20.0
     """How long the publication of the past hours takes."""
+    host: str = "127.0.0.1"
+    """Where the control API is reached."""
 
     @property
     def control_url(self) -> str:
         """The base URL of the simulator's control API."""
-        return f"http://127.0.0.1:{self.control_port}"
+        return f"http://{self.host}:{self.control_port}"
 
     @property
     def ports(self) -> range:

@@ -20,6 +20,23 @@ page in a browser of this machine could use them."""
 
 
 @dataclass(frozen=True, slots=True)
+class Hosts:
+    """The hosts by which the programs reach each other, and the address that each listens on."""
+
+    kafka: str = LOOPBACK
+    minio: str = LOOPBACK
+    registry: str = LOOPBACK
+    connect: str = LOOPBACK
+    code_server: str = LOOPBACK
+    webserver: str = LOOPBACK
+    listen: str = LOOPBACK
+
+
+NATIVE_HOSTS = Hosts()
+"""Everything is on this machine, and reached from nowhere else."""
+
+
+@dataclass(frozen=True, slots=True)
 class Addresses:
     """The address of each service; the fields are named like the settings."""
 
@@ -32,16 +49,16 @@ class Addresses:
     aws_region: str = "us-east-1"
 
     @classmethod
-    def of(cls, ports: Ports) -> "Addresses":
-        """Return the addresses for these ports."""
-        registry = f"http://{LOOPBACK}:{ports.registry_port}/apis"
+    def of(cls, ports: Ports, hosts: Hosts = NATIVE_HOSTS) -> "Addresses":
+        """Return the addresses for these ports and hosts."""
+        registry = f"http://{hosts.registry}:{ports.registry_port}/apis"
         return cls(
-            kafka_bootstrap_servers=f"{LOOPBACK}:{ports.kafka_port}",
+            kafka_bootstrap_servers=f"{hosts.kafka}:{ports.kafka_port}",
             schema_registry_url=f"{registry}/ccompat/v7",
             connect_registry_url=f"{registry}/registry/v2",
-            kafka_connect_url=f"http://{LOOPBACK}:{ports.connect_port}",
-            s3_endpoint=f"http://{LOOPBACK}:{ports.minio_port}",
-            dagster_url=f"http://{LOOPBACK}:{ports.dagster_port}",
+            kafka_connect_url=f"http://{hosts.connect}:{ports.connect_port}",
+            s3_endpoint=f"http://{hosts.minio}:{ports.minio_port}",
+            dagster_url=f"http://{hosts.webserver}:{ports.dagster_port}",
         )
 
 

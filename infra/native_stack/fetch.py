@@ -1,5 +1,6 @@
 """Fetch everything that the stack consists of, with the slow build beside the downloads."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.native_stack.cache import is_complete, locked, require_space
+from infra.native_stack.errors import StackError
 from infra.native_stack.interruption import Check
 from infra.native_stack.maven import fetch_jars, jars_directory
 from infra.native_stack.minio import (
@@ -50,19 +52,20 @@ def fetch(
     If `check` raises KeyboardInterrupt, the downloads and the build are stopped, and the next call
     continues them. Raises StackError if something cannot be fetched or built.
     """
-    if artifacts := _cached(cache):
+    if artifacts := find_artifacts(cache):
         return artifacts
     with locked(
         cache / "lock", lambda: say("waiting for another download into the same cache"), check
     ):
-        if artifacts := _cached(cache):  # another process fetched it meanwhile
+        if artifacts := find_artifacts(cache):  # another process fetched it meanwhile
             return artifacts
         require_space(cache, required_bytes)
         say(f"fetching the stack's programs into {cache} (once per user)")
         return _fetch_all(cache, say, check)
 
 
-def _cached(cache: Path) -> Artifacts | None:
+def find_artifacts(cache: Path) -> Artifacts | None:
+    """Return what is in the cache, or None if not everything is there."""
     minio = find_minio(cache)
     kafka, connect, registry = (jars_directory(cache, pom) for pom in POMS)
     if minio is None or not all(map(is_complete, (kafka, connect, registry))):
@@ -107,9 +110,21 @@ def _fetch_all(cache: Path, say: Callable[[str], None], check: Check) -> Artifac
     for task in sorted(tasks, key=lambda task: not _failed(task)):
         task.result()
     say(f"everything fetched after {time.monotonic() - began:.0f} s")
-    artifacts = _cached(cache)
+    artifacts = find_artifacts(cache)
     assert artifacts is not None
     return artifacts
+
+
+def copy_artifacts(cache: Path, target: Path) -> None:
+    """Copy to another cache what the programs need to run, and nothing of what fetched them.
+
+    Raises StackError if something is missing.
+    """
+    if find_artifacts(cache) is None:
+        raise StackError(f"not everything is in {cache}: fetch it first")
+    jars = [jars_directory(cache, pom) for pom in POMS]
+    for directory in (*jars, minio_directory(cache)):
+        shutil.copytree(directory, target / directory.name)
 
 
 def _failed(task: Future[None]) -> bool:

@@ -5,11 +5,11 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.native_stack.addresses import Addresses, write_private
+from infra.native_stack.addresses import NATIVE_HOSTS, Addresses, Hosts, write_private
 from infra.native_stack.fetch import INFRA, Artifacts
 from infra.native_stack.maven import java_home
 from infra.native_stack.ports import LOOPBACK, Ports
@@ -21,6 +21,7 @@ from infra.native_stack.probes import (
     kafka_serves,
 )
 from infra.native_stack.program import Program
+from mastodon_pipeline.paths import BASE_DIRECTORY
 
 REPOSITORY = INFRA.parent
 LOG4J = INFRA / "kafka" / "log4j2.properties"
@@ -73,30 +74,35 @@ class Installation:
     artifacts: Artifacts
     variables: Mapping[str, str]
     """`stack.env`: the credentials of the services, by the names of the settings."""
+    hosts: Hosts = NATIVE_HOSTS
 
     def probe(self, program: str) -> Probe:
         """Return a program's readiness probe."""
-        return probes(self.ports, self.variables)[program]
+        return probes(self.ports, self.variables, self.hosts)[program]
 
 
-def probes(ports: Ports, variables: Mapping[str, str]) -> dict[str, Probe]:
+def probes(
+    ports: Ports, variables: Mapping[str, str], hosts: Hosts = NATIVE_HOSTS
+) -> dict[str, Probe]:
     """Return the readiness probe of each program of the stack and of Dagster.
 
     `variables` is the stack's environment, with its credentials.
     """
-    addresses = Addresses.of(ports)
+    addresses = Addresses.of(ports, hosts)
 
     def login(service: str) -> tuple[str, str]:
         # A stack of an earlier version that still runs has none.
         return variables.get(f"{service}_USERNAME", ""), variables.get(f"{service}_PASSWORD", "")
 
     return {
-        "kafka": kafka_serves(LOOPBACK, ports.kafka_port),
+        "kafka": kafka_serves(hosts.kafka, ports.kafka_port),
         "minio": http_ok(f"{addresses.s3_endpoint}/minio/health/ready"),
         "registry": http_ok(f"{addresses.schema_registry_url}/subjects", login("SCHEMA_REGISTRY")),
         # Not `/`, which answers before connectors can be created.
         "connect": http_ok(f"{addresses.kafka_connect_url}/health", login("KAFKA_CONNECT")),
-        "dagster-code-server": grpc_serves(LOOPBACK, ports.dagster_code_server_port, "DagsterApi"),
+        "dagster-code-server": grpc_serves(
+            hosts.code_server, ports.dagster_code_server_port, "DagsterApi"
+        ),
         "dagster-webserver": http_ok(f"{addresses.dagster_url}/server_info"),
         "dagster-daemon": dagster_daemons_healthy(addresses.dagster_url),
     }
@@ -104,7 +110,7 @@ def probes(ports: Ports, variables: Mapping[str, str]) -> dict[str, Probe]:
 
 def stack_programs(stack: Installation) -> list[Program]:
     """Return the four services and the watchdog, and write their configurations."""
-    return [_kafka(stack), _minio(stack), _registry(stack), _connect(stack), _watchdog(stack)]
+    return [*(build(stack) for build in SERVICES.values()), _watchdog(stack)]
 
 
 def dagster_programs(
@@ -119,7 +125,7 @@ def dagster_programs(
     """
     home = stack.data / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(INFRA / "dagster" / "dagster.yaml", home / "dagster.yaml")
+    write_private(home / "dagster.yaml", (INFRA / "dagster" / "dagster.yaml").read_text())
     inherited = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
     variables = {**inherited, **environment, "DAGSTER_HOME": str(home)}
     # Dagster and the code servers it starts look for their commands on PATH.
@@ -128,17 +134,18 @@ def dagster_programs(
     port, url = stack.ports.dagster_port, stack.addresses.dagster_url
     code_server_port = stack.ports.dagster_code_server_port
     workspace_file = home / "workspace.yaml"
-    workspace_file.write_text(_WORKSPACE.format(host=LOOPBACK, port=code_server_port))
-    workspace = ("-w", str(workspace_file))
+    workspace = _WORKSPACE.format(host=stack.hosts.code_server, port=code_server_port)
+    write_private(workspace_file, workspace)
+    workspace_option = ("-w", str(workspace_file))
     code_server = Program(
         name="dagster-code-server",
         command=(
             *(sys.executable, "-m", "dagster", "api", "grpc"),
             *("-m", "mastodon_pipeline.definitions", "--location-name", "mastodon_pipeline"),
-            *("-h", LOOPBACK, "-p", str(code_server_port)),
+            *("-h", stack.hosts.listen, "-p", str(code_server_port)),
         ),
         ready=stack.probe("dagster-code-server"),
-        directory=REPOSITORY,
+        directory=BASE_DIRECTORY,
         environment=variables,
         config_files=(home / "dagster.yaml",),
         ports=(code_server_port,),
@@ -150,11 +157,11 @@ def dagster_programs(
         name="dagster-webserver",
         command=(
             *(sys.executable, "-m", "infra.webserver"),
-            *("-h", LOOPBACK, "-p", str(port)),
-            *workspace,
+            *("-h", stack.hosts.listen, "-p", str(port)),
+            *workspace_option,
         ),
         ready=stack.probe("dagster-webserver"),
-        directory=REPOSITORY,
+        directory=BASE_DIRECTORY,
         environment=variables,
         config_files=(home / "dagster.yaml", workspace_file),
         address=url,
@@ -165,9 +172,9 @@ def dagster_programs(
     )
     daemon = Program(
         name="dagster-daemon",
-        command=(str(programs / "dagster-daemon"), "run", *workspace),
+        command=(str(programs / "dagster-daemon"), "run", *workspace_option),
         ready=stack.probe("dagster-daemon"),
-        directory=REPOSITORY,
+        directory=BASE_DIRECTORY,
         environment=variables,
         config_files=(home / "dagster.yaml", workspace_file),
         depends_on=(*depends_on, webserver.name),
@@ -192,9 +199,9 @@ def _kafka(stack: Installation) -> Program:
         INFRA / "kafka" / "server.properties",
         directory / "server.properties",
         {
-            "listeners": f"CLIENTS://{LOOPBACK}:{ports.kafka_port},"
+            "listeners": f"CLIENTS://{stack.hosts.listen}:{ports.kafka_port},"
             f"CONTROLLER://{LOOPBACK}:{ports.kafka_controller_port}",
-            "advertised.listeners": f"CLIENTS://{LOOPBACK}:{ports.kafka_port}",
+            "advertised.listeners": f"CLIENTS://{stack.hosts.kafka}:{ports.kafka_port}",
             "controller.quorum.voters": f"1@{LOOPBACK}:{ports.kafka_controller_port}",
             "log.dirs": str(directory / "log"),
         },
@@ -229,8 +236,8 @@ def _minio(stack: Installation) -> Program:
         name="minio",
         command=(
             *(str(stack.artifacts.minio), "server", str(directory), "--quiet"),
-            *("--address", f"{LOOPBACK}:{ports.minio_port}"),
-            *("--console-address", f"{LOOPBACK}:{ports.minio_console_port}"),
+            *("--address", f"{stack.hosts.listen}:{ports.minio_port}"),
+            *("--console-address", f"{stack.hosts.listen}:{ports.minio_console_port}"),
         ),
         ready=stack.probe("minio"),
         directory=directory,
@@ -268,7 +275,7 @@ def _registry(stack: Installation) -> Program:
             # H2 delays writes by half a second by default; a registry killed in that time would
             # lose a schema that listeners already write with.
             "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{directory}/registry;WRITE_DELAY=0",
-            "QUARKUS_HTTP_HOST": LOOPBACK,
+            "QUARKUS_HTTP_HOST": stack.hosts.listen,
             "QUARKUS_HTTP_PORT": str(ports.registry_port),
             # The default is port 9000, MinIO's, on every network interface.
             "QUARKUS_MANAGEMENT_HOST": LOOPBACK,
@@ -286,8 +293,8 @@ def _connect(stack: Installation) -> Program:
         directory / "worker.properties",
         {
             "bootstrap.servers": stack.addresses.kafka_bootstrap_servers,
-            "listeners": stack.addresses.kafka_connect_url,
-            "rest.advertised.host.name": LOOPBACK,
+            "listeners": f"http://{stack.hosts.listen}:{stack.ports.connect_port}",
+            "rest.advertised.host.name": stack.hosts.connect,
             "plugin.path": str(stack.artifacts.plugins),
             # A plain S3 sink writes a file for each of its flushes; Iceberg's has its own rhythm.
             **({"offset.flush.interval.ms": "10000"} if os.environ.get("SINK") == "s3" else {}),
@@ -325,6 +332,15 @@ def _connect(stack: Installation) -> Program:
         depends_on=CONNECT_NEEDS,
         stop_seconds=30,
     )
+
+
+SERVICES: Mapping[str, Callable[[Installation], Program]] = {
+    "kafka": _kafka,
+    "minio": _minio,
+    "registry": _registry,
+    "connect": _connect,
+}
+"""What builds the program of each service, and writes its configuration."""
 
 
 def _watchdog(stack: Installation) -> Program:

@@ -89,19 +89,13 @@ class Supervisor:
         self.socket.unlink(missing_ok=True)
         configuration = self.directory / "supervisord.conf"
         write_private(configuration, self._configuration())
-        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        environment[MARKER] = str(self.data)
-        # So that Java reads the names of directories as UTF-8, whatever the caller's locale is.
-        environment["LC_ALL"] = "C.UTF-8"
-        # glibc gives each thread an arena of its own, up to eight a core, which are never returned.
-        environment["MALLOC_ARENA_MAX"] = "2"
         with (self.logs / "supervisord.out").open("wb") as output:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-P", "-m", "infra.native_stack.supervisord"),
                     *("-c", str(configuration)),
                 ],
-                env=environment,
+                env=base_environment(self.data),
                 cwd=self.data,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -261,6 +255,18 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [include]
 files=programs/*.conf
 """
+
+
+def base_environment(data: Path) -> dict[str, str]:
+    """Return the environment that every program gets, beside what is its own."""
+    return {
+        **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+        MARKER: str(data),
+        # So that Java reads the names of directories as UTF-8, whatever the caller's locale is.
+        "LC_ALL": "C.UTF-8",
+        # glibc gives each thread an arena of its own, up to eight a core, which are never returned.
+        "MALLOC_ARENA_MAX": "2",
+    }
 
 
 def _socket_path(directory: Path) -> Path:

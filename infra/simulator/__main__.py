@@ -12,7 +12,7 @@ import click
 
 from infra.simulator.control import control_application
 from infra.simulator.fediverse import Fediverse, Options, default_servers, environment
-from infra.simulator.ports import PortInUseError
+from infra.simulator.ports import LOOPBACK, PortInUseError
 from infra.simulator.weather import CALM, ORDINARY
 
 
@@ -56,6 +56,12 @@ from infra.simulator.weather import CALM, ORDINARY
     help="Port of the control API; GET / describes it. 0: a free port.",
 )
 @click.option(
+    "--host",
+    default=LOOPBACK,
+    show_default=True,
+    help="Name by which clients on other hosts reach it; opens the ports on all addresses.",
+)
+@click.option(
     "--start",
     default="listeners",
     show_default=True,
@@ -88,6 +94,7 @@ def simulate(
     speed: float | None,
     first_port: int,
     control_port: int,
+    host: str,
     start: str,
     then_live: float,
     calm: bool,
@@ -119,6 +126,7 @@ def simulate(
         start=start,  # type: ignore[arg-type]
         live_rate=then_live,
         first_port=first_port,
+        host=host,
         weather=CALM if calm else ORDINARY,
     )
     try:
@@ -141,7 +149,7 @@ async def _serve(options: Options, control_port: int, tokens_file: Path | None) 
         for server in fediverse.servers:
             how = "streams with a token" if server.policy.token else "polling only"
             click.echo(f"{server.base_url}  {server.domain:20} {how}")
-        click.echo(f"http://127.0.0.1:{control}  control API: status, truth, faults")
+        click.echo(f"http://{fediverse.options.host}:{control}  control API: status, truth, faults")
         if tokens_file is not None:
             click.echo(f"settings and tokens are in {tokens_file}")
         report = asyncio.create_task(_report(fediverse))

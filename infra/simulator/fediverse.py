@@ -21,7 +21,7 @@ from aiohttp import web
 from infra.simulator.content import Toot, Writer
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.plan import PlannedEvent, build_plan
-from infra.simulator.ports import HOST, ServerPort
+from infra.simulator.ports import LOOPBACK, ServerPort
 from infra.simulator.routes import application
 from infra.simulator.server import SimulatedServer, delete, edit
 from infra.simulator.truth import TrueToot, true_toots
@@ -73,6 +73,8 @@ class Options:
     """Toots per second over all servers after the plan is done."""
     first_port: int = 0
     """The first server's port, the others follow; 0: free ports."""
+    host: str = LOOPBACK
+    """By which the servers are reached; another than loopback opens the ports on all addresses."""
     weather: Weather = ORDINARY
 
 
@@ -120,6 +122,7 @@ class Fediverse:
         self._tasks.append(asyncio.create_task(self._run()))
 
     async def _open_server(self, server: SimulatedServer, port: int) -> None:
+        server.host = self.options.host
         server.port = server.streaming_port = await self._open_port(server, port)
         if server.policy.streams_apart:
             server.streaming_port = await self._open_port(server, 0)
@@ -127,17 +130,17 @@ class Fediverse:
             server.tokens.user = os.environ.get(token_variable(server)) or secrets.token_urlsafe(32)
 
     async def _open_port(self, server: SimulatedServer, number: int) -> int:
-        port = ServerPort(application(server), server.policy.tls)
+        port = ServerPort(application(server), server.policy.tls, self.options.host)
         self._ports.append(port)
         server.ports.append(port)
         return await port.open(number)
 
     async def serve(self, app: web.Application, port: int) -> int:
-        """Serve an application on a loopback port (0: a free one) until `close`; return the port.
+        """Serve an application on a port (0: a free one) until `close`; return the port.
 
         Raises PortInUseError.
         """
-        self._ports.append(ServerPort(app))
+        self._ports.append(ServerPort(app, host=self.options.host))
         return await self._ports[-1].open(port)
 
     async def close(self) -> None:
@@ -288,7 +291,7 @@ class Fediverse:
 
 def token_variable(server: SimulatedServer) -> str:
     """Return the pipeline's variable for this server's token (see `servers.parse_server`)."""
-    return "MASTODON_TOKEN_" + re.sub(r"[^A-Z0-9]", "_", f"{HOST}:{server.port}")
+    return "MASTODON_TOKEN_" + re.sub(r"[^A-Z0-9]", "_", f"{server.host}:{server.port}".upper())
 
 
 def environment(servers: Sequence[SimulatedServer]) -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""The ports of a simulated Fediverse, always on loopback."""
+"""The ports of a simulated Fediverse: on loopback, unless another host is named."""
 
 import asyncio
 import ssl
 
 from aiohttp import web
 
-HOST = "127.0.0.1"
+LOOPBACK, ANY_ADDRESS = "127.0.0.1", "0.0.0.0"
 
 
 class PortInUseError(Exception):
@@ -15,8 +15,11 @@ class PortInUseError(Exception):
 class ServerPort:
     """An application on a port, which can be closed and opened again like in a restart."""
 
-    def __init__(self, app: web.Application, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, app: web.Application, tls: ssl.SSLContext | None = None, host: str = LOOPBACK
+    ) -> None:
         self.port = 0
+        self._address = LOOPBACK if host == LOOPBACK else ANY_ADDRESS
         self._tls = tls
         self._runner = web.AppRunner(
             app,
@@ -34,7 +37,8 @@ class ServerPort:
             await self._listen(port)
         except OSError as error:
             raise PortInUseError(
-                f"port {port} on {HOST} cannot be opened ({error.strerror}); choose another"
+                f"port {port} on {self._address} cannot be opened ({error.strerror}); "
+                "choose another"
             ) from None
         self.port = int(self._runner.addresses[0][1])
         return self.port
@@ -63,7 +67,9 @@ class ServerPort:
         return [c.transport for c in connections if c.transport is not None]
 
     async def _listen(self, port: int) -> None:
-        self._site = web.TCPSite(self._runner, HOST, port, ssl_context=self._tls, backlog=1024)
+        self._site = web.TCPSite(
+            self._runner, self._address, port, ssl_context=self._tls, backlog=1024
+        )
         await self._site.start()
 
     async def _reopen(self, seconds: float) -> None:

@@ -15,7 +15,7 @@ from infra.simulator.faults import MALFORMED, Endpoint, Faults, odd_status
 from infra.simulator.frames import Frame
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.limits import Throttles
-from infra.simulator.ports import HOST, ServerPort
+from infra.simulator.ports import LOOPBACK, ServerPort
 from infra.simulator.streams import Streams
 from infra.simulator.timeline import Timeline
 from infra.simulator.weather import CALM, Delays
@@ -59,6 +59,8 @@ class SimulatedServer:
         self.domain = policy.domain
         self.dialect = policy.dialect
         self.people = people
+        self.host = LOOPBACK
+        """The name or address by which it is reached."""
         self.port = 0
         self.streaming_port = 0
         """Differs from `port` if streaming has a separate address."""
@@ -88,8 +90,8 @@ class SimulatedServer:
 
     @property
     def base_url(self) -> str:
-        """Its base URL, always on loopback."""
-        return f"{'https' if self.policy.tls else 'http'}://{HOST}:{self.port}"
+        """Its base URL."""
+        return f"{'https' if self.policy.tls else 'http'}://{self.host}:{self.port}"
 
     @property
     def streaming_url(self) -> str:

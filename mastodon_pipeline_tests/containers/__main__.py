@@ -1,0 +1,33 @@
+"""`make containers`: python -m mastodon_pipeline_tests.containers."""
+
+import signal
+import sys
+from functools import partial
+from types import FrameType
+
+import click
+
+from mastodon_pipeline_tests.containers.engine import NoEngine, find_engine
+from mastodon_pipeline_tests.containers.trial import run_trial
+
+
+@click.command()
+@click.option("--image", default="mastodon-pipeline:latest", show_default=True, help="Its name.")
+def main(image: str) -> None:
+    """Build the image, run everything in containers, kill them, and compare the counts."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        run_trial(find_engine(), image, partial(print, flush=True))
+    except NoEngine as error:
+        raise click.ClickException(str(error)) from None
+    except AssertionError as error:
+        print(error, flush=True)
+        sys.exit(1)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt  # so that the containers are removed
+
+
+if __name__ == "__main__":
+    main()

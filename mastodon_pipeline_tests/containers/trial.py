@@ -1,0 +1,194 @@
+"""The whole system in containers: killed one by one, and all started again, under load."""
+
+import contextlib
+import os
+import secrets
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from infra.native_stack.ports import Ports
+from mastodon_pipeline_tests.containers.engine import Engine, build_image
+from mastodon_pipeline_tests.support.waiting import wait_until
+
+SERVICES = ("kafka", "minio", "registry", "connect", "code-server", "webserver", "daemon")
+SIMULATOR = "simulator"
+LIVE_TOOTS_PER_SECOND = 5.0
+HEALTHY_SECONDS = 420.0
+"""A generous limit of each wait for containers."""
+COMPARISON_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A line of the table of faults."""
+
+    what: str
+    healthy_seconds: float
+    """Until every container answered again."""
+
+
+class System:
+    """The containers of one Compose project."""
+
+    def __init__(self, engine: Engine, image: str, settings_file: Path) -> None:
+        ports = Ports.free()
+        self._engine = engine
+        self._project = f"mastodon-trial-{secrets.token_hex(3)}"
+        self.ui = f"http://127.0.0.1:{ports.dagster_port}"
+        self._control = f"http://127.0.0.1:{ports.kafka_port}"
+        self._settings = {
+            "MASTODON_PIPELINE_IMAGE": image,
+            "MASTODON_PIPELINE_SETTINGS": str(settings_file),
+            "DAGSTER_PORT": str(ports.dagster_port),
+            "MINIO_PORT": str(ports.minio_port),
+            "MINIO_CONSOLE_PORT": str(ports.minio_console_port),
+            "SIMULATOR_CONTROL_PORT": str(ports.kafka_port),
+        }
+
+    def up(self) -> None:
+        """Create and start what does not run, and wait until everything answers."""
+        self._compose("up", "-d", "--no-build")
+        self.await_healthy()
+
+    def remove(self) -> None:
+        """Stop and delete everything, volumes included."""
+        self._compose("down", "--volumes", "--timeout", "20")
+
+    def kill(self, service: str) -> None:
+        """Kill a container's processes, as a crash would; its engine starts it again."""
+        os.kill(self._pid(service), signal.SIGKILL)
+
+    def stop_and_delete_containers(self) -> None:
+        """Delete every container but the simulated servers'; volumes stay."""
+        containers = [self._container(service) for service in SERVICES]
+        self._engine.run("stop", "--time", "70", *reversed(containers), timeout_seconds=600)
+        self._engine.run("rm", "--force", *containers)
+
+    def await_healthy(self) -> None:
+        """Wait until every container is healthy, as its engine sees it."""
+        sick = list(SERVICES)
+
+        def healthy() -> bool:
+            sick[:] = [service for service in SERVICES if not self._healthy(service)]
+            return not sick
+
+        wait_until(healthy, lambda: self._describe(sick), HEALTHY_SECONDS, poll_seconds=1)
+
+    def publish(self, toots_per_second: float) -> None:
+        """Let the simulated servers publish in real time; 0 stops them."""
+        params = {"rate": toots_per_second}
+        httpx.post(f"{self._control}/live", params=params, timeout=20).raise_for_status()
+
+    def published(self) -> int:
+        """Return how many toots have been published."""
+        return int(httpx.get(f"{self._control}/status", timeout=20).json()["published"])
+
+    def compare(self) -> str:
+        """Return the comparison of counts with the truth; raises AssertionError if they differ."""
+        command = ("python", "-m", "infra.containers", "compare")
+        container = self._container("webserver")
+        return self._engine.run(
+            "exec", container, *command, timeout_seconds=COMPARISON_SECONDS
+        ).stdout
+
+    def memory(self) -> dict[str, str]:
+        """Return what each container uses, as its engine reports it."""
+        form = "{{.Name}} {{.MemUsage}}"
+        lines = self._engine.run("stats", "--no-stream", "--format", form).stdout.splitlines()
+        rows = [line.split() for line in lines if line.startswith(self._project)]
+        return {row[0].removeprefix(self._project).strip("-_"): row[1] for row in rows}
+
+    def _compose(self, *arguments: str) -> None:
+        options = ("-p", self._project, "--profile", SIMULATOR)
+        self._engine.compose(*options, *arguments, settings=self._settings)
+
+    def _container(self, service: str) -> str:
+        labels = {"project": self._project, "service": service}
+        filters = (f"--filter=label=com.docker.compose.{k}={v}" for k, v in labels.items())
+        return self._engine.run("ps", "--all", "--quiet", *filters).stdout.strip()
+
+    def _pid(self, service: str) -> int:
+        form = "{{.State.Pid}}"
+        return int(self._engine.run("inspect", "--format", form, self._container(service)).stdout)
+
+    def _healthy(self, service: str) -> bool:
+        container = self._container(service)
+        if not container:
+            return False
+        if self._engine.is_podman:  # which asks by itself only where systemd runs
+            return self._engine.run("healthcheck", "run", container, check=False).returncode == 0
+        form = "{{.State.Health.Status}}"
+        answer = self._engine.run("inspect", "--format", form, container, check=False)
+        return answer.stdout.strip() == "healthy"
+
+    def _describe(self, services: list[str]) -> str:
+        logs = []
+        for service in services:
+            if container := self._container(service):
+                output = self._engine.run("logs", "--tail", "15", container, check=False).stdout
+                logs.append(f"--- {service}\n{output}")
+        return f"unhealthy: {', '.join(services)}\n" + "\n".join(logs)
+
+
+@contextlib.contextmanager
+def running_system(engine: Engine, image: str) -> Iterator[System]:
+    """Run the system with simulated servers; delete it afterwards, volumes included."""
+    with tempfile.TemporaryDirectory() as directory:
+        settings = Path(directory) / "settings.env"
+        settings.write_text("MASTODON_POLL_INTERVAL_SECONDS=1\n")
+        system = System(engine, image, settings)
+        try:
+            system.up()
+            yield system
+        finally:
+            system.remove()
+
+
+def run_trial(engine: Engine, image: str, say: Callable[[str], object] = print) -> None:
+    """Build, run, kill and restart; raises AssertionError if a toot is lost or counted twice."""
+    began = time.monotonic()
+    build_image(engine, image)
+    size = engine.size_bytes(image) / 1e6
+    say(f"image: {size:,.0f} MB, built in {time.monotonic() - began:.0f} s")
+    began = time.monotonic()
+    with running_system(engine, image) as system:
+        say(f"up and healthy after {time.monotonic() - began:.0f} s")
+        assert httpx.get(f"{system.ui}/server_info", timeout=20).status_code == 200
+        say(system.compare())
+        say(f"counted after {time.monotonic() - began:.0f} s; memory: {system.memory()}")
+        system.publish(LIVE_TOOTS_PER_SECOND)
+        faults = [_fault(f"{name} killed", partial(system.kill, name), system) for name in SERVICES]
+        system.publish(0)
+        say(system.compare())
+        system.publish(LIVE_TOOTS_PER_SECOND)
+        faults.append(_fault("all containers new", partial(_start_again, system), system))
+        system.publish(0)
+        say(system.compare())
+        say(fault_table(faults))
+        say(f"published {system.published():,}, each counted once")
+
+
+def fault_table(faults: list[Fault]) -> str:
+    """Return the faults as a table."""
+    lines = [f"{'fault':<24} {'all healthy again after':>24}"]
+    lines += [f"{fault.what:<24} {fault.healthy_seconds:>22.0f} s" for fault in faults]
+    return "\n".join(lines)
+
+
+def _fault(what: str, cause: Callable[[], None], system: System) -> Fault:
+    began = time.monotonic()
+    cause()
+    system.await_healthy()
+    return Fault(what, time.monotonic() - began)
+
+
+def _start_again(system: System) -> None:
+    system.stop_and_delete_containers()
+    system.up()
