@@ -10,6 +10,7 @@ See: DAGSTER_EVENT_BATCH_SIZE in `dagster/_core/instance/utils.py`.
 """
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,33 @@ def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     os.environ["DAGSTER_HOME"] = str(home)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance
+
+
+def reuse_instance(context: dg.SensorEvaluationContext) -> None:
+    """Let a tick use the instance that the last tick in this process has opened.
+
+    Dagster would open one for each tick, and read the history of its tables' revisions twice for
+    that, 30 ms of CPU: with a tick every five seconds a third of what all ticks take. A context
+    made by a test has the test's instance.
+    """
+    ref = context.instance_ref
+    if ref is None or context._instance is not None:
+        return
+    with _LAST_TICK.lock:
+        if _LAST_TICK.instance is None or _LAST_TICK.instance.get_ref() != ref:
+            _LAST_TICK.instance = dg.DagsterInstance.from_ref(ref)
+        context._instance = _LAST_TICK.instance
+
+
+class _LastTick:
+    """The instance that this process leaves open."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.instance: dg.DagsterInstance | None = None
+
+
+_LAST_TICK = _LastTick()
 
 
 class BatchedEventLogStorage(SqliteEventLogStorage):

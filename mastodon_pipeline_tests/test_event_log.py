@@ -8,11 +8,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.instance.ref import InstanceRef
 
 from infra.native_stack.programs import REPOSITORY
 from mastodon_pipeline.cli import health_checks, top
 from mastodon_pipeline.cli.machine_checks import Unhealthy
-from mastodon_pipeline.event_log import BatchedEventLogStorage
+from mastodon_pipeline.event_log import BatchedEventLogStorage, reuse_instance
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.partitions import single_run
 
@@ -152,3 +153,23 @@ def test_commands_read_the_stacks_home_without_its_variable(
             health_checks._dagster(Settings())
         assert top._states(Settings()) == {}
     assert list((data / "dagster").glob("history/**/*.db"))
+
+
+def test_ticks_of_a_process_share_an_instance(batched_home: Path) -> None:
+    """Each gives its home's back, and a test's own is left alone."""
+
+    def tick(ref: InstanceRef) -> dg.DagsterInstance:
+        context = dg.SensorEvaluationContext(ref, None, None, None, None)
+        reuse_instance(context)
+        return context.instance
+
+    with dg.DagsterInstance.get() as instance:
+        ref = instance.get_ref()
+    first = tick(ref)
+    assert first.get_ref() == ref
+    assert tick(ref) is first
+    assert first.get_run_records() == []
+    with dg.DagsterInstance.ephemeral() as own:
+        context = dg.build_sensor_context(instance=own)
+        reuse_instance(context)
+        assert context.instance is own

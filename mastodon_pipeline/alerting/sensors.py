@@ -19,6 +19,7 @@ from mastodon_pipeline.alerting.rules import (
     still_open,
 )
 from mastodon_pipeline.errors import SettingsError
+from mastodon_pipeline.event_log import reuse_instance
 from mastodon_pipeline.listening.supervising.runs import load_values, save_value
 from mastodon_pipeline.settings import Settings, load_settings
 
@@ -55,6 +56,7 @@ def alert_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         return dg.SkipReason(str(error))
     if not settings.alert_targets():
         return dg.SkipReason("ALERT_URLS is not set: problems are shown in Dagster only")
+    reuse_instance(context)
     repository = context.repository_def
     checks = repository.asset_graph.asset_check_keys if repository else ()
     return dg.SkipReason(alert(context.instance, settings, checks))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from mastodon_pipeline.errors import PipelineError, SettingsError
+from mastodon_pipeline.event_log import reuse_instance
 from mastodon_pipeline.kafka import topic_id
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
 from mastodon_pipeline.landing.health import KAFKA_TIMEOUT_SECONDS, SinkState, connector_health
@@ -44,6 +45,7 @@ def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult
 
     Copying the positions takes some seconds more, each of its requests with a deadline.
     """
+    reuse_instance(context)
     memory = SupervisorMemory.from_cursor(context.cursor)
     try:
         settings = load_settings()

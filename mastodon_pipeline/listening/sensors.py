@@ -5,6 +5,7 @@ import time
 import dagster as dg
 
 from mastodon_pipeline.errors import SettingsError
+from mastodon_pipeline.event_log import reuse_instance
 from mastodon_pipeline.listening.jobs import mastodon_listener
 from mastodon_pipeline.listening.supervising.groups import (
     Assignment,
@@ -52,6 +53,7 @@ def listener_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     """
     try:
         settings = load_settings()
+        reuse_instance(context)
         requests, lines = supervise(context.instance, settings, context.last_sensor_start_time)
     except SettingsError as error:
         return dg.SkipReason(f"the settings are wrong, running listeners go on: {error}")
