@@ -1,4 +1,4 @@
-"""The check `every_toot_is_accounted_for`, every five minutes."""
+"""The check `every_toot_is_accounted_for`; `sensors` has it made every five minutes."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,11 +6,13 @@ from typing import Any
 import dagster as dg
 
 from mastodon_pipeline.failures import readable_failures
+from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.resource import LakeResource
-from mastodon_pipeline.ledger.checking import EarlierCheck, Ledger, check_ledger
+from mastodon_pipeline.ledger.checking import SINK_SECONDS, EarlierCheck, Ledger, check_ledger
 from mastodon_pipeline.ledger.state import Loss, format_time
 from mastodon_pipeline.settings import load_settings
 
+CHECK = dg.AssetCheckKey(dg.AssetKey("toots"), "every_toot_is_accounted_for")
 _LISTED = 5
 _SHOWN = 50
 _EARLIER = 10
@@ -18,7 +20,8 @@ _EARLIER = 10
 
 
 @dg.asset_check(
-    asset="toots",
+    asset=CHECK.asset_key,
+    name=CHECK.name,
     description=(
         "Everything that the listeners received is acknowledged by Kafka or left out for a reason,"
         " has landed, and is in toots, by source and hour. A loss stays until its records are there"
@@ -29,15 +32,8 @@ def every_toot_is_accounted_for(
     context: dg.AssetCheckExecutionContext, lake: LakeResource
 ) -> dg.AssetCheckResult:
     """Fail if anything is missing without a person having accepted it."""
-    earlier = earlier_check(context.instance)
     with readable_failures(), lake.open() as opened:
-        ledger = check_ledger(load_settings(), opened, earlier=earlier)
-    return dg.AssetCheckResult(
-        passed=ledger.open == 0,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=describe(ledger),
-        metadata=_metadata(ledger),
-    )
+        return check_result(context.instance, opened)
 
 
 ledger_check = dg.define_asset_job(
@@ -47,19 +43,27 @@ ledger_check = dg.define_asset_job(
     description="Balances what was received with what landed and what is in toots.",
 )
 
-ledger_check_schedule = dg.ScheduleDefinition(
-    name="ledger_check_schedule",
-    job=ledger_check,
-    cron_schedule="3-59/5 * * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Balances the ledger every five minutes.",
-)
+
+def check_result(
+    instance: dg.DagsterInstance, lake: Lake, sink_seconds: float = SINK_SECONDS
+) -> dg.AssetCheckResult:
+    """Balance the ledger; raises as `check_ledger` does."""
+    ledger = check_ledger(
+        load_settings(), lake, sink_seconds=sink_seconds, earlier=earlier_check(instance)
+    )
+    return dg.AssetCheckResult(
+        asset_key=CHECK.asset_key,
+        check_name=CHECK.name,
+        passed=ledger.open == 0,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=describe(ledger),
+        metadata=_metadata(ledger),
+    )
 
 
 def earlier_check(instance: dg.DagsterInstance) -> EarlierCheck | None:
     """Return what the check before this one has reported; None if there was none."""
-    key = dg.AssetCheckKey(dg.AssetKey("toots"), "every_toot_is_accounted_for")
-    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=_EARLIER)
+    records = instance.event_log_storage.get_asset_check_execution_history(CHECK, limit=_EARLIER)
     for record in records:
         event = record.event.dagster_event if record.event else None
         if event is None or event.event_type_value != "ASSET_CHECK_EVALUATION":
