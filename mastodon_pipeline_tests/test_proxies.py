@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -24,6 +23,7 @@ from mastodon_pipeline.listening.client.connections import Connections
 from mastodon_pipeline.listening.client.reasons import network_reason
 from mastodon_pipeline.proxies import check_proxies, normalise_proxies
 from mastodon_pipeline.settings import Settings, load_settings
+from mastodon_pipeline_tests.support.serving import serving
 
 OUR_CLIENTS = """
 import asyncio, os, sys
@@ -97,10 +97,9 @@ def recorder() -> Iterator[tuple[str, list[str]]]:
     """Yield a local server's URL, and the paths that were asked for."""
     paths: list[str] = []
     handler = type("Handler", (Recorder,), {"paths": paths})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}", paths
-        server.shutdown()
 
 
 @pytest.mark.thorough

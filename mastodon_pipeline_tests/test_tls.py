@@ -4,9 +4,9 @@ With the real services over TLS: `infra/test_secure_services.py`.
 """
 
 import socket
-import threading
+import socketserver
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -23,6 +23,7 @@ from mastodon_pipeline.listening.topic.registry import register
 from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline_tests.support.certificates import Authority, Fault, https_server
+from mastodon_pipeline_tests.support.serving import serving
 
 pytestmark = pytest.mark.thorough
 
@@ -183,27 +184,25 @@ def test_kafka_without_tls_is_not_given_the_authorities(authority: Authority) ->
     assert encrypted.kafka_client_config()["ssl.ca.location"] == str(authority.file)
 
 
+class _PlainAnswer(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        with suppress(OSError):
+            self.request.recv(65536)
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            # Closed with unread bytes, the connection would be reset, and the answer be lost.
+            self.request.shutdown(socket.SHUT_WR)
+            while self.request.recv(65536):
+                pass
+
+
 @contextmanager
 def plain_server() -> Iterator[int]:
     """Answer whatever comes with an HTTP error, without TLS."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0.2)
-        ended = threading.Event()
 
-        def serve() -> None:
-            while not ended.is_set():
-                try:
-                    connection, _ = server.accept()
-                except TimeoutError:
-                    continue
-                with connection:
-                    connection.recv(1000)
-                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            ended.set()
-            thread.join()
+    server = Server(("127.0.0.1", 0), _PlainAnswer)
+    with serving(server):
+        yield server.server_address[1]

@@ -1,6 +1,5 @@
 """The proxy before MinIO."""
 
-import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +8,7 @@ import httpx
 import pytest
 
 from mastodon_pipeline_tests.chaos.store_proxy import StoreProxy
+from mastodon_pipeline_tests.support.serving import serving
 
 
 class Store(BaseHTTPRequestHandler):
@@ -28,13 +28,9 @@ class Store(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def proxy() -> Iterator[StoreProxy]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Store) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        with StoreProxy(server.server_port) as proxy:
-            yield proxy
-        server.shutdown()
-        thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Store)
+    with serving(server), StoreProxy(server.server_port) as proxy:
+        yield proxy
 
 
 def test_proxy_passes_requests_on_refuses_them_and_passes_them_again(proxy: StoreProxy) -> None:

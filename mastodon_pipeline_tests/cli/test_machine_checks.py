@@ -2,7 +2,6 @@
 
 import resource
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -19,6 +18,7 @@ from mastodon_pipeline.cli.machine_checks import (
     check_proxy,
 )
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline_tests.support.serving import serving
 
 HOUR = 3600.0
 
@@ -34,11 +34,10 @@ def server(request: pytest.FixtureRequest) -> Iterator[Settings]:
                 self.send_header("Date", formatdate(time.time() + request.param, usegmt=True))
             self.end_headers()
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(http):
         url = f"http://127.0.0.1:{http.server_port}"
         yield Settings(mastodon_servers=(url,), mastodon_allow_private_addresses=True)
-        http.shutdown()
 
 
 @pytest.mark.parametrize("server", [8 * HOUR, -8 * HOUR], indirect=True)

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +21,7 @@ import mastodon_pipeline.servers
 import mastodon_pipeline.settings
 from mastodon_pipeline.cli.main import COMMANDS, cli
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline_tests.support.serving import serving
 
 NOT_UTF8 = "S3_BUCKET=b\xfccher\n".encode("latin-1")
 LONE = "\udcff"
@@ -64,11 +64,10 @@ def empty_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         def log_message(self, *_: object) -> None:
             """Keep the terminal quiet."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), EmptyBucket) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), EmptyBucket)
+    with serving(server):
         monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         yield
-        server.shutdown()
 
 
 def check(result: Result, exit_code: int, line: str) -> None:

@@ -1,7 +1,6 @@
 """A certificate authority of a test, and servers with its certificates, good and bad."""
 
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+
+from mastodon_pipeline_tests.support.serving import serving
 
 Fault = Literal["expired", "not yet valid", "misnamed", "none"]
 
@@ -81,11 +82,6 @@ def https_server(chain: Path, key: Path, status: int = 200) -> Iterator[int]:
         def handle_error(self, request: object, client_address: object) -> None:
             pass
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Server(("127.0.0.1", 0), Handler)
+    with serving(server):
+        yield server.server_port

@@ -10,6 +10,8 @@ from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from mastodon_pipeline_tests.support.serving import serving
+
 
 class Webhook:
     """What an HTTP server was sent, and how it answers."""
@@ -54,16 +56,13 @@ def webhook() -> Iterator[Webhook]:
             """Print nothing."""
 
     stopped = threading.Event()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        receiver = Webhook(server.server_address[1])
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    receiver = Webhook(server.server_port)
+    with serving(server):
         try:
             yield receiver
         finally:
             stopped.set()
-            server.shutdown()
-            thread.join()
 
 
 @contextmanager
@@ -87,11 +86,6 @@ def mailbox() -> Iterator[tuple[str, list[EmailMessage]]]:
                 if command == b"QUIT":
                     return
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}", mails
-        finally:
-            server.shutdown()
-            thread.join()
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    with serving(server):
+        yield f"127.0.0.1:{server.server_address[1]}", mails

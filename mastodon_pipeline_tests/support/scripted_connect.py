@@ -1,11 +1,12 @@
 """A Kafka Connect whose answers a test scripts, on a loopback port."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from mastodon_pipeline_tests.support.serving import serving
 
 Answer = tuple[int, object]
 
@@ -65,12 +66,7 @@ def scripted_connect() -> Iterator[ScriptedConnect]:
         def log_message(self, format: str, *args: object) -> None:
             """Log nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(server):
         connect = ScriptedConnect(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield connect
-        finally:
-            server.shutdown()
-            thread.join()
+        yield connect

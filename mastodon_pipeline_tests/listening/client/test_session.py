@@ -2,7 +2,6 @@
 
 import gzip
 import socket
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -10,6 +9,7 @@ import pytest
 
 from mastodon_pipeline.errors import CrossHostRedirect, Unreachable, UnsafeAddress
 from mastodon_pipeline.listening.client.session import MAX_RESPONSE_BYTES, ServerSession
+from mastodon_pipeline_tests.support.serving import serving
 
 
 class Redirecting(BaseHTTPRequestHandler):
@@ -42,12 +42,9 @@ class Redirecting(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Redirecting) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = HTTPServer(("127.0.0.1", 0), Redirecting)
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 def test_address_is_checked_before_a_request_is_sent() -> None:

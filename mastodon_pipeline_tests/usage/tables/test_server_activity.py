@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 
@@ -15,6 +14,7 @@ from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.tables.coverage import build_server_coverage
 from mastodon_pipeline.usage.tables.server_activity import MAX_STATUSES, WEEK, fetch_server_reports
 from mastodon_pipeline_tests.support.local_lake import HOUR, rows
+from mastodon_pipeline_tests.support.serving import serving
 
 TODAY = date(2026, 12, 1)
 FIRST = HOUR.date()
@@ -74,14 +74,9 @@ def answering(activity: bytes, domain: str = "odd.example") -> Iterator[Server]:
         def log_message(self, format: str, *args: object) -> None:
             """Log nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield parse_server(f"http://127.0.0.1:{server.server_port}")
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(server):
+        yield parse_server(f"http://127.0.0.1:{server.server_port}")
 
 
 @pytest.mark.parametrize(
