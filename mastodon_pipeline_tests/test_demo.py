@@ -96,7 +96,7 @@ class Demo:
 
     def stop(self) -> None:
         """Stop everything and delete its data."""
-        self.run("python", "-m", "infra.native_stack", "down", seconds=120)
+        self.run("python", "-m", "infra.native_stack", "down", seconds=300)
         shutil.rmtree(self.data, ignore_errors=True)
 
 
@@ -227,7 +227,7 @@ def test_ten_planted_secrets_show_nowhere(
         running.run("mastodon-pipeline", "doctor"),
         running.run("mastodon-pipeline", "alerts", "test"),
         running.run("mastodon-pipeline", "maintain", variables=CATALOG),
-        running.run("mastodon-pipeline", "listen", "https://unreachable.example", seconds=60),
+        running.run("mastodon-pipeline", "listen", "https://unreachable.example", seconds=300),
         running.run("python", "-m", "infra.native_stack", "status"),
         running.run(*execute, "kafka_connect_config"),
         running.run(*execute, "lake_maintenance", variables=CATALOG),
@@ -323,12 +323,11 @@ def test_killed_listener_is_replaced_without_losing_toots(running: Demo) -> None
     wait_until(
         lambda: running_listeners(running) not in ([before], []),
         "another run listens",
-        timeout_seconds=60,
     )
     assert len(uris) == 3
     truth = httpx.get(f"{control}/truth/toots_per_server_per_hour", timeout=60).json()
     assert sum(row["toots"] for row in truth) == 2003
-    wait_until(lambda: count_toots(running) == 2003, "all toots are counted", timeout_seconds=120)
+    wait_until(lambda: count_toots(running) == 2003, "all toots are counted")
 
 
 def test_interrupted_demo_leaves_no_process() -> None:
@@ -352,7 +351,7 @@ def test_interrupted_demo_leaves_no_process() -> None:
                 assert line, printed
                 printed += line
             os.killpg(process.pid, signal.SIGINT)
-            rest, _ = process.communicate(timeout=90)
+            rest, _ = process.communicate(timeout=300)
             assert process.returncode == 130, printed + rest
             assert "Traceback" not in rest
             assert marked_processes(demo.data) == [], printed + rest

@@ -11,9 +11,9 @@ import subprocess, sys
 from mastodon_pipeline_tests.support.signals import restore_default_signals
 
 restore_default_signals()
-child = subprocess.Popen(["sleep", "60"])
+child = subprocess.Popen(["sleep", "300"])
 child.send_signal(int(sys.argv[1]))
-sys.exit(child.wait(timeout=60) + int(sys.argv[1]))
+sys.exit(child.wait(timeout=300) + int(sys.argv[1]))
 """
 
 

@@ -81,7 +81,7 @@ def test_stack_and_dagster_come_back_when_a_full_disk_has_room_again(
             lambda: f"everything is ready: {states()}",
             BACK_SECONDS,
         )
-        wait_until(lambda: write_everywhere(stack) == 3, "all can be written to", 30)
+        wait_until(lambda: write_everywhere(stack) == 3, "all can be written to")
 
 
 def write_everywhere(stack: Stack) -> int:

@@ -20,7 +20,7 @@ def test_stopping_a_tool_stops_its_children(tmp_path: Path) -> None:
 
     def stop_once_running() -> None:
         try:
-            wait_until(pids.exists, "the tool runs", timeout_seconds=60)
+            wait_until(pids.exists, "the tool runs")
         finally:
             stop.set()
 
@@ -31,9 +31,7 @@ def test_stopping_a_tool_stops_its_children(tmp_path: Path) -> None:
 
     processes = [int(pid) for pid in pids.read_text().split()]
     # They have been sent SIGKILL, but on a busy machine they take a moment to end.
-    wait_until(
-        lambda: not any(map(is_alive, processes)), "all processes have ended", timeout_seconds=60
-    )
+    wait_until(lambda: not any(map(is_alive, processes)), "all processes have ended")
 
 
 def is_alive(pid: int) -> bool:

@@ -123,7 +123,7 @@ def running_webserver(directory: Path, *module: str, **variables: str) -> Iterat
         yield webserver
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(300)
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +284,7 @@ def test_a_websocket_of_a_foreign_page_is_refused(
             session.ws_connect(url, protocols=("graphql-ws",), headers=named) as socket,
         ):
             await socket.send_json({"type": "connection_init"})
-            return str((await socket.receive_json(timeout=20))["type"])
+            return str((await socket.receive_json(timeout=120))["type"])
 
     if accepted:
         assert asyncio.run(first_message()) == "connection_ack"

@@ -55,7 +55,7 @@ def sink_lake(own_stack: Stack) -> SinkLake:
     produce_batch(sink_lake, "before", LANDED)
     apply_connector_config(settings, str)
     wait_for_sink(settings)
-    wait_until(lambda: sink_lake.committed_rows() >= LANDED, "the sink has committed", 60)
+    wait_until(lambda: sink_lake.committed_rows() >= LANDED, "the sink has committed")
     with ConnectRest.of(settings) as connect:
         connect.delete(settings.connector_name)
         wait_until(lambda: connect.status(settings.connector_name) is None, "the sink is gone")
@@ -111,7 +111,7 @@ def test_sink_goes_on_and_its_table_names_the_new_files(sink_lake: SinkLake) -> 
     produce_batch(sink_lake, "after", AFTERWARDS)
     wait_for_sink(settings)
     total = LANDED + AFTERWARDS
-    wait_until(lambda: sink_lake.committed_rows() >= total, "the table has the new files", 60)
+    wait_until(lambda: sink_lake.committed_rows() >= total, "the table has the new files")
     assert sink_lake.iceberg_rows() == total
 
 

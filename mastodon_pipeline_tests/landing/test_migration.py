@@ -92,7 +92,7 @@ def test_lake_of_post_hours_is_migrated_and_counts_everything_once(settings: Set
     assert "_partition is kafka_partition" in migrated
     produce(settings, later[EACH:])
     wait_for_sink(settings)
-    wait_until(lambda: committed_rows(settings) >= 3 * EACH, "the new sink has committed", 60)
+    wait_until(lambda: committed_rows(settings) >= 3 * EACH, "the new sink has committed")
     table = open_table(settings)
     assert table is not None
     assert [field.name for field in table.spec().fields] == ["kafka_timestamp_day"]

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import pytest
 
@@ -29,9 +30,7 @@ from mastodon_pipeline_tests.support.waiting import wait_until
 FAST = Timings(request_seconds=0.5, silence_seconds=0.6, parked_seconds=60, gap_refusal_seconds=0)
 EAGER = Backoff(first_seconds=0.1, longest_seconds=0.5)
 STEADY = Backoff(first_seconds=0.5, longest_seconds=60.0)
-"""Full jitter, at least a tenth of the bound: in the first 1.5 s at most five further attempts."""
-MAX_ATTEMPTS = 6
-"""The most that `STEADY` allows in 1.5 s, whatever its jitter."""
+"""Full jitter, at least a tenth of the bound: see `come_no_earlier`."""
 _FOLLOWED = ("streaming", "polling", "websocket")
 _POLL_SECONDS = 0.02
 """States last a few hundredths of a second."""
@@ -48,7 +47,7 @@ def listening(
     backoff: Backoff = EAGER,
     beat: Callable[[], None] = lambda: None,
 ) -> Iterator[Listener]:
-    """Run a listener in a thread; stop it at the end, which may take 15 s.
+    """Run a listener in a thread; stop it at the end.
 
     It follows `servers`, or those of the settings.
     """
@@ -66,8 +65,8 @@ def listening(
         yield listener
     finally:
         listener.stop()
-        thread.join(15)
-        assert not thread.is_alive(), "the listener did not stop within 15 s"
+        thread.join(120)
+        assert not thread.is_alive(), "the listener did not stop within two minutes"
 
 
 @dataclass
@@ -87,12 +86,27 @@ class Scene:
         """Return how many requests a server has received."""
         return self.simulator.asked(endpoint, server)
 
+    def request_times(self, endpoint: Endpoint | None = None, server: int | str = 0) -> list[float]:
+        """Return the monotonic seconds at which a server received its requests.
+
+        What lies between them may be longer on a busy machine, but no shorter than a pause that
+        the listener made after the answer.
+        """
+        requests = self.simulator.server(server).requests
+        return self.simulator.call(
+            lambda: [
+                r.at
+                for r in requests
+                if (r.endpoint == endpoint if endpoint else r.endpoint != "robots")
+            ]
+        )
+
     def is_followed(self, server: int | str = 0) -> bool:
         """Return whether a server is being streamed or polled."""
         return self.statistics(server).state in _FOLLOWED
 
     def wait_for(
-        self, state: str, *reasons: str, server: int | str = 0, timeout_seconds: float = 60
+        self, state: str, *reasons: str, server: int | str = 0, timeout_seconds: float = 180
     ) -> str:
         """Wait until the server is in this state with all these words in its reason."""
         statistics = self.statistics(server)
@@ -131,7 +145,7 @@ class Scene:
         self.wait_for(state, server=server)
         wait_until(lambda: self.statistics(server).gaps_filled > 0, "the timeline's first pages")
 
-    def wait_for_toots(self, uris: Sequence[str], timeout_seconds: float = 60) -> None:
+    def wait_for_toots(self, uris: Sequence[str], timeout_seconds: float = 180) -> None:
         """Wait until all of these toots are recorded.
 
         By whatever event: the edit of a missed toot contains all of it.
@@ -146,7 +160,7 @@ class Scene:
 
         wait_until(lambda: not missing(), failure, timeout_seconds, _POLL_SECONDS)
 
-    def receive_toot(self, server: int | str = 0, timeout_seconds: float = 60) -> str:
+    def receive_toot(self, server: int | str = 0, timeout_seconds: float = 180) -> str:
         """Publish a toot, wait until it is recorded and return its uri."""
         uri = self.simulator.publish(server)
         self.wait_for_toots([uri], timeout_seconds)
@@ -201,6 +215,35 @@ def recorded(sink: RecordingSink) -> set[str]:
 def duplicates(uris: Sequence[str]) -> dict[str, int]:
     """Return the uris that occur more than once, and how often."""
     return {uri: count for uri, count in Counter(uris).items() if count > 1}
+
+
+def pauses(times: Sequence[float]) -> list[float]:
+    """Return the seconds between each two times that follow each other."""
+    return [after - before for before, after in pairwise(times)]
+
+
+def bursts(times: Sequence[float], pause_seconds: float) -> list[int]:
+    """Return how many times follow each other without such a pause, for each group of them."""
+    sizes = [1] if times else []
+    for pause in pauses(times):
+        if pause < pause_seconds:
+            sizes[-1] += 1
+        else:
+            sizes.append(1)
+    return sizes
+
+
+def come_no_earlier(times: Sequence[float], since: float, backoff: Backoff = STEADY) -> bool:
+    """Return whether attempts are as far apart as a backoff makes them at least.
+
+    `since`: a time before the first of them.
+    """
+    earliest = since
+    for number, at in enumerate(times):
+        if at < earliest:
+            return False
+        earliest += min(backoff.longest_seconds, backoff.first_seconds * 2.0**number) / 10
+    return True
 
 
 def holds_for(condition: Callable[[], bool], seconds: float) -> bool:

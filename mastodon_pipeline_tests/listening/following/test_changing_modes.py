@@ -106,7 +106,7 @@ def test_healthy_stream_is_closed_when_the_server_disables_its_feed(
         server = simulator.servers[0]
         disabled = ServerPolicy("stream.example", local_feed="disabled")
         simulator.call(lambda: setattr(server, "policy", disabled))
-        scene.wait_for("parked", "disabled its local feed", timeout_seconds=60)
+        scene.wait_for("parked", "disabled its local feed")
         assert scene.requests("streaming") == 1, "the stream stayed open while nothing changed"
 
 

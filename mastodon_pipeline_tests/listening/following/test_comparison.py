@@ -1,13 +1,12 @@
 """An open stream that loses events is found out by its timeline."""
 
-import time
 from dataclasses import replace
 
 import pytest
 
 from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline_tests.support.scene import FAST, duplicates, listening_to
+from mastodon_pipeline_tests.support.scene import FAST, duplicates, listening_to, pauses
 from mastodon_pipeline_tests.support.simulated_servers import STREAMED, quiet
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -47,12 +46,14 @@ def test_healthy_stream_is_compared_without_being_opened_again(
             simulator.publish()
         timings = replace(TIMINGS, compare_seconds=60.0)
         with listening_to(simulator, monkeypatch, timings=timings) as scene:
+            scene.wait_until_connected()
             scene.receive_toot()
             recorded = list(scene.sink.uris())
             requests = scene.requests("timeline")
             wait_until(lambda: scene.requests("timeline") >= requests + 3, "three comparisons")
-            time.sleep(0.2)
-            assert scene.requests("timeline") <= requests + 4
+            second, third = pauses(scene.request_times("timeline"))[requests : requests + 2]
+            assert second >= 2 * TIMINGS.silence_check_seconds
+            assert third >= 4 * TIMINGS.silence_check_seconds
             assert scene.sink.uris() == recorded
             assert scene.statistics().reconnects == 0
             assert scene.statistics().lost_by_streams == 0

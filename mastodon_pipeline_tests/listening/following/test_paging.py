@@ -98,7 +98,7 @@ def test_busy_server_with_small_pages_is_read_as_fast_as_it_allows(
         uris = [simulator.publish() for _ in range(MISSED)]
         settings = settings.model_copy(update={"mastodon_poll_interval_seconds": 60.0})
         with listening_to(simulator, monkeypatch, positions=positions, settings=settings) as scene:
-            scene.wait_for_toots(uris, timeout_seconds=30)
+            scene.wait_for_toots(uris)
 
 
 @pytest.mark.parametrize("base", [STREAMED, POLLED], ids=["streamed", "polled"])

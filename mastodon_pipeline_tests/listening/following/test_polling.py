@@ -1,8 +1,11 @@
 """A polled timeline is read forward, no more often than the server allows."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 
 from aiohttp import web
 
@@ -26,39 +29,71 @@ def status(number: int) -> dict[str, object]:
     }
 
 
-def poll(
-    answer: Callable[[web.Request], web.Response], seconds: float, interval: float = 0.05
-) -> tuple[list[dict[str, str]], RecordingSink]:
-    """Poll a server with these responses; return the requests' parameters and what was recorded."""
-    queries: list[dict[str, str]] = []
-    sink = RecordingSink()
+class Polled:
+    """A server that was polled: the requests' parameters, the pauses before them, the records."""
 
-    async def timeline(request: web.Request) -> web.Response:
-        queries.append(dict(request.query))
-        return answer(request)
+    def __init__(self) -> None:
+        self.queries: list[dict[str, str]] = []
+        self.sink = RecordingSink()
+        self._times: list[float] = []
+
+    @property
+    def pauses(self) -> list[float]:
+        """The seconds between each request's arrival and the next, on however busy a machine."""
+        return [after - before for before, after in pairwise(self._times)]
+
+    def add(self, request: web.Request) -> None:
+        self.queries.append(dict(request.query))
+        self._times.append(time.monotonic())
+
+
+def poll(
+    answer: Callable[[web.Request], web.Response], requests: int, interval: float = 0.05
+) -> Polled:
+    """Poll a server with these responses until the last of so many requests arrives.
+
+    What it would answer to that is not recorded.
+    """
+    polled = Polled()
 
     async def run() -> None:
+        enough = asyncio.Event()
+
+        async def timeline(request: web.Request) -> web.Response:
+            polled.add(request)
+            if len(polled.queries) >= requests:
+                enough.set()
+                await asyncio.sleep(60)
+            return answer(request)
+
         app = web.Application()
         app.router.add_get("/api/v1/timelines/public", timeline)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        recorder = recorder_into(sink, start="100")
+        recorder = recorder_into(polled.sink, start="100")
         try:
             async with Connections(Settings(mastodon_allow_private_addresses=True)) as connections:
                 reader = TimelineReader(url, "local", None, connections, RateBudget())
-                until = time.monotonic() + seconds
-                await poll_timeline(reader, recorder, interval, 300, until, lambda: None)
+                polling = asyncio.create_task(
+                    poll_timeline(reader, recorder, interval, 300, math.inf, lambda: None)
+                )
+                waiting = asyncio.create_task(enough.wait())
+                await asyncio.wait({polling, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                for task in (polling, waiting):
+                    task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await polling
         finally:
             await runner.cleanup()
 
     asyncio.run(run())
-    return queries, sink
+    return polled
 
 
 def test_pages_are_read_forward_without_a_pause_until_one_is_not_full() -> None:
-    """From the position on; the end of the timeline is read again every 0.05 s. Shows G1.
+    """From the position on; the end of the timeline is read again after the interval. Shows G1.
 
     What precedes the first full page is asked for once: then it is known that `min_id` is heeded.
     """
@@ -72,12 +107,14 @@ def test_pages_are_read_forward_without_a_pause_until_one_is_not_full() -> None:
             ids = range(after + 1, min(after + PAGE_LIMIT, 210) + 1)
         return web.json_response([status(number) for number in reversed(ids)], headers=LIMITS)
 
-    queries, sink = poll(answer, seconds=0.2)
-    bounds = [query.get("min_id") or f"before {query['max_id']}" for query in queries[:5]]
-    assert bounds == ["100", "before 101", "140", "180", "210"]
-    assert {query["local"] for query in queries} == {"true"}
-    assert len(queries) < 10
-    assert sink.uris() == [f"https://a.example/{number}" for number in range(101, 211)]
+    full = poll(answer, requests=4, interval=3600)
+    bounds = [query.get("min_id") or f"before {query['max_id']}" for query in full.queries]
+    assert bounds == ["100", "before 101", "140", "180"]
+    polled = poll(answer, requests=7, interval=0.1)
+    assert [query.get("min_id") for query in polled.queries[4:]] == ["210"] * 3
+    assert min(polled.pauses[3:]) >= 0.1
+    assert {query["local"] for query in polled.queries} == {"true"}
+    assert polled.sink.uris() == [f"https://a.example/{number}" for number in range(101, 211)]
 
 
 def test_polling_pauses_if_the_server_ignores_min_id() -> None:
@@ -87,9 +124,9 @@ def test_polling_pauses_if_the_server_ignores_min_id() -> None:
         page = [status(number) for number in reversed(range(200, 200 + PAGE_LIMIT))]
         return web.json_response(page, headers=LIMITS)
 
-    queries, sink = poll(answer, seconds=0.3, interval=0.1)
-    assert len(queries) <= 6
-    assert len(sink.uris()) == PAGE_LIMIT
+    polled = poll(answer, requests=6, interval=0.1)
+    assert min(polled.pauses[1:]) >= 0.1, "the first is what asks whether it is heeded"
+    assert len(polled.sink.uris()) == PAGE_LIMIT
 
 
 def test_cached_timeline_is_not_requested_again_before_the_cache_expires() -> None:
@@ -99,12 +136,10 @@ def test_cached_timeline_is_not_requested_again_before_the_cache_expires() -> No
         headers = LIMITS | {"Cache-Control": "public, max-age=1, stale-while-revalidate=30"}
         return web.json_response([], headers=headers)
 
-    queries, _ = poll(answer, seconds=0.5, interval=0.05)
-    assert len(queries) == 1
+    assert min(poll(answer, requests=2, interval=0.05).pauses) >= 1
 
 
 def test_compressed_page_is_read() -> None:
-
     def answer(request: web.Request) -> web.Response:
         assert "gzip" in request.headers["Accept-Encoding"]
         response = web.json_response(
@@ -113,6 +148,6 @@ def test_compressed_page_is_read() -> None:
         response.enable_compression(web.ContentCoding.gzip)
         return response
 
-    _, sink = poll(answer, seconds=0.1)
+    sink = poll(answer, requests=2).sink
     assert sink.uris() == ["https://a.example/101"]
     assert sink.records[0].source == "poll"

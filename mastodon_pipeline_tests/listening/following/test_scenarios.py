@@ -117,7 +117,7 @@ def test_every_toot_is_recorded_despite_faults_of_all_kinds(
             simulator.fault(kind, server, **details)
         simulator.fault("speak", 0)
         simulator.wait_until_done(30)
-        scene.wait_for_toots(undeleted(simulator), timeout_seconds=60)
+        scene.wait_for_toots(undeleted(simulator))
         truth = simulator.truth()
         assert len(truth) == 500
     compare(truth, scene.sink)
