@@ -17,6 +17,8 @@ from mastodon_pipeline.event_log import BatchedEventLogStorage, reuse_instance
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.partitions import single_run
 
+pytestmark = pytest.mark.thorough
+
 HOURS = dg.HourlyPartitionsDefinition("2026-11-01-00:00", end_date="2026-11-03-00:00")
 FIRST, LAST = "2026-11-01-22:00", "2026-11-02-01:00"
 CHECK = dg.AssetCheckSpec("is_right", asset="hourly")

@@ -24,6 +24,7 @@ BACK_SECONDS = 150.0
 """The registry's database closes itself; the watchdog sees that after a minute."""
 
 
+@pytest.mark.thorough
 def test_supervisord_restarts_programs_while_its_logs_cannot_be_written(tmp_path: Path) -> None:
     """A limit of the size of its files stands for the full disk. Once lifted, it logs again."""
     stack = Stack(data=tmp_path / "data", ports=Ports.free(), say=print)

@@ -228,6 +228,7 @@ def test_forgetting_in_one_hour_leaves_others_alone(lake: Lake) -> None:
     assert rows(lake, lake.layout.toots(HOUR + timedelta(hours=1))) == before
 
 
+@pytest.mark.thorough
 def test_dagsters_database_and_logs_hold_nothing_of_what_is_counted(
     lake: Lake, tmp_path: Path
 ) -> None:

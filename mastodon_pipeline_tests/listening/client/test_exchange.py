@@ -27,6 +27,8 @@ from mastodon_pipeline.usage.tables.server_activity import fetch_server_report
 from mastodon_pipeline_tests.support.simulated_servers import POLLED, quiet, simulator_settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.thorough
+
 TIMEOUT_SECONDS = 0.3
 """The exchange may take three times as long."""
 LATEST_SECONDS = 60.0

@@ -14,6 +14,8 @@ from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline_tests.support.scene import listening_to
 from mastodon_pipeline_tests.support.simulated_servers import POLLED, quiet, simulator_settings
 
+pytestmark = pytest.mark.thorough
+
 DOMAIN = replace(POLLED, domain="example.com")
 SOCIAL = replace(POLLED, domain="social.example.com")
 

@@ -20,6 +20,8 @@ from mastodon_pipeline_tests.support.simulated_servers import (
 )
 from mastodon_pipeline_tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.thorough
+
 OTHER = replace(STREAMED, domain="other.example")
 
 

@@ -18,6 +18,8 @@ from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
 from mastodon_pipeline_tests.support.scene import listening_to
 from mastodon_pipeline_tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.thorough
+
 PAST = Options(
     servers=(ServerPolicy("stream.example", thump_seconds=0.1),),
     toots=40,

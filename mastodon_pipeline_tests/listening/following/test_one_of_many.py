@@ -7,13 +7,14 @@ import pytest
 
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.listening.following.follower import ServerFollower
-from mastodon_pipeline.listening.following.listener import SAVE_POSITIONS_SECONDS
 from mastodon_pipeline.listening.following.position_store import SavedPosition
 from mastodon_pipeline.servers import Server
 from mastodon_pipeline_tests.support.recording_sink import MemoryPositions
 from mastodon_pipeline_tests.support.scene import listening_to
 from mastodon_pipeline_tests.support.simulated_servers import POLLED, STREAMED, quiet
 from mastodon_pipeline_tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.thorough
 
 ODD = replace(STREAMED, domain="odd.example")
 
@@ -56,7 +57,7 @@ def test_position_that_cannot_be_saved_costs_no_other(monkeypatch: pytest.Monkey
         with listening_to(simulator, monkeypatch, positions=positions) as scene:
             scene.receive_toot(0)
             scene.receive_toot(1)
-            wait_until(lambda: positions.attempts >= 2, "two attempts", 4 * SAVE_POSITIONS_SECONDS)
+            wait_until(lambda: positions.attempts >= 2, "two attempts")
             scene.receive_toot(0)
             scene.receive_toot(1)
         assert len(positions.last_ids) == 1

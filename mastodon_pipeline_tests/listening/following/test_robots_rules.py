@@ -21,6 +21,8 @@ from mastodon_pipeline_tests.support.simulated_servers import (
 )
 from mastodon_pipeline_tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.thorough
+
 NOBODY = "User-agent: *\nDisallow: /\n"
 NOT_US = "User-agent: mastodon-pipeline\nDisallow: /api/v1/timelines/\n"
 ORDINARY = "User-agent: *\nDisallow: /media_proxy/\nDisallow: /interact/\n"

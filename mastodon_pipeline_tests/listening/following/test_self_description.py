@@ -20,6 +20,8 @@ from mastodon_pipeline_tests.support.simulated_servers import (
 )
 from mastodon_pipeline_tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.thorough
+
 NESTED = "[" * 100_000 + "]" * 100_000
 FAILURES: list[dict[str, Any]] = [
     {"kind": "garbage"},
