@@ -11,7 +11,8 @@ import msgspec
 from mastodon_pipeline.landing.health import Health, SinkState, Watermark
 
 FIRST_PAUSE_SECONDS = 30.0
-LONGEST_PAUSE_SECONDS = 600.0
+LONGEST_PAUSE_SECONDS = 120.0
+"""What a repair had failed for may be over at any time, and a run takes 6 s of CPU."""
 LONGEST_PUT_BACK_PAUSE_SECONDS = 6 * 3600.0
 """While the same dead letters are left."""
 
@@ -65,7 +66,7 @@ def decide(
     `control_topic_id` is that of the control topic now, None if it is unknown. If it is another
     than before, the topic was made again, and the Iceberg table has to follow it (see
     `table_repairs`). A second repair waits 30 s after the first, the next 60 s, and so on up to
-    10 min; a healthy sink resets the pause.
+    2 min; a healthy sink resets the pause.
     """
     put_back = health.state is SinkState.DEAD_LETTERING
     attempts = 0 if health.state is SinkState.HEALTHY else memory.attempts

@@ -18,7 +18,7 @@ MISSING = Health(SinkState.MISSING, "no connector", None)
 HEALTHY = Health(SinkState.HEALTHY, "all well", Watermark(5, 100.0))
 
 
-def test_pauses_between_repairs_grow_up_to_ten_minutes() -> None:
+def test_pauses_between_repairs_grow_up_to_two_minutes() -> None:
     """The first repair comes at once, the second 30 s later, the next 60 s after that.
 
     Shows G11.
@@ -32,7 +32,8 @@ def test_pauses_between_repairs_grow_up_to_ten_minutes() -> None:
             repairs.append(now)
     gaps = [later - earlier for earlier, later in pairwise(repairs)]
     assert repairs[0] == 1_000
-    assert gaps == [30, 60, 120, 240, 480, 600, 600, 600, 600, 600]
+    assert gaps[:2] == [30, 60]
+    assert set(gaps[2:]) == {120}
 
 
 def test_healthy_sink_resets_the_pause() -> None:
@@ -91,12 +92,12 @@ def test_dead_letters_are_put_back_at_once_and_what_is_left_ever_less_often() ->
     assert len(times) < 20
 
 
-def test_more_dead_letters_are_put_back_within_ten_minutes() -> None:
+def test_more_dead_letters_are_put_back_within_two_minutes() -> None:
     """However long others have been left there. Shows G10."""
     times = put_back_times(lambda now: 1 if now < 90_000 else 1 + int(now - 90_000), 95_000)
     after = [time for time in times if time >= 90_000]
-    assert after[0] <= 90_000 + 600
-    assert max(later - earlier for earlier, later in pairwise(after)) <= 620
+    assert after[0] <= 90_000 + 120
+    assert max(later - earlier for earlier, later in pairwise(after)) <= 140
 
 
 def test_paused_sink_is_not_repaired() -> None:
