@@ -61,7 +61,7 @@ chaos: install ## Damage a running pipeline at random, and compare its tables: m
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/python -m mastodon_pipeline_tests.chaos --seed $(SEED) --minutes $(MINUTES)
 
-BENCHMARKS ?= commands listening many_streams usage_layout usage_growth usage_busy_day landed_files backfill freshness at_rest demo
+BENCHMARKS ?= commands listening many_streams usage_layout usage_growth usage_busy_day landed_files backfill freshness at_rest dashboard demo
 bench: install ## Measure speed beside a baseline; a single benchmark: make bench BENCHMARKS=listening
 	@$(BIN)/python -m infra.native_stack fetch
 	@set -e; for name in $(BENCHMARKS); do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
@@ -89,7 +89,7 @@ format: install ## Format, and fix what ruff can fix
 
 lock: .uv/path ## Update requirements.lock from pyproject.toml; existing pins stay (all newer: rm it first)
 	@$(UV) pip compile --universal --generate-hashes --python-version 3.11 --no-annotate --no-header -q \
-	  pyproject.toml --group dev --group stack -o requirements.lock
+	  pyproject.toml --group dev --group stack --group dashboard -o requirements.lock
 
 .venv/.installed: requirements.lock pyproject.toml | .uv/path
 	@echo "Installing Python packages into .venv (about 1 GB with Java and Go; a minute or so the first time)"

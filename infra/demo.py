@@ -287,6 +287,7 @@ def demo(
         else "the counts differ from what was published"
     )
     click.echo(f"total memory: {stack.memory_bytes() / 1e6:,.0f} MB")
+    click.echo(f"dashboard:    {stack.addresses.dashboard_url}")
     click.echo(f"Dagster's UI: {stack.addresses.dagster_url}    make down stops everything")
     if browser:
         webbrowser.open(stack.addresses.dagster_url)

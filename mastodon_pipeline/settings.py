@@ -178,6 +178,11 @@ class Settings(BaseSettings):
     """The object store's key; unset, AWS's own chain applies (profile, role)."""
     aws_secret_access_key: AccessKey | None = None
     """The object store's secret key."""
+    dashboard_access_key_id: AccessKey | None = None
+    """A key of the object store that only reads, for the dashboard; the native stack makes one.
+    Unset, the dashboard uses the key above."""
+    dashboard_secret_access_key: AccessKey | None = None
+    """That key's secret."""
 
     services_ca_file: AuthoritiesFile | None = None
     """A PEM file with the authorities that sign the certificates of our own services: Kafka, the

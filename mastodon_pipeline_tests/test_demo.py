@@ -211,7 +211,7 @@ def test_connector_config_job_runs_from_the_command_line(running: Demo) -> None:
     assert "RUN_SUCCESS" in result.stdout + result.stderr
 
 
-def test_ten_planted_secrets_show_nowhere(
+def test_planted_secrets_show_nowhere(
     running: Demo, outcome: "subprocess.CompletedProcess[str]", command_lines: set[str]
 ) -> None:
     """Not in Dagster's database, a log, a page, a topic, a configuration or a command line.
@@ -220,7 +220,7 @@ def test_ten_planted_secrets_show_nowhere(
     Kafka Connect. Shows G20.
     """
     secrets = planted_secrets(running)
-    assert len(secrets) == 10
+    assert len(secrets) == 11
     execute = ("dagster", "job", "execute", "-m", "mastodon_pipeline.definitions", "-j")
     printed = [
         outcome,

@@ -22,7 +22,7 @@ def cli() -> None:
     or MASTODON_PIPELINE_DATA; downloads under ~/.cache/mastodon-pipeline, or
     MASTODON_PIPELINE_CACHE. Each port has a variable: KAFKA_PORT (9092), KAFKA_CONTROLLER_PORT
     (9093), REGISTRY_PORT (8081), REGISTRY_MANAGEMENT_PORT (8090), CONNECT_PORT (8083), MINIO_PORT
-    (9000), MINIO_CONSOLE_PORT (9001), DAGSTER_PORT (3000).
+    (9000), MINIO_CONSOLE_PORT (9001), DAGSTER_PORT (3000), DASHBOARD_PORT (8501).
     """
 
 
@@ -51,6 +51,7 @@ def up(with_dagster: bool, restart: bool) -> None:
         ask_for_contact(load_settings())
     stack.up(with_dagster=with_dagster, restart=restart)
     if with_dagster:
+        click.echo(f"dashboard:    {stack.addresses.dashboard_url}")
         click.echo(f"Dagster's UI: {stack.addresses.dagster_url}    make down stops everything")
         if not load_settings().servers():
             click.echo("no servers are configured: make up SERVERS=mastodon.social")

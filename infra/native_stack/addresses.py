@@ -29,6 +29,7 @@ class Hosts:
     connect: str = LOOPBACK
     code_server: str = LOOPBACK
     webserver: str = LOOPBACK
+    dashboard: str = LOOPBACK
     listen: str = LOOPBACK
 
 
@@ -46,6 +47,7 @@ class Addresses:
     kafka_connect_url: str
     s3_endpoint: str
     dagster_url: str
+    dashboard_url: str
     aws_region: str = "us-east-1"
 
     @classmethod
@@ -59,6 +61,7 @@ class Addresses:
             kafka_connect_url=f"http://{hosts.connect}:{ports.connect_port}",
             s3_endpoint=f"http://{hosts.minio}:{ports.minio_port}",
             dagster_url=f"http://{hosts.webserver}:{ports.dagster_port}",
+            dashboard_url=f"http://{hosts.dashboard}:{ports.dashboard_port}",
         )
 
 
@@ -80,6 +83,11 @@ def stack_variables(
         "AWS_REGION": addresses.aws_region,
         "AWS_ACCESS_KEY_ID": previous.get("AWS_ACCESS_KEY_ID") or f"stack{secrets.token_hex(8)}",
         "AWS_SECRET_ACCESS_KEY": previous.get("AWS_SECRET_ACCESS_KEY") or secrets.token_hex(24),
+        # They only read, see `readers.py`.
+        "DASHBOARD_ACCESS_KEY_ID": previous.get("DASHBOARD_ACCESS_KEY_ID")
+        or f"reader{secrets.token_hex(7)}",
+        "DASHBOARD_SECRET_ACCESS_KEY": previous.get("DASHBOARD_SECRET_ACCESS_KEY")
+        or secrets.token_hex(20),
         **{
             f"{service}_{name}": value
             for service in ("SCHEMA_REGISTRY", "KAFKA_CONNECT")

@@ -33,6 +33,7 @@ class Ports:
     minio_console_port: int = 9001
     dagster_port: int = 3000
     dagster_code_server_port: int = 4266
+    dashboard_port: int = 8501
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Ports":

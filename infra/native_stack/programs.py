@@ -21,6 +21,7 @@ from infra.native_stack.probes import (
     kafka_serves,
 )
 from infra.native_stack.program import Program
+from infra.native_stack.readers import add_reader
 from mastodon_pipeline.paths import BASE_DIRECTORY
 
 REPOSITORY = INFRA.parent
@@ -105,6 +106,7 @@ def probes(
         ),
         "dagster-webserver": http_ok(f"{addresses.dagster_url}/server_info"),
         "dagster-daemon": dagster_daemons_healthy(addresses.dagster_url),
+        "dashboard": http_ok(f"{addresses.dashboard_url}/_stcore/health"),
     }
 
 
@@ -126,8 +128,7 @@ def dagster_programs(
     home = stack.data / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     write_private(home / "dagster.yaml", (INFRA / "dagster" / "dagster.yaml").read_text())
-    inherited = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
-    variables = {**inherited, **environment, "DAGSTER_HOME": str(home)}
+    variables = {**_inherited(), **environment, "DAGSTER_HOME": str(home)}
     # Dagster and the code servers it starts look for their commands on PATH.
     programs = Path(sys.executable).parent
     variables["PATH"] = f"{programs}{os.pathsep}{variables.get('PATH', os.defpath)}"
@@ -181,6 +182,37 @@ def dagster_programs(
         stop_seconds=30,
     )
     return [code_server, webserver, daemon]
+
+
+def dashboard_program(stack: Installation, environment: Mapping[str, str]) -> Program:
+    """Return the page that shows the tables, with keys of the object store that only read.
+
+    `environment`: as that of Dagster's programs.
+    """
+    port = stack.ports.dashboard_port
+    keys = {
+        name: stack.variables[f"DASHBOARD_{name.removeprefix('AWS_')}"]
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    }
+    return Program(
+        name="dashboard",
+        command=(
+            str(Path(sys.executable).with_name("mastodon-pipeline")),
+            *("dashboard", "--port", str(port)),
+        ),
+        ready=stack.probe("dashboard"),
+        directory=BASE_DIRECTORY,
+        environment={**_inherited(), **environment, **keys},
+        address=stack.addresses.dashboard_url,
+        ports=(port,),
+        # It waits for nothing else: the page says what is missing.
+        depends_on=("minio",),
+    )
+
+
+def _inherited() -> dict[str, str]:
+    """Return what programs take over of the caller's environment: servers, tokens, settings."""
+    return {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
 
 
 def _java(*arguments: str, log4j: bool = True) -> tuple[str, ...]:
@@ -250,6 +282,7 @@ def _minio(stack: Installation) -> Program:
             # Go lets its heap double before it collects; near this it collects earlier.
             "GOMEMLIMIT": "192MiB",
         },
+        once_ready=lambda: add_reader(stack.variables),
         address=stack.addresses.s3_endpoint,
         ports=(ports.minio_port, ports.minio_console_port),
     )

@@ -35,6 +35,7 @@ from infra.native_stack.program import Program
 from infra.native_stack.programs import (
     Installation,
     dagster_programs,
+    dashboard_program,
     probes,
     stack_programs,
 )
@@ -150,6 +151,7 @@ class Stack:
             if with_dagster:
                 names = tuple(program.name for program in programs)
                 programs += dagster_programs(stack, self.environment, depends_on=names)
+                programs.append(dashboard_program(stack, self.environment))
             self._start(programs, restart, check)
 
     def down(self) -> None:

@@ -36,6 +36,10 @@ COMMANDS = {
         "mastodon_pipeline.cli.consume:consume",
         "Print the records of the topic as JSON, one a line.",
     ),
+    "dashboard": Command(
+        "mastodon_pipeline.cli.dashboard:dashboard",
+        "Serve a page with what is counted, for browsers on this machine.",
+    ),
     "doctor": Command(
         "mastodon_pipeline.cli.doctor:doctor",
         "Report what is missing or unhealthy, and how to fix it.",

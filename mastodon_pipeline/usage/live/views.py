@@ -121,7 +121,7 @@ class _Source:
         directory = TemporaryDirectory(prefix="mastodon_pipeline_live_")
         self._directory = Path(stack.enter_context(directory))
         self._stack = stack
-        self._empty = _write_empty_files(self._directory)
+        self._empty = write_empty_files(self._directory)
         self._by_name = {table.name: table for table in LIVE_TABLES}
         self._tables: LiveTables | None = None
         self._cuts: dict[int, CutFiles] = {}
@@ -160,7 +160,7 @@ def _warn(note: str) -> None:
     warnings.warn(f"live: {note}", stacklevel=2)
 
 
-def _write_empty_files(directory: Path) -> dict[str, str]:
+def write_empty_files(directory: Path) -> dict[str, str]:
     """Write a file without rows for each table, in folders as the bucket's; return their paths."""
     columns = {table.name: {c.name: c.type for c in table.columns} for table in LIVE_TABLES}
     columns["replaced"] = {"file": "VARCHAR", "uri": "VARCHAR"}

@@ -1,0 +1,51 @@
+"""The dashboard's user of MinIO, who may list and read buckets, and nothing else.
+
+See: https://docs.min.io/community/minio-object-store/administration/identity-access-management.html
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+from infra.native_stack.errors import StackError
+
+POLICY_NAME = "read-the-lake"
+
+
+READ_ONLY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Action": ["s3:ListBucket", "s3:GetBucketLocation"],
+            "Resource": ["arn:aws:s3:::*"],
+        },
+        {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::*/*"]},
+    ],
+}
+
+
+def add_reader(variables: Mapping[str, str]) -> None:
+    """Create the user of `DASHBOARD_ACCESS_KEY_ID` in a MinIO that answers; again changes nothing.
+
+    `variables`: those of `stack.env`. Raises StackError if MinIO refuses.
+    """
+    from minio import MinioAdmin
+    from minio.credentials.providers import StaticProvider
+    from minio.error import MinioAdminException
+
+    keys = StaticProvider(variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"])
+    endpoint = urlsplit(variables["S3_ENDPOINT"]).netloc
+    admin = MinioAdmin(endpoint=endpoint, credentials=keys, secure=False)
+    user = variables["DASHBOARD_ACCESS_KEY_ID"]
+    try:
+        with TemporaryDirectory() as directory:
+            policy = Path(directory, "policy.json")
+            policy.write_text(json.dumps(READ_ONLY))
+            admin.policy_add(POLICY_NAME, policy)
+        admin.user_add(user, variables["DASHBOARD_SECRET_ACCESS_KEY"])
+        admin.policy_set(POLICY_NAME, user=user)
+    except (MinioAdminException, OSError) as error:
+        raise StackError(f"MinIO does not take the dashboard's user: {error}") from None

@@ -1,0 +1,166 @@
+"""Puts the page together."""
+
+import csv
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import streamlit as st
+
+from mastodon_pipeline.dashboard import charts
+from mastodon_pipeline.dashboard.counts import Counts, Row
+from mastodon_pipeline.dashboard.figure import Figure, View
+from mastodon_pipeline.dashboard.figures import FIGURES
+from mastodon_pipeline.dashboard.filters import choose
+from mastodon_pipeline.dashboard.lake_reader import open_counts
+from mastodon_pipeline.dashboard.periods import Span, last_hour, this_week, today
+from mastodon_pipeline.dashboard.selection import Selection
+from mastodon_pipeline.errors import BucketMissing, PipelineError
+from mastodon_pipeline.settings import load_settings
+
+REFRESH_SECONDS = 15
+"""Of a page whose period is running."""
+
+
+def show_page() -> None:
+    """Show everything, or what to do where nothing can be shown."""
+    st.title("What is posted on the Fediverse", anchor=False)
+    try:
+        counts = shared_counts()
+        if counts.is_empty():
+            _show_empty()
+            return
+        now = datetime.now(UTC)
+        selection = choose(counts.servers(now), counts.languages(now), now.date())
+    except (PipelineError, duckdb.Error) as error:
+        _show_problem(error)
+        return
+    running = selection.period(now).running
+
+    @st.fragment(run_every=REFRESH_SECONDS if running else None)
+    def body() -> None:
+        try:
+            _show_body(counts, selection)
+        except (PipelineError, duckdb.Error) as error:
+            _show_problem(error)
+
+    body()
+
+
+@st.cache_resource(show_spinner="Opening the lake")
+def shared_counts() -> Counts:
+    """Open the lake once for all visitors."""
+    return open_counts(load_settings())
+
+
+def _show_body(counts: Counts, selection: Selection) -> None:
+    now = datetime.now(UTC)
+    view = View(selection, selection.period(now), now)
+    with counts.reading():
+        _show_totals(counts, view)
+        problem = counts.live().problem
+    if problem:
+        st.info("Counted from the tables alone, which are up to half a minute behind.")
+        st.text(problem)
+    columns = st.columns(2)
+    number = 0
+    for figure in FIGURES:
+        with st.container() if figure.wide else columns[number % 2]:
+            _show_figure(counts, figure, view)
+        number += not figure.wide
+    st.caption(f"As of {now:%Y-%m-%d %H:%M:%S} UTC.")
+
+
+def _show_totals(counts: Counts, view: View) -> None:
+    spans: tuple[tuple[str, Span, Span], ...] = (
+        ("Last hour", *last_hour(view.now)),
+        ("Today", *today(view.now)),
+        ("This week", *this_week(view.now)),
+        ("Chosen period", view.period.span, view.period.before),
+    )
+    for column, (label, span, before) in zip(st.columns(len(spans)), spans, strict=True):
+        toots = counts.toots_between(span, view.selection, view.now)
+        earlier = counts.toots_between(before, view.selection, view.now)
+        column.metric(
+            f"Toots: {label.lower()}",
+            f"{toots:,}",
+            change(toots, earlier),
+            help=f"From {_moment(span.since)} to {_moment(span.until)}, UTC, against {earlier:,}"
+            f" from {_moment(before.since)} to {_moment(before.until)}.",
+            border=True,
+        )
+
+
+def change(now: int, before: int) -> str | None:
+    """Return how a number has changed, in percent; None where nothing was before."""
+    if not before:
+        return None
+    return f"{100 * (now - before) / before:+.1f} %"
+
+
+def _show_figure(counts: Counts, figure: Figure, view: View) -> None:
+    with counts.reading():
+        rows = figure.rows(counts, view)
+    with st.container(border=True):
+        st.subheader(figure.title(view), anchor=False)
+        if rows:
+            spec = charts.spec(figure.chart(rows, view), rows)
+            st.vega_lite_chart(spec, width="stretch", key=f"chart-{figure.name}")
+        else:
+            st.info(figure.empty)
+        st.caption(figure.counted(view))
+        if rows:
+            st.download_button(
+                "CSV",
+                as_csv(rows),
+                f"{figure.name}.csv",
+                "text/csv",
+                key=f"csv-{figure.name}",
+                on_click="ignore",
+                type="tertiary",
+                icon=":material/download:",
+            )
+
+
+def as_csv(rows: list[Row]) -> str:
+    """Return rows as CSV. What a spreadsheet would take for a formula begins with a quote."""
+    text = io.StringIO()
+    columns = [name for name in rows[0] if name != "order"]
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """See: https://owasp.org/www-community/attacks/CSV_Injection"""
+    if isinstance(value, str) and value[:1] in tuple("=+-@\t\r"):
+        return f"'{value}"
+    return value
+
+
+def _show_empty() -> None:
+    st.info("Nothing is counted yet.")
+    st.markdown(
+        "* With servers to listen to: `make up SERVERS=mastodon.social`; the first toots are here"
+        " within half a minute.\n"
+        "* To see everything at work with simulated servers: `make demo`.\n"
+        "* Files of the past: `mastodon-pipeline replay 'files/*.parquet'`, or"
+        " `mastodon-pipeline backfill SERVER --since 2026-01-01`.\n"
+        "* If it stays empty: `mastodon-pipeline doctor` says what is missing."
+    )
+
+
+def _show_problem(error: Exception) -> None:
+    if isinstance(error, BucketMissing):
+        _show_empty()
+        return
+    st.error("The lake cannot be read.")
+    # Plain text: it may name what a person has typed, or a server has answered.
+    st.text(str(error) if isinstance(error, PipelineError) else "The object store has failed.")
+    st.markdown("`make up` starts the stack, and `mastodon-pipeline doctor` says what is wrong.")
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%a %d %b %H:%M}"
