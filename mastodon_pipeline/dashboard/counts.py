@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,7 @@ from typing import Any
 from weakref import finalize
 
 from mastodon_pipeline.dashboard.live_toots import LiveFiles
-from mastodon_pipeline.dashboard.periods import DAY, HOUR, Period, Span, start_of_day
+from mastodon_pipeline.dashboard.periods import DAY, HOUR, HOURLY_DAYS, Period, Span, start_of_day
 from mastodon_pipeline.dashboard.selection import Selection
 from mastodon_pipeline.dashboard.table_rows import TableRows
 from mastodon_pipeline.lake.lake import Lake
@@ -124,7 +124,7 @@ class Counts:
         """
         with self._lock:
             total = 0
-            for source, part in self._parts(span, now):
+            for source, part in self._parts(span, selection, now):
                 self._load(source, part, selection, now)
                 values = {"since": part.since, "until": part.until, "servers": selection.servers}
                 [row] = self.rows("toots_between", _lists(values), source)
@@ -138,6 +138,8 @@ class Counts:
             "hour": "toots_by_hour",
             "day": "toots_by_day",
         }[period.step]
+        if selection.by_author and period.step == "hour":
+            source = "toots_one_by_one"
         with self._lock:
             self._load(source, period.span, selection, now)
             if source == "toots_by_day":
@@ -154,6 +156,69 @@ class Counts:
                 "others": OTHERS,
             }
             return self.rows("toots_by_server", _lists(values), source)
+
+    def over_toots(self, period: Period, selection: Selection) -> bool:
+        """Return whether a figure counts `toots` themselves, which follow every filter.
+
+        Of longer periods they would be too many files; these are counted from daily tables.
+        """
+        short = period.length <= HOURLY_DAYS * DAY
+        return short and (selection.by_toot or not period.by_days)
+
+    def of_toots_or_days(
+        self, name: str, table: str, period: Period, selection: Selection, **values: object
+    ) -> list[Row]:
+        """Return the rows of a query in two forms: `<name>_of_toots`, `<name>_of_days`."""
+        with self._lock:
+            if self.over_toots(period, selection):
+                return self.of_toots(f"{name}_of_toots", period, selection, **values)
+            return self.of_days(f"{name}_of_days", table, period, selection, **values)
+
+    def of_toots(
+        self, name: str, period: Period, selection: Selection, **values: object
+    ) -> list[Row]:
+        """Return the rows of a query over the selected toots of a period."""
+        with self._lock:
+            self.select_toots(period.span, selection)
+            return self.rows(name, values)
+
+    def of_days(
+        self, name: str, table: str, period: Period, selection: Selection, **values: object
+    ) -> list[Row]:
+        """Return the rows of a query over a daily table, for the days of a period."""
+        days = period.span.days()
+        values |= {"first": days[0], "last": days[-1], "languages": selection.languages}
+        values["servers"] = selection.servers
+        text = query(f"dashboard/{name}")
+        with self._lock:
+            self.load_days(table, days[0], days[-1])
+            used = {key: value for key, value in values.items() if f"${key}" in text}
+            return self.rows(name, _lists(used))
+
+    def hashtag_files(self, spans: Sequence[Span]) -> list[str]:
+        """List the files of `hashtag_usage` of these spans' hours."""
+        layout = self._lake.layout
+        folder = layout.table("hashtag_usage")
+        files = []
+        with self._lock:
+            for span in spans:
+                begin = layout.hourly("hashtag_usage", _hour_of(span.since))
+                last = layout.hourly("hashtag_usage", _hour_of(span.until - timedelta(seconds=1)))
+                for file in self._lake.list_files(folder, after=f"{folder}day={span.since.date()}"):
+                    if file.path > last:
+                        break
+                    if file.path >= begin and file.path.endswith(".parquet"):
+                        files.append(file.path)
+        return files
+
+    def rows_of_files(self, name: str, values: Mapping[str, object]) -> list[Row]:
+        """Return the rows of a query over files, while other visitors' queries go on."""
+        with self._lock:
+            cursor = self._lake.connection.cursor()
+        with closing(cursor):
+            result = cursor.execute(query(f"dashboard/{name}"), values)
+            columns = [column[0] for column in result.description or ()]
+            return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
 
     def select_toots(self, span: Span, selection: Selection) -> None:
         """Have `selected_toots` show the selected toots of a span."""
@@ -208,8 +273,10 @@ class Counts:
             self._rows.refresh(_HOURS, recent, now.date(), live.hours)
             self._recent_of = live
 
-    def _parts(self, span: Span, now: datetime) -> list[tuple[str, Span]]:
+    def _parts(self, span: Span, selection: Selection, now: datetime) -> list[tuple[str, Span]]:
         """Return how a span is read: the source and the span of each part."""
+        if selection.by_author and span.until - span.since <= HOURLY_DAYS * DAY:
+            return [("toots_one_by_one", span)]
         if span.until >= now:  # the running hour, as far as it has come
             span = Span(span.since, _next_hour(now))
         first_hour, last_hour = _next_hour(span.since), _hour_of(span.until)

@@ -41,7 +41,12 @@ class Selection:
     @property
     def by_toot(self) -> bool:
         """Whether something is chosen that only `toots` itself can answer for every figure."""
-        return bool(self.servers or self.languages or self.bots != "with")
+        return bool(self.servers or self.by_author)
+
+    @property
+    def by_author(self) -> bool:
+        """Whether languages or bots are chosen, by which no table but `toots` counts."""
+        return bool(self.languages or self.bots != "with")
 
 
 def selection_of(parameters: Mapping[str, Sequence[str]]) -> Selection:

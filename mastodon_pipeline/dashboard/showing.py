@@ -3,6 +3,7 @@
 import csv
 import io
 from datetime import UTC, datetime
+from time import time
 from typing import Any
 
 import duckdb
@@ -21,10 +22,16 @@ from mastodon_pipeline.settings import load_settings
 
 REFRESH_SECONDS = 15
 """Of a page whose period is running."""
+_STYLE = """
+[data-stale] { opacity: 1 !important; transition: none !important; }
+[data-testid=stMainBlockContainer] { padding-top: 3.5rem; }
+"""
+"""Figures keep their colours while newer numbers are being counted."""
 
 
 def show_page() -> None:
     """Show everything, or what to do where nothing can be shown."""
+    st.html(f"<style>{_STYLE}</style>")
     st.title("What is posted on the Fediverse", anchor=False)
     try:
         counts = shared_counts()
@@ -63,12 +70,12 @@ def _show_body(counts: Counts, selection: Selection) -> None:
     if problem:
         st.info("Counted from the tables alone, which are up to half a minute behind.")
         st.text(problem)
+    for figure in (figure for figure in FIGURES if figure.wide):
+        _show_figure(counts, figure, view)
     columns = st.columns(2)
-    number = 0
-    for figure in FIGURES:
-        with st.container() if figure.wide else columns[number % 2]:
+    for number, figure in enumerate(figure for figure in FIGURES if not figure.wide):
+        with columns[number % 2]:
             _show_figure(counts, figure, view)
-        number += not figure.wide
     st.caption(f"As of {now:%Y-%m-%d %H:%M:%S} UTC.")
 
 
@@ -100,8 +107,8 @@ def change(now: int, before: int) -> str | None:
 
 
 def _show_figure(counts: Counts, figure: Figure, view: View) -> None:
-    with counts.reading():
-        rows = figure.rows(counts, view)
+    age = int(time() // figure.refresh_seconds)
+    rows = _rows(counts, figure, view, figure.name, selection=view.selection, age=age)
     with st.container(border=True):
         st.subheader(figure.title(view), anchor=False)
         if rows:
@@ -121,6 +128,14 @@ def _show_figure(counts: Counts, figure: Figure, view: View) -> None:
                 type="tertiary",
                 icon=":material/download:",
             )
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _rows(
+    _counts: Counts, _figure: Figure, _view: View, name: str, selection: Selection, age: int
+) -> list[Row]:
+    """Return a figure's rows, from the cache where another visitor has just asked for them."""
+    return _figure.rows(_counts, _view)
 
 
 def as_csv(rows: list[Row]) -> str:
