@@ -12,8 +12,8 @@ from infra.native_stack.programs import Installation, dagster_programs, stack_pr
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
-    """A stack on the ports 20001 to 20009, with known credentials."""
-    ports = Ports(*range(20001, 20010))
+    """A stack on the ports 20001 to 20010, with known credentials."""
+    ports = Ports(*range(20001, 20011))
     cache = tmp_path / "cache"
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "stack.env").touch()
@@ -25,6 +25,8 @@ def installation(tmp_path: Path) -> Installation:
         variables={
             "AWS_ACCESS_KEY_ID": "the-access-key",
             "AWS_SECRET_ACCESS_KEY": "the-secret-key",
+            "DASHBOARD_ACCESS_KEY_ID": "the-readers-key",
+            "DASHBOARD_SECRET_ACCESS_KEY": "the-readers-secret",
             "SCHEMA_REGISTRY_USERNAME": "pipeline",
             "SCHEMA_REGISTRY_PASSWORD": "the-registry-password",
             "KAFKA_CONNECT_USERNAME": "pipeline",

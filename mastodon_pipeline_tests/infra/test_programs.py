@@ -15,6 +15,7 @@ from infra.native_stack.fetch import INFRA
 from infra.native_stack.ports import Ports
 from infra.native_stack.programs import (
     Installation,
+    dashboard_program,
     read_variables,
     stack_programs,
     write_properties,
@@ -42,6 +43,15 @@ def test_each_program_gets_only_the_secrets_that_it_needs(programs: dict[str, Pr
         "the-registry-password": {"registry", "connect"},
         "the-connect-password": set(),  # in a file that only its owner may read
     }
+
+
+def test_dashboard_has_keys_that_only_read(installation: Installation) -> None:
+    """Even though Dagster, beside it, gets those that write."""
+    writing = {"AWS_SECRET_ACCESS_KEY": "the-secret-key", "AWS_ACCESS_KEY_ID": "the-access-key"}
+    dashboard = dashboard_program(installation, writing)
+    assert dashboard.environment["AWS_SECRET_ACCESS_KEY"] == "the-readers-secret"
+    assert dashboard.environment["AWS_ACCESS_KEY_ID"] == "the-readers-key"
+    assert "the-secret-key" not in dashboard.script()
 
 
 def test_connects_users_are_in_a_private_file(
