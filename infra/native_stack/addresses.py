@@ -29,7 +29,6 @@ class Hosts:
     connect: str = LOOPBACK
     code_server: str = LOOPBACK
     webserver: str = LOOPBACK
-    dashboard: str = LOOPBACK
     listen: str = LOOPBACK
 
 
@@ -61,7 +60,7 @@ class Addresses:
             kafka_connect_url=f"http://{hosts.connect}:{ports.connect_port}",
             s3_endpoint=f"http://{hosts.minio}:{ports.minio_port}",
             dagster_url=f"http://{hosts.webserver}:{ports.dagster_port}",
-            dashboard_url=f"http://{hosts.dashboard}:{ports.dashboard_port}",
+            dashboard_url=f"http://{LOOPBACK}:{ports.dashboard_port}",
         )
 
 
@@ -80,6 +79,7 @@ def stack_variables(
         "KAFKA_CONNECT_URL": addresses.kafka_connect_url,
         "S3_ENDPOINT": addresses.s3_endpoint,
         "DAGSTER_URL": addresses.dagster_url,
+        "DASHBOARD_URL": addresses.dashboard_url,
         "AWS_REGION": addresses.aws_region,
         "AWS_ACCESS_KEY_ID": previous.get("AWS_ACCESS_KEY_ID") or f"stack{secrets.token_hex(8)}",
         "AWS_SECRET_ACCESS_KEY": previous.get("AWS_SECRET_ACCESS_KEY") or secrets.token_hex(24),
