@@ -155,7 +155,7 @@ def live_lake(root: Path) -> Iterator[LiveLake]:
     """Open a live lake in this directory; its clock stands at half past `HOUR`'s hour."""
     with (
         local_lake(root) as lake,
-        local_lake(root) as readers_lake,
+        local_lake(root, threads=2) as readers_lake,
         TemporaryDirectory() as directory,
     ):
         live = LiveLake(lake, readers_lake, Path(directory))

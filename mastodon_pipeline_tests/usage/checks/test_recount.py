@@ -233,7 +233,7 @@ def build_what_is_stale(lake: Lake) -> None:
 @given(pieces=histories())
 def test_tables_equal_a_recount_in_plain_python(pieces: list[list[Record]]) -> None:
     """Whatever was reported, in whatever order, and whenever it was built. Shows G13 and G15."""
-    with tempfile.TemporaryDirectory() as directory, local_lake(Path(directory)) as lake:
+    with tempfile.TemporaryDirectory() as directory, local_lake(Path(directory), threads=2) as lake:
         for number, piece in enumerate(pieces):
             land(lake, *piece, name=f"{number}")
             build_what_is_stale(lake)

@@ -243,10 +243,10 @@ def test_toots_are_the_same_whether_or_not_files_were_removed(
     early = {event["uri"] for event in history[:cut] if event["event"] == "delete"} - reported
     history = [event for event in history if event["uri"] not in early]
     with TemporaryDirectory() as first, TemporaryDirectory() as second:
-        with local_lake(Path(first)) as whole:
+        with local_lake(Path(first), threads=2) as whole:
             land(whole, *history)
             expected = build(whole)
-        with local_lake(Path(second)) as lake:
+        with local_lake(Path(second), threads=2) as lake:
             before = [event for event in history[:cut] if event in history]
             for number, event in enumerate(before):
                 land(lake, event, name=f"{number}")

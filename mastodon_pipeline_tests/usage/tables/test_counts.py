@@ -137,6 +137,7 @@ def test_day_without_toots_is_a_row_of_zeros(lake: Lake) -> None:
 
 
 def test_building_all_tables_again_writes_the_same_bytes(lake: Lake) -> None:
+    lake.connection.execute("SET threads = 2")
     land(lake, *(toot(n, username=f"user{n % 7}", server=f"{n % 5}.example") for n in range(99)))
 
     def build() -> list[bytes]:

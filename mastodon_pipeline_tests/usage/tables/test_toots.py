@@ -314,6 +314,7 @@ def test_rows_are_sorted_by_server_time_and_uri(lake: Lake) -> None:
 
 def test_building_again_writes_the_same_bytes(lake: Lake) -> None:
     """Shows G18."""
+    lake.connection.execute("SET threads = 2")
     land(lake, *(record(uri=f"https://one.example/{n}", status_id=str(n)) for n in range(300)))
     path = Path(build_toots(lake, HOUR).path)
     first = path.read_bytes()
