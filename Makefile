@@ -36,14 +36,14 @@ status: install ## Show what runs, and where its logs and credentials are
 clean: install ## Stop everything and delete its data (downloads stay)
 	@$(BIN)/python -m infra.native_stack clean
 
-# Six workers keep two cores busy: integration tests wait most of the time.
+# Twice as many workers as cores: integration tests wait most of the time.
 WORKERS ?= 4
 test: install ## Run all tests, several at a time; those that need a stack start separate ones
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m "not takeover and not exhaustive and not containers" -n $(WORKERS) --dist loadscope
 
 test-unit: install ## Run the quick tests, which need no stack
-	@$(BIN)/pytest -m "not integration and not thorough" -n 3 --dist loadscope
+	@$(BIN)/pytest -m "not integration and not thorough" -n 2 --dist loadscope
 
 takeover: install ## Test who listens when, beside a whole pipeline under load (5 min)
 	@$(BIN)/python -m infra.native_stack fetch

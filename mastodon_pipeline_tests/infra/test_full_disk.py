@@ -20,8 +20,8 @@ from mastodon_pipeline_tests.support.waiting import wait_until
 
 FULL_SECONDS = 45.0
 """Kafka has died several times by then."""
-BACK_SECONDS = 150.0
-"""The registry's database closes itself; the watchdog sees that after a minute."""
+BACK_SECONDS = 400.0
+"""The registry's database closes itself, which the watchdog sees after a minute."""
 
 
 @pytest.mark.thorough

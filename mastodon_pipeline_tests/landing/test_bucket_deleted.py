@@ -26,9 +26,7 @@ def test_deleted_bucket_is_made_again_and_filled_with_what_kafka_holds(
     before = landing_completeness(sink, lake)
     delete_bucket(sink)
     produce(sink, toots(100, FIRST, HOURS))
-    wait_until(
-        lambda: connector_health(sink, None, 0).state is SinkState.FAILED, "the sink fails", 120
-    )
+    wait_until(lambda: connector_health(sink, None, 0).state is SinkState.FAILED, "the sink fails")
     with dg.DagsterInstance.ephemeral() as instance:
         assert kafka_connect_config.execute_in_process(instance=instance).success
     wait_for_sink(sink)

@@ -1,11 +1,13 @@
 """A lake in a local directory, and records to land in it; the pipeline's own queries read it."""
 
+import atexit
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +131,23 @@ def local_lake(root: Path, threads: int = 1) -> Iterator[Lake]:
         connection.execute(f"SET threads = {threads}")
         # It tells versions of a local file apart by their times of change, which are too coarse.
         connection.execute("SET enable_external_file_cache = false")
-        with empty_record_file(connection) as empty_record:
-            yield Lake(
-                Layout(str(root), "mastodon-topic"),
-                connection,
-                _list_files,
-                _put_in_place_of,
-                empty_record,
-            )
+        yield Lake(
+            Layout(str(root), "mastodon-topic"),
+            connection,
+            _list_files,
+            _put_in_place_of,
+            _empty_record(),
+        )
+
+
+@cache
+def _empty_record() -> str:
+    """Return the file without records; one for all lakes of this process, since none changes it."""
+    with ExitStack() as files:
+        with duckdb.connect(":memory:") as connection:
+            path = files.enter_context(empty_record_file(connection))
+        atexit.register(files.pop_all().close)
+    return path
 
 
 class LocalLakeResource(LakeResource):

@@ -41,7 +41,7 @@ def test_everything_published_is_recorded_once(monkeypatch: pytest.MonkeyPatch) 
     """
     with Simulator(Options(toots=600, hours=3, speed=5000)) as simulator:
         with listening_to(simulator, monkeypatch, timings=DEFAULT_TIMINGS) as scene:
-            simulator.wait_until_done(60)
+            simulator.wait_until_done()
             truth = [toot.uri for toot in simulator.truth()]
             wait_until(lambda: set(scene.sink.uris()) >= set(truth), "all toots")
         sink = scene.sink

@@ -116,7 +116,7 @@ def test_every_toot_is_recorded_despite_faults_of_all_kinds(
             time.sleep(0.25)  # Spread over the time of publication.
             simulator.fault(kind, server, **details)
         simulator.fault("speak", 0)
-        simulator.wait_until_done(30)
+        simulator.wait_until_done()
         scene.wait_for_toots(undeleted(simulator))
         truth = simulator.truth()
         assert len(truth) == 500

@@ -49,7 +49,7 @@ def test_each_toot_is_in_the_topic_once(
     with Simulator(Options(toots=300, hours=3, speed=10_000)) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
         with running_listener(settings):
-            simulator.wait_until_done(60)
+            simulator.wait_until_done()
             truth = {toot.uri: toot for toot in simulator.truth()}
             wait_until(lambda: set(new_toots(settings)) >= set(truth), "all toots")
     messages = read_all(settings, settings.kafka_topic)
