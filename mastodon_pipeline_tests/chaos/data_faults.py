@@ -44,8 +44,8 @@ def wipe_registry(pipeline: Pipeline) -> None:
     start(pipeline, "registry")
 
 
-def wipe_kafka(pipeline: Pipeline) -> None:
-    """Stop Kafka, delete its data, and start it: no topic is left, nor any position.
+def await_what_kafka_alone_has(pipeline: Pipeline) -> None:
+    """Wait until Kafka may be wiped.
 
     If the bucket was deleted before, what was in it lands again first: who deletes both copies of a
     toot has lost it. And every server has been followed for long enough to be in the copy of the
@@ -55,6 +55,10 @@ def wipe_kafka(pipeline: Pipeline) -> None:
     if pipeline.bucket_deleted:
         wait_until(partial(bucket_is_back, pipeline), "the bucket is back", 600, poll_seconds=1.0)
         until_done(partial(_await_sink, pipeline))
+
+
+def wipe_kafka(pipeline: Pipeline) -> None:
+    """Stop Kafka, delete its data, and start it: no topic is left, nor any position."""
     pipeline.stack.supervisor.stop("kafka")
     pipeline.forget_poison()
     _empty(pipeline.stack.data / "kafka" / "log")
@@ -150,7 +154,11 @@ DATA_FAULTS = {
     ),
     "registry wiped": Fault(MOMENT, wipe_registry, _registry_answers, ("registry",)),
     "Kafka wiped": Fault(
-        MOMENT, wipe_kafka, is_back_in_kafka, ("kafka", "connect", "listener", "sink")
+        MOMENT,
+        wipe_kafka,
+        is_back_in_kafka,
+        ("kafka", "connect", "listener", "sink"),
+        await_leave=await_what_kafka_alone_has,
     ),
     "bucket deleted": Fault(MOMENT, delete_bucket, bucket_is_back, ("sink",)),
 }

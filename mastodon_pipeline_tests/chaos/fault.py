@@ -30,6 +30,8 @@ class Fault:
     touches: tuple[str, ...]
     """The programs, `listener` or `sink`, whose restarts or repairs belong to this fault."""
     end: Callable[[Pipeline], object] = lambda pipeline: None
+    await_leave: Callable[[Pipeline], object] = lambda pipeline: None
+    """Waits until the fault may happen, after an earlier one that it must not meet."""
     hold: Callable[[Pipeline], object] = lambda pipeline: None
     """Called every second between begin and end."""
 

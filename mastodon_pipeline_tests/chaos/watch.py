@@ -69,6 +69,7 @@ def carry_out(
 
 def _keep(pipeline: Pipeline, fault: Fault, appointment: Appointment, began: float) -> Outcome:
     _sleep_until(began + appointment.begins)
+    fault.await_leave(pipeline)
     since = time.time()
     ended = time.monotonic()
     fault.begin(pipeline)
