@@ -140,7 +140,10 @@ def test_read_that_takes_too_long_is_an_outage() -> None:
         read_offsets(FakeConsumer(), {0: range(3, 4)}, seconds=0.05)
 
 
-def test_error_of_the_client_becomes_one_line_with_address_command_and_setting() -> None:
+def test_error_of_the_client_becomes_one_line_with_address_command_and_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mastodon_pipeline.kafka._REASON_SECONDS", 0.1)
     settings = Settings(kafka_bootstrap_servers="broker.example:9092")
     with (
         pytest.raises(KafkaUnavailable, match="make up") as raised,

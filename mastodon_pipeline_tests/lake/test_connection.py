@@ -41,6 +41,7 @@ def test_connection_has_bounded_memory_and_is_in_utc(settings: Settings) -> None
     assert memory == "1.8 GiB"
 
 
+@pytest.mark.thorough
 def test_each_connection_spills_to_its_own_private_directory(settings: Settings) -> None:
     """DuckDB crashes if two processes share one. It holds toots, so only its owner can read it."""
     spilled = []

@@ -127,6 +127,7 @@ def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorRe
     return result
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("environment", "connect")
 def test_missing_connector_gets_one_run_at_a_time() -> None:
     """The next tick sees the run in progress."""
@@ -140,6 +141,7 @@ def test_missing_connector_gets_one_run_at_a_time() -> None:
     assert "a repair is in progress" in str(second.skip_reason)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("environment")
 def test_tick_reports_what_it_wanted_saw_and_did(
     connect: ScriptedConnect, settings: Settings

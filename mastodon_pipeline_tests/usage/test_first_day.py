@@ -93,6 +93,7 @@ def test_built_tables_remember_the_first_day(lake: Lake) -> None:
     assert first_day_of(lake, date(2020, 5, 6), NOW) == date(2020, 5, 6), "FIRST_DAY hides older"
 
 
+@pytest.mark.thorough
 def test_partitions_follow_the_remembered_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def test_every_server_has_exactly_one_group(hosts: list[str], count: int) -> Non
     )
 
 
+@pytest.mark.thorough
 @given(hosts_lists, st.integers(1, 16), st.randoms())
 def test_adding_or_removing_servers_moves_no_other(
     hosts: list[str], count: int, rng: random.Random
@@ -151,6 +152,7 @@ class Run:
         self.version: int | None = None
 
 
+@pytest.mark.thorough
 @given(st.data())
 def test_no_two_runs_ever_follow_the_same_server(data: st.DataObject) -> None:
     """Whatever is configured, in whatever order runs apply, acknowledge, die and start.

@@ -52,6 +52,7 @@ def test_compatible_schema_change_is_registered(settings: Settings) -> None:
     assert register(settings, changed_schema("mood", type="string", default="")) != first
 
 
+@pytest.mark.thorough
 def test_absent_registry_is_one_line_that_names_the_setting() -> None:
     with pytest.raises(RegistryUnavailable, match="SCHEMA_REGISTRY_URL"):
         register(Settings(schema_registry_url="http://127.0.0.1:9"))

@@ -47,4 +47,4 @@ def test_old_toot_is_stamped_with_its_arrival(settings: Settings) -> None:
 def test_absent_broker_is_one_line_that_names_the_fix() -> None:
     settings = Settings(kafka_bootstrap_servers="127.0.0.1:9")
     with pytest.raises(KafkaUnavailable, match="make up"):
-        ensure_topics(settings, listening_topics(settings), deadline_seconds=1)
+        ensure_topics(settings, listening_topics(settings), deadline_seconds=0.2)
