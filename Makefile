@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status clean test test-unit takeover exhaustive containers chaos bench lint docs format lock
+.PHONY: pictures help install demo up down status clean test test-unit takeover exhaustive containers chaos bench lint docs format lock
 
 help: ## Show this list
 	@echo "mastodon_pipeline measures what is posted on the Fediverse. Start with: make demo"
@@ -82,6 +82,9 @@ lint: install ## Check format, lint, types, imports, spelling, the data dictiona
 
 docs: install ## Write docs/data-dictionary.md again, from the schema and the tables' declarations
 	@$(BIN)/python -m mastodon_pipeline.usage.tables.dictionary
+
+pictures: install ## Make the README's pictures again, from a demo that runs
+	@$(BIN)/python -m infra.pictures
 
 format: install ## Format, and fix what ruff can fix
 	@$(BIN)/ruff format .

@@ -21,7 +21,10 @@ import dagster as dg
 import sqlalchemy as db
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    SqlEventLogStorageTable,
+)
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
@@ -65,6 +68,18 @@ class _LastTick:
 
 
 _LAST_TICK = _LastTick()
+
+
+def stored_checks(instance: dg.DagsterInstance) -> list[dg.AssetCheckKey]:
+    """List the asset checks that have a result in a SQLite instance, whatever code defined them."""
+    storage = instance.event_log_storage
+    assert isinstance(storage, SqliteEventLogStorage)
+    columns = AssetCheckExecutionsTable.c
+    statement = db.select(columns.asset_key, columns.check_name).distinct()
+    with storage.index_connection() as connection:
+        rows = connection.execute(statement).fetchall()
+    keys = [(dg.AssetKey.from_db_string(asset), name) for asset, name in rows]
+    return [dg.AssetCheckKey(asset, name) for asset, name in keys if asset is not None]
 
 
 class BatchedEventLogStorage(SqliteEventLogStorage):

@@ -73,7 +73,7 @@ def observe(
         ("sink/", lambda: _sink(instance, settings, now)),
         ("listener/", lambda: (_listeners(instance, now), {})),
         ("server/", lambda: _servers(instance, settings, now)),
-        ("check/", lambda: (failed_checks(_red_checks(instance, checks)), {})),
+        ("check/", lambda: (failed_checks(red_checks(instance, checks)), {})),
         ("run/", lambda: (_runs(instance, now), {})),
     )
     problems: _Problems = []
@@ -172,7 +172,7 @@ def _runs(instance: dg.DagsterInstance, now: float) -> _Problems:
     return failing_runs(runs, now)
 
 
-def _red_checks(
+def red_checks(
     instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]
 ) -> list[FailedCheck]:
     """Return the checks of which a failure (ERROR) stands.

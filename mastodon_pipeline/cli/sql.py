@@ -2,9 +2,6 @@
 
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING
 
 import click
@@ -58,6 +55,7 @@ def sql(statement: str | None, output: "Output | None") -> None:
     import duckdb
 
     from mastodon_pipeline.cli.query_printing import print_results, reason
+    from mastodon_pipeline.lake.without_pandas import without_pandas
     from mastodon_pipeline.settings import load_settings
     from mastodon_pipeline.usage.views import open_views
 
@@ -80,27 +78,3 @@ def sql(statement: str | None, output: "Output | None") -> None:
 
 def _say(note: str) -> None:
     click.echo(f"mastodon-pipeline: live: {note}", err=True)
-
-
-class _NoPandas(MetaPathFinder):
-    """Finds no pandas, as where it is not installed."""
-
-    def find_spec(self, fullname: str, *_: object) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError("pandas takes a second to import", name=fullname)
-
-
-@contextmanager
-def without_pandas() -> Iterator[None]:
-    """Let DuckDB go without pandas, unless something has imported it already.
-
-    DuckDB imports it with the first parameter of a statement, to see whether that is
-    `pandas.NaT`: a second of CPU, which is more than all the rest of `sql "SELECT 1"`. A None in
-    `sys.modules` would do for DuckDB, but pyarrow, which live views use, takes that for pandas.
-    """
-    finder = _NoPandas()
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)

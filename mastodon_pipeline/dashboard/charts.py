@@ -48,7 +48,7 @@ def stacked_over_time(rows: Sequence[Row], step: str, group: str, value: str) ->
         row["order"] = order[row[group]]
     chart: alt.Chart = (
         _chart()
-        .mark_bar()
+        .mark_bar(binSpacing=0.5)
         .encode(
             x=time_axis(step),
             y=alt.Y(f"{value}:Q", title=value, stack="zero", axis=count_axis()),

@@ -109,6 +109,32 @@ class Counts:
             self.load_days("language_usage", first, now.date())
             return [row["code"] for row in self.rows("language_codes", {"first": first})]
 
+    def newest_hour(self, now: datetime) -> datetime | None:
+        """Return the newest hour of the tables, of the last two days."""
+        with self._lock:
+            self._load_hours(Span(now - DAY, now), now)
+            [row] = self.rows("newest_hour", {})
+        hour: datetime | None = row["hour"]
+        return hour
+
+    def coverage(self, now: datetime) -> list[Row]:
+        """Return the newest week that each followed server has reported of itself."""
+        with self._lock:
+            self.load_days("server_coverage", now.date() - 2 * DAY, now.date())
+            return self.rows("coverage", {})
+
+    def accounts(self, selection: Selection, now: datetime) -> list[Row]:
+        """Count the accounts of today, of seven and of 28 days, and those of as much before."""
+        values = {
+            "today": now.date(),
+            "servers": list(selection.servers),
+            "of_people": int(selection.bots != "only"),
+            "of_bots": int(selection.bots != "without"),
+        }
+        with self._lock:
+            self.load_days("active_users", now.date() - 28 * DAY, now.date())
+            return self.rows("accounts_now", values)
+
     def load_days(self, table: str, first: date, last: date) -> None:
         """Have a table's rows of these days, at most `SETTLED_SECONDS` old."""
         begin, end, at = self._settled.get(table, (date.max, date.min, 0.0))

@@ -5,7 +5,10 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from mastodon_pipeline.dashboard.periods import this_week
+from mastodon_pipeline.dashboard.selection import Selection
 from mastodon_pipeline.errors import SettingsError
+from mastodon_pipeline.lake.without_pandas import without_pandas
 
 LOOPBACK = "127.0.0.1"
 
@@ -49,8 +52,9 @@ def run(port: int) -> None:
     page = Path(__file__).with_name("page.py")
     flags = options(port)
     bootstrap.load_config_options(flags)
-    Thread(target=_warm_up, name="warm up", daemon=True).start()
-    bootstrap.run(str(page), False, [], flags)
+    with without_pandas():
+        Thread(target=_warm_up, name="warm up", daemon=True).start()
+        bootstrap.run(str(page), False, [], flags)
 
 
 def require_packages() -> None:
@@ -70,7 +74,11 @@ def _warm_up() -> None:
     from contextlib import suppress
     from datetime import UTC, datetime
 
-    from mastodon_pipeline.dashboard.showing import shared_counts
+    from mastodon_pipeline.dashboard.showing import shared_counts, shared_health
 
     with suppress(Exception):  # the page says what is wrong
-        shared_counts().servers(datetime.now(UTC))
+        counts, now = shared_counts(), datetime.now(UTC)
+        counts.servers(now)
+        counts.languages(now)
+        counts.toots_between(this_week(now)[1], Selection(), now)
+        shared_health().latest()

@@ -14,6 +14,8 @@ from mastodon_pipeline.dashboard.counts import Counts, Row
 from mastodon_pipeline.dashboard.figure import Figure, View
 from mastodon_pipeline.dashboard.figures import FIGURES
 from mastodon_pipeline.dashboard.filters import choose
+from mastodon_pipeline.dashboard.health import HealthReader
+from mastodon_pipeline.dashboard.health_strip import show_health
 from mastodon_pipeline.dashboard.lake_reader import open_counts
 from mastodon_pipeline.dashboard.periods import Span, last_hour, this_week, today
 from mastodon_pipeline.dashboard.selection import Selection
@@ -55,6 +57,12 @@ def show_page() -> None:
     body()
 
 
+@st.cache_resource(show_spinner=False)
+def shared_health() -> HealthReader:
+    """Read Dagster's storage once for all visitors."""
+    return HealthReader()
+
+
 @st.cache_resource(show_spinner="Opening the lake")
 def shared_counts() -> Counts:
     """Open the lake once for all visitors."""
@@ -67,11 +75,13 @@ def _show_body(counts: Counts, selection: Selection) -> None:
     with counts.reading():
         _show_totals(counts, view)
         problem = counts.live().problem
+    _show_accounts(counts, view)
     if problem:
         st.info("Counted from the tables alone, which are up to half a minute behind.")
         st.text(problem)
     for figure in (figure for figure in FIGURES if figure.wide):
         _show_figure(counts, figure, view)
+    show_health(shared_health().latest(), counts.newest_hour(now), counts.coverage(now), now)
     columns = st.columns(2)
     for number, figure in enumerate(figure for figure in FIGURES if not figure.wide):
         with columns[number % 2]:
@@ -96,6 +106,27 @@ def _show_totals(counts: Counts, view: View) -> None:
             help=f"From {_moment(span.since)} to {_moment(span.until)}, UTC, against {earlier:,}"
             f" from {_moment(before.since)} to {_moment(before.until)}.",
             border=True,
+            height="stretch",
+        )
+
+
+def _show_accounts(counts: Counts, view: View) -> None:
+    [row] = counts.accounts(view.selection, view.now)
+    whose = {"with": "accounts", "without": "people", "only": "bots"}[view.selection.bots]
+    spans = (
+        ("today", row["today"], row["yesterday"], "the whole day before"),
+        ("in 7 days", row["week"], row["week_before"], "the seven days before"),
+        ("in 28 days", row["month"], row["month_before"], "the 28 days before"),
+    )
+    for column, (label, accounts, before, when) in zip(st.columns(3), spans, strict=True):
+        column.metric(
+            f"Active {whose} {label}",
+            f"{accounts:,}",
+            change(accounts, before),
+            help=f"Distinct {whose} that posted, against {before:,} in {when}. Counted by day"
+            " (UTC), by home server; built every few minutes.",
+            border=True,
+            height="stretch",
         )
 
 

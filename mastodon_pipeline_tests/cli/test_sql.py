@@ -38,7 +38,7 @@ def test_sql_keeps_duckdb_from_importing_pandas() -> None:
     """It would with the first parameter; afterwards it may, for whoever wants a data frame."""
     script = """
 import sys, duckdb
-from mastodon_pipeline.cli.sql import without_pandas
+from mastodon_pipeline.lake.without_pandas import without_pandas
 with without_pandas():
     assert duckdb.execute("SELECT $1", ["a"]).fetchall() == [("a",)]
 assert not {"numpy", "pandas"} & sys.modules.keys()

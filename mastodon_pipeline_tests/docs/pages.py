@@ -12,6 +12,7 @@ PAGES = [page for page in PAGES if page.exists()]
 
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#{1,6}) (.+?)$", re.MULTILINE)
+_PICTURE = re.compile(r'<[^>]+ src(?:set)?="([^"]+)"')
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _INDENTED = re.compile(r"^ {4}(.+)$", re.MULTILINE)
@@ -48,7 +49,8 @@ def section(page: Path, heading: str) -> str:
 
 def links(page: Path) -> list[str]:
     """Return the targets of a page's links and pictures."""
-    return _LINK.findall(page.read_text())
+    text = page.read_text()
+    return [*_LINK.findall(text), *_PICTURE.findall(text)]
 
 
 def inline_code(text: str) -> list[str]:

@@ -1,0 +1,3 @@
+-- The newest hour that the tables have.
+SELECT max(hour) AS hour
+FROM toots_per_server_per_hour;

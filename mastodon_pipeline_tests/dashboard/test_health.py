@@ -1,0 +1,83 @@
+"""The strip says what Dagster's storage knows, and stays plain text."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from mastodon_pipeline.dashboard.health import (
+    MAX_LINES,
+    Health,
+    HealthReader,
+    Listened,
+    RedCheck,
+    read_health,
+)
+from mastodon_pipeline.event_log import open_instance
+from mastodon_pipeline.settings import Settings
+
+SETTINGS = Settings()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty Dagster."""
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    return tmp_path
+
+
+def listened(name: str, state: str = "streaming", **fields: object) -> Listened:
+    """Return a server that streams, but for these fields."""
+    values = {"reason": "", "open_gaps": 0, "unfilled_gaps": 0, "newest_post_at": None, **fields}
+    return Listened(name, state, state == "streaming", **values)  # type: ignore[arg-type]
+
+
+def test_machine_without_dagster_says_so(tmp_path: Path) -> None:
+    health = HealthReader(tmp_path).latest(wait_seconds=30)
+    assert health is not None
+    assert "make up" in health.problem
+
+
+def test_red_check_is_named_until_it_passes(home: Path) -> None:
+    passes = False
+
+    @dg.asset
+    def toots() -> None: ...
+
+    @dg.asset_check(asset=toots)
+    def no_duplicate_toots() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=passes, description="a <b>uri</b> is there twice")
+
+    def evaluate() -> Health:
+        with open_instance(home) as instance:
+            dg.materialize([toots, no_duplicate_toots], instance=instance)
+        return read_health(home, SETTINGS, 0.0)
+
+    red = evaluate()
+    assert red.checks == 1
+    assert red.red == (RedCheck("toots", "no_duplicate_toots", "a <b>uri</b> is there twice"),)
+    passes = True
+    assert evaluate().red == ()
+
+
+def test_busy_page_gets_what_was_read_before(home: Path) -> None:
+    reader = HealthReader(home)
+    assert reader.latest(wait_seconds=60) == Health()
+    assert reader.latest() == Health(), "not read again within a minute"
+
+
+def test_lines_name_the_worst_first_and_few() -> None:
+    health = Health(
+        servers=(
+            *(listened(f"s{number}.example", "parked", reason="gone") for number in range(40)),
+            listened("a.example", open_gaps=2),
+        ),
+        red=(RedCheck("toots", "no_duplicate_toots", "twice"),),
+    )
+    lines = health.lines()
+    assert lines[0] == "toots: no_duplicate_toots: twice"
+    assert lines[1] == "s0.example: parked: gone"
+    assert len(lines) == MAX_LINES + 1
+    assert lines[-1] == "and 22 more"
+    assert health.listening == 1
+    assert health.states == "40 parked, 1 streaming"
