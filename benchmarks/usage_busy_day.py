@@ -77,7 +77,7 @@ def add_earlier_accounts(day: date) -> None:
             values = {
                 "among": 3 * ACCOUNTS,
                 "ago": ago,
-                "path": lake.layout.accounts(day - timedelta(ago)),
+                "path": lake.accounts(day - timedelta(ago)),
             }
             lake.connection.execute(EARLIER_ACCOUNTS, values)
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -47,6 +47,13 @@ from mastodon_pipeline.setting_values import (
 
 PRODUCT = "mastodon-pipeline"
 """The product's name in the User-Agent, and for robots.txt."""
+
+
+NO_SALT = (
+    "PERSON_RETENTION_DAYS is set and PERSON_SALT is not, without which pseudonyms would not be"
+    " the same everywhere: set it to the lake's salt (.data/stack.env of the machine that writes"
+    " the lake), or for a new lake to a long random text (openssl rand -hex 32), and keep it"
+)
 
 
 class _FilesSource(DotEnvSettingsSource):
@@ -162,6 +169,9 @@ class Settings(BaseSettings):
     raw_retention_days: int = Field(30, ge=0, le=36_500)
     """Days after which an hour's landed files are removed once its `toots` are verified: a month in
     which it can still be rebuilt. 0 keeps them."""
+    person_retention_days: int = Field(0, ge=0, le=36_500)
+    """Days after which nothing in the lake leads to a person any more: text and addresses of toots
+    go, and pseudonyms by `person_salt` stand for names. Counts stay. 0 keeps them."""
     run_history_days: int = Field(1, ge=0, le=36_500)
     """Days after which Dagster's records of superseded runs are deleted: 1, because there are
     two runs a minute, of 140 kB each, while toots come. 0 keeps them."""
@@ -212,6 +222,13 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
         return value
+
+    @model_validator(mode="after")
+    def _check_salt(self) -> Self:
+        # Without keys of the object store, the native stack may yet generate both.
+        if self.person_retention_days and not self.person_salt and self.aws_access_key_id:
+            raise ValueError(NO_SALT)
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -11,7 +11,9 @@ def maintain(dry_run: bool) -> None:
     """Remove from the lake what is verified and no longer needed.
 
     These are landed files of hours older than RAW_RETENTION_DAYS whose tables are verified, old
-    snapshots of the Iceberg table, and files that no table or snapshot names. Dagster's
+    snapshots of the Iceberg table, and files that no table or snapshot names. With
+    PERSON_RETENTION_DAYS, what is older is made nameless: text and addresses go, hashes stand for
+    names, counts stay. Dagster's
     lake_maintenance_schedule does the same every four hours; only one maintenance runs at a time.
 
     \b

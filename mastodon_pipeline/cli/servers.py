@@ -1,7 +1,9 @@
 """`mastodon-pipeline servers`: how each server will be followed, and why."""
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 _MODES = {"stream": "streaming", "websocket": "websocket", "poll": "polling", "park": "parked"}
 _HEADINGS = ("SERVER", "FEED", "VERSION", "MODE", "REASON")
+_POLITENESS = ("REQ/H", "KB/H", "LIMIT")
+_REPORT_SECONDS = 600.0
+"""How old a listener's report may be: it writes one every 30 s."""
 
 
 @click.command()
@@ -34,6 +39,11 @@ def servers(server: tuple[str, ...]) -> None:
       parked     it allows neither; it is tried again every hour
       waiting    it does not answer now; a listener tries it again
     \b
+    Of servers that a listener follows, as of its last report:
+      REQ/H      requests to its host over the last hour
+      KB/H       kilobytes read from it
+      LIMIT      the share of its own rate limit that they use
+    \b
     Examples:
       mastodon-pipeline servers
       mastodon-pipeline servers mastodon.social https://fosstodon.org
@@ -52,7 +62,7 @@ def servers(server: tuple[str, ...]) -> None:
         file=sys.stderr,
     ) as progress:
         trials = {trial.server: trial for trial in progress}
-    for line in table([trials[each] for each in wanted]):
+    for line in table([trials[each] for each in wanted], politeness(settings)):
         click.echo(line)
 
 
@@ -76,10 +86,49 @@ def wanted_servers(settings: "Settings", named: Sequence[str]) -> "list[Server]"
     return [configured.get(base_url, server) for base_url, server in parsed.items()]
 
 
-def table(trials: "Sequence[ServerTrial]") -> list[str]:
-    """Return the trials as lines of aligned columns, headings first."""
+def politeness(settings: "Settings") -> dict[str, tuple[str, str, str]]:
+    """Return what listeners lately asked of servers' hosts, by base URL; {} without a Dagster here.
+
+    Requests and kilobytes an hour, and the share of the host's rate limit; '' where it is unknown.
+    """
+    from mastodon_pipeline.paths import data_directory
+
+    home = data_directory() / "dagster"
+    if not (home / "dagster.yaml").exists():
+        return {}
+    from mastodon_pipeline.event_log import open_instance
+    from mastodon_pipeline.listening.supervising.groups import group_names
+    from mastodon_pipeline.listening.supervising.reports import latest_by_feed, load_reports
+
+    with open_instance(home) as instance:
+        reports = load_reports(instance, group_names(settings.listener_groups))
+    figures = {}
+    for written_at, report in latest_by_feed(reports).values():
+        snapshot = report.snapshot
+        if time.time() - written_at <= _REPORT_SECONDS:
+            used = snapshot.rate_budget_used
+            figures[snapshot.server.base_url] = (
+                f"{snapshot.requests_per_hour:,.0f}",
+                f"{snapshot.bytes_per_hour / 1000:,.1f}",
+                "" if used is None else f"{used:.0%}",
+            )
+    return figures
+
+
+def table(
+    trials: "Sequence[ServerTrial]",
+    politeness: "Mapping[str, tuple[str, str, str]]" = MappingProxyType({}),
+) -> list[str]:
+    """Return the trials as lines of aligned columns, headings first.
+
+    `politeness`: by base URL, see the function; the columns are left out if there is none.
+    """
     rows = [_HEADINGS, *map(_row, trials)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS) - 1)]
+    figures = [politeness.get(trial.server.base_url) for trial in trials]
+    if any(figures):
+        columns = [_POLITENESS, *(figure or ("", "", "") for figure in figures)]
+        rows = [(*row[:-1], *more, row[-1]) for row, more in zip(rows, columns, strict=True)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
         for row in rows

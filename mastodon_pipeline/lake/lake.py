@@ -8,7 +8,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -66,6 +68,15 @@ class Lake:
     def parquet_files(self, prefix: str) -> list[StoredFile]:
         """List the Parquet files whose path starts with a prefix, in the order of the paths."""
         return [file for file in self.list_files(prefix) if file.path.endswith(".parquet")]
+
+    @property
+    def accounts_key(self) -> str:
+        """The folder of accounts' hashes with this lake's salt; '' without one."""
+        return f"{sha256(f'accounts:{self.salt}'.encode()).hexdigest()[:8]}/" if self.salt else ""
+
+    def accounts(self, day: date) -> str:
+        """Return the file of the accounts that posted on a day."""
+        return self.layout.accounts(day, self.accounts_key)
 
     def built_from(self, files: Iterable[str]) -> dict[str, str]:
         """Return, by path, the fingerprint of the files that each table's file was made from.

@@ -13,8 +13,8 @@
 A landed file may hold records of any post hour: its folder only says on which day Kafka took
 them.
 
-The pipeline's own: `index/<topic>/files/*.parquet`, `index/accounts/*.parquet` (which accounts
-posted on a day, see `usage.tables.active_users`), `ledger/<topic>/*.parquet`,
+The pipeline's own: `index/<topic>/files/*.parquet`, `index/accounts/<key>/*.parquet` (which
+accounts posted on a day, see `usage.tables.active_users`), `ledger/<topic>/*.parquet`,
 `forgotten/<topic>.parquet`,
 `removed/<topic>/changed` and `removed/maintenance.lock`. The Iceberg table's metadata is below
 `warehouse/`.
@@ -168,9 +168,13 @@ class Layout:
         """The file of a day of a daily table."""
         return f"{self.table_day(table, day)}{table}.parquet"
 
-    def accounts(self, day: date) -> str:
-        """The file of the accounts that posted on a day."""
-        return f"{self.root}/index/accounts/day={day:%Y-%m-%d}.parquet"
+    def accounts(self, day: date, key: str) -> str:
+        """The file of the accounts that posted on a day. `key`: `Lake.accounts_key`."""
+        return f"{self.all_accounts()}{key}day={day:%Y-%m-%d}.parquet"
+
+    def all_accounts(self) -> str:
+        """The prefix of the files of accounts."""
+        return f"{self.root}/index/accounts/"
 
     def chart(self, name: str, day: date) -> str:
         """The picture of a day."""

@@ -32,7 +32,7 @@ from mastodon_pipeline.paths import forgotten_file
 from mastodon_pipeline.server_names import server_name
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
-from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES
+from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES, TOOTS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -140,7 +140,7 @@ def forget_again(
     settings: Settings, s3: "S3Client", lake: Lake, remover: BucketRemover
 ) -> ForgetReport | None:
     """Make nameless what landed since under forgotten names; None if nobody was forgotten."""
-    forgotten = lake.forgotten.current()
+    forgotten = lake.forgotten.current().names
     if not forgotten:
         return None
     lake.forgotten.prepare()
@@ -150,16 +150,17 @@ def forget_again(
 
 
 def _save_names(lake: Lake, accounts: Sequence[str], servers: Sequence[str]) -> None:
+    change_list(lake, lambda forgotten: forgotten.with_names(accounts, servers))
+
+
+def change_list(lake: Lake, change: Callable[[Forgotten], Forgotten]) -> None:
+    """Change the lake's list of who was forgotten."""
     path = lake.layout.forgotten()
 
     def make(_: Sequence[StoredFile], local: str) -> None:
         lake.forgotten.expire()
-        forgotten = lake.forgotten.current().with_names(accounts, servers)
-        values = {
-            "accounts": list(forgotten.accounts),
-            "servers": list(forgotten.servers),
-            "path": local,
-        }
+        forgotten = change(lake.forgotten.current())
+        values = {**forgotten.file_values, "path": local}
         lake.connection.execute(query("lake/save_forgotten"), values)
 
     replace_file(lake, path, make)
@@ -180,7 +181,7 @@ def _report_naming(lake: Lake, forgotten: Forgotten, report: ForgetReport) -> No
     landed = find_naming_files(lake, forgotten, _landed(lake), frozenset())
     toots = find_naming_files(lake, forgotten, _toots(lake), landed.uris)
     report.toots, report.landed_files = len(toots.uris), len(landed.files)
-    report.hours = [hour for file in toots.files if (hour := _hour_of(file)) is not None]
+    report.hours = [hour for file in toots.files if (hour := hour_of(file)) is not None]
     report.days = sorted({hour.date() for hour in report.hours})
 
 
@@ -206,16 +207,13 @@ def _make_lake_nameless(
     if settings.sink == "iceberg" and report.landed_files:
         forget_old_snapshots(settings, lake, remover)
     lake.landed.refresh(whole=True)
-    hours = sorted(hour for file in toots.files if (hour := _hour_of(file)) is not None)
+    hours = sorted(hour for file in toots.files if (hour := hour_of(file)) is not None)
     for number, hour in enumerate(hours, 1):
         remover.progress(f"building toots again: {number:,} of {len(hours):,} hours")
-        _make_hour_nameless(lake, forgotten, hour)
+        make_hour_nameless(lake, hour)
     report.hours, report.days = hours, sorted({hour.date() for hour in hours})
     for day in report.days:
-        for table in DAILY_TABLES:
-            remover.progress(f"building {table.name} of {day} again")
-            if any(lake.list_files(table.path(lake.layout, day))):
-                table.build(lake, day)
+        build_days_tables(lake, remover, day)
     left = [
         *find_naming_files(lake, forgotten, _landed(lake), frozenset()).files,
         *find_naming_files(lake, forgotten, _toots(lake), frozenset()).files,
@@ -223,16 +221,18 @@ def _make_lake_nameless(
     report.left = [file.path for file in left]
 
 
-def _make_hour_nameless(lake: Lake, forgotten: Forgotten, hour: datetime) -> None:
+def make_hour_nameless(lake: Lake, hour: datetime) -> None:
+    """Build an hour (its start, UTC) again, by the list as it is now."""
     if lake.landed.of_hour(hour):
         for table in HOURLY_TABLES:
             table.build(lake, hour)
         return
     path = lake.layout.toots(hour)
+    lake.forgotten.prepare()
 
     def make(files: Sequence[StoredFile], local: str) -> None:
         values = {
-            **forgotten.parameters,
+            **lake.forgotten.current().parameters,
             "file": path,
             "path": local,
             "built_from": lake.built_from([path]).get(path, ""),
@@ -241,6 +241,17 @@ def _make_hour_nameless(lake: Lake, forgotten: Forgotten, hour: datetime) -> Non
             lake.connection.execute(query("maintenance/nameless_toots"), values)
 
     replace_file(lake, path, make, lambda: lake.parquet_files(path))
+    for table in HOURLY_TABLES:
+        if table is not TOOTS:
+            table.build(lake, hour)
+
+
+def build_days_tables(lake: Lake, remover: BucketRemover, day: date) -> None:
+    """Build those of a day's tables again that are there."""
+    for table in DAILY_TABLES:
+        remover.progress(f"building {table.name} of {day} again")
+        if any(lake.list_files(table.path(lake.layout, day))):
+            table.build(lake, day)
 
 
 def _landed(lake: Lake) -> list[StoredFile]:
@@ -251,7 +262,8 @@ def _toots(lake: Lake) -> list[StoredFile]:
     return lake.parquet_files(lake.layout.table("toots"))
 
 
-def _hour_of(file: StoredFile) -> datetime | None:
+def hour_of(file: StoredFile) -> datetime | None:
+    """Return the hour of a file of `toots`, UTC."""
     match = _HOUR.search(file.path)
     return datetime.fromisoformat(f"{match[1]}T{match[2]}:00+00:00") if match else None
 

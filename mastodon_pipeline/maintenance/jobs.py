@@ -22,8 +22,8 @@ class MaintenanceConfig(dg.Config):
 @dg.op(
     description=(
         "Removes landed files of verified days of arrival past RAW_RETENTION_DAYS from the Iceberg"
-        " table and the bucket, expires snapshots, removes orphans. Only one runs at a time;"
-        " killing it is harmless."
+        " table and the bucket, expires snapshots, removes orphans, and makes nameless what is"
+        " older than PERSON_RETENTION_DAYS. Only one runs at a time; killing it is harmless."
     ),
     tags={"kind": "iceberg"},
 )
@@ -126,6 +126,8 @@ def _metadata(report: Report) -> dict[str, Any]:
         "files dropped from the table": report.dropped.files,
         "files removed": report.removed.files,
         "bytes removed": report.removed.bytes,
+        "hours made nameless": report.nameless_hours,
+        "landed files made nameless": report.nameless_files,
         "metadata orphans": report.metadata_orphans.files,
         "metadata orphans, bytes": report.metadata_orphans.bytes,
         "data orphans": report.data_orphans.files,

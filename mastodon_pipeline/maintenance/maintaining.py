@@ -1,4 +1,4 @@
-"""Maintains the lake: old snapshots, landed files past their retention, and orphans.
+"""Maintains the lake: old snapshots, landed files past their retention, orphans, and persons.
 
 Compaction is `toots` itself, one file an hour: once a day of arrival is RAW_RETENTION_DAYS past,
 and the tables of all hours that its files hold records of are verified, its files are removed,
@@ -55,6 +55,7 @@ from mastodon_pipeline.maintenance.landed_folders import (
 )
 from mastodon_pipeline.maintenance.lock import hold_lock
 from mastodon_pipeline.maintenance.objects import BucketRemover, Remover
+from mastodon_pipeline.maintenance.person_retention import retire_persons
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.first_day import first_day_due
@@ -108,6 +109,10 @@ def maintain(
         remover = BucketRemover(s3, settings, lock, log)
         if not dry_run and (again := forget_again(settings, s3, lake, remover)) is not None:
             report.faults += [f"{path} still names somebody forgotten" for path in again.left]
+        if persons := retire_persons(settings, s3, lake, remover, now, dry_run=dry_run):
+            report.nameless_before = persons.until
+            report.nameless_hours, report.nameless_files = len(persons.hours), persons.landed_files
+            report.faults += [f"{path} still names somebody" for path in persons.left]
         lake.landed.refresh(whole=True)  # before the table is read: see above
         stack.enter_context(lake.landed.held())
         landed = landed_folders(lake)

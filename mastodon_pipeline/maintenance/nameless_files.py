@@ -1,4 +1,4 @@
-"""Landed files without the people and servers that were forgotten: the same rows, nameless.
+"""Landed files without the people and servers that were forgotten, or without anybody.
 
 Each file is written again beside the old one, with the same rows in the same order, the same
 columns and the same field ids; the Iceberg table is then given the new files in place of the old,
@@ -57,7 +57,7 @@ def find_naming_files(
         paths = list(by_path)
         for start in range(0, len(paths), _FILES_PER_QUERY):
             values = {
-                **forgotten.parameters,
+                **forgotten.name_parameters,
                 "uris": sorted(uris),
                 "files": [lake.empty_record, *paths[start : start + _FILES_PER_QUERY]],
             }
@@ -68,6 +68,23 @@ def find_naming_files(
         if wanted == uris:
             return NamingFiles(tuple(naming), frozenset(uris))
         uris = wanted  # A delete of one of these may be in a file that names nobody itself.
+
+
+def find_files_with_persons(
+    lake: Lake, forgotten: Forgotten, files: Sequence[StoredFile]
+) -> list[StoredFile]:
+    """Return those of these files that still name people before `persons_until`."""
+    by_path = {file.path: file for file in files}
+    paths = list(by_path)
+    naming: list[StoredFile] = []
+    for start in range(0, len(paths), _FILES_PER_QUERY):
+        values = {
+            "persons_until": forgotten.persons_until,
+            "files": [lake.empty_record, *paths[start : start + _FILES_PER_QUERY]],
+        }
+        rows = lake.connection.execute(query("maintenance/files_with_persons"), values).fetchall()
+        naming += [by_path[path] for (path,) in rows]
+    return naming
 
 
 def make_nameless(

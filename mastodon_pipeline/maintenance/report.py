@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 
 FAULTS_SHOWN = 5
 
@@ -45,6 +46,12 @@ class Report:
     """Manifests, manifest lists and metadata files that nothing names any more."""
     data_orphans: Amount = field(default_factory=Amount)
     """Of younger folders, files that no snapshot names, and whose records other files have."""
+    nameless_before: datetime | None = None
+    """What was posted before this names nobody any more (PERSON_RETENTION_DAYS), UTC."""
+    nameless_hours: int = 0
+    """Hours of `toots` that were built without names."""
+    nameless_files: int = 0
+    """Landed files that were written again without names."""
     faults: list[str] = field(default_factory=list)
     """What a person should look at, one line each; nothing of it was touched."""
 
@@ -60,6 +67,11 @@ class Report:
             f"landed files {would}removed from the bucket: {self.removed}",
             f"orphans {would}removed: metadata {self.metadata_orphans}; data {self.data_orphans}",
         ]
+        if self.nameless_before is not None:
+            lines.append(
+                f"posted before {self.nameless_before:%Y-%m-%d}: {self.nameless_hours:,} hours and"
+                f" {self.nameless_files:,} landed files {would}made nameless"
+            )
         for reason, count in Counter(self.folders_left.values()).most_common():
             first = min(folder for folder, why in self.folders_left.items() if why == reason)
             lines.append(f"{count:,} folders left in place: {reason} (first: {first})")

@@ -1,8 +1,11 @@
 """`mastodon-pipeline servers`: how each server would be listened to is tried and shown."""
 
 import socket
+import time
 from dataclasses import replace
+from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -10,11 +13,14 @@ from infra.simulator.fediverse import token_variable
 from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.cli.main import cli
-from mastodon_pipeline.cli.servers import table, wanted_servers
+from mastodon_pipeline.cli.servers import politeness, table, wanted_servers
 from mastodon_pipeline.errors import SettingsError
+from mastodon_pipeline.event_log import open_instance
 from mastodon_pipeline.listening.following.trial import try_server
+from mastodon_pipeline.listening.supervising.reports import save_report
 from mastodon_pipeline.servers import parse_server
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline_tests.listening.supervising.sample_reports import sample_report
 from mastodon_pipeline_tests.support.simulated_servers import quiet, simulator_settings
 
 STREAMED = ServerPolicy("stream.example", local_feed="authenticated")
@@ -138,3 +144,37 @@ def test_languages_that_the_tokens_owner_has_not_chosen_are_named(
     assert chosen.mode.kind == "stream"
     assert "its owner has chosen languages" in table([chosen])[1]
     assert all_languages.hidden == ""
+
+
+def test_servers_shows_what_listeners_ask_of_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Requests and kilobytes an hour, and the share of the limit, as far as they are known.
+
+    Shows G7.
+    """
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("MASTODON_PIPELINE_DATA", str(tmp_path))
+    with Simulator(quiet(STREAMED, POLLED)) as simulator:
+        settings = simulator_settings(simulator, monkeypatch)
+        followed = settings.servers()[0]
+        report = sample_report()
+        snapshot = msgspec.structs.replace(
+            report.snapshot,
+            server=followed,
+            requests_per_hour=1234.4,
+            bytes_per_hour=56_780.0,
+            rate_budget_used=0.126,
+        )
+        with open_instance(home) as instance:
+            report = msgspec.structs.replace(report, snapshot=snapshot)
+            save_report(instance, "group-1", "run", [report])
+        result = CliRunner().invoke(cli, ["servers"], catch_exceptions=False)
+        headings, first, second = result.stdout.splitlines()
+        assert headings.split()[4:] == ["REQ/H", "KB/H", "LIMIT", "REASON"]
+        assert first.split()[4:7] == ["1,234", "56.8", "13%"]
+        assert second.split()[4:7] == ["there", "is", "no"]
+        monkeypatch.setattr(time, "time", lambda now=time.time: now() + 3600)
+        assert politeness(settings) == {}, "it is too old"

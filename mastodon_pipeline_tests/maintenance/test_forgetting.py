@@ -1,7 +1,6 @@
 """What the tables are built from once somebody was forgotten, and how names are parsed."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,8 +15,8 @@ from mastodon_pipeline.listening.records.people import PeopleRules, account_key,
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.maintenance.forgetting import (
     Name,
-    _make_hour_nameless,
     _save_names,
+    make_hour_nameless,
     parse_name,
 )
 from mastodon_pipeline.maintenance.nameless_files import find_naming_files
@@ -58,15 +57,9 @@ BY_OTHERS = record(uri="https://one.example/users/bo/statuses/2", status_id="2",
 DELETE = delete(uri=OWN["uri"], server="one.example", status_id="1")
 
 
-@contextmanager
-def salted_lake(path: Path) -> Iterator[Lake]:
-    with local_lake(path) as lake:
-        yield replace(lake, salt=SALT)
-
-
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
-    with salted_lake(tmp_path) as lake:
+    with local_lake(tmp_path, salt=SALT) as lake:
         (tmp_path / "forgotten").mkdir()
         yield lake
 
@@ -164,8 +157,7 @@ def test_hour_whose_landed_files_are_gone_becomes_nameless_too(lake: Lake) -> No
     write_parquet(lake.connection, receipt, [record()])
     lake.landed.refresh(whole=True)
     forget(lake, ANN)
-    lake.forgotten.prepare()
-    _make_hour_nameless(lake, lake.forgotten.current(), HOUR)
+    make_hour_nameless(lake, HOUR)
     assert rows(lake, lake.layout.toots(HOUR)) == expected
     assert hours_equal_recount(lake, [HOUR]).faults == ()
 

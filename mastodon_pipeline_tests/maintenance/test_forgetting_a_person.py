@@ -1,5 +1,7 @@
 """A person is forgotten on the real stack: ten strings of theirs are in no object of the bucket.
 
+Then everybody is, whose toots are old.
+
 The tests of this module share one lake and run in order.
 """
 
@@ -21,12 +23,13 @@ from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.maintenance.forgetting import forget, parse_name
+from mastodon_pipeline.maintenance.maintaining import maintain
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES, build_daily
 from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.producing import produce, toots
-from mastodon_pipeline_tests.support.sink_lake import OLD, SETTINGS, SinkLake, young_lake
+from mastodon_pipeline_tests.support.sink_lake import NO_WAIT, OLD, SETTINGS, SinkLake, young_lake
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -137,7 +140,7 @@ def build(settings: Settings, terms: Sequence[str] = ()) -> None:
                 table.build(lake, FIRST.date())
 
 
-def shown(settings: Settings) -> dict[str, list[str]]:
+def shown(settings: Settings, words: Sequence[str] = PLANTED) -> dict[str, list[str]]:
     """Return the planted strings that objects of the bucket show, by their names."""
     objects: dict[str, list[str]] = {}
     with closing(s3_client(settings)) as s3, open_lake(settings) as lake:
@@ -146,7 +149,7 @@ def shown(settings: Settings) -> dict[str, list[str]]:
             body = s3.get_object(Bucket=settings.s3_bucket, Key=key)["Body"].read()
             for content in (body, *_decoded(lake.connection, file.path, body)):
                 lowered = content.lower()
-                names = [word for word in PLANTED if word.encode() in lowered]
+                names = [word for word in words if word.encode() in lowered]
                 if names:
                     objects[key] = names
     return objects
@@ -233,3 +236,63 @@ def test_late_and_replayed_toots_do_not_bring_the_person_back(
     assert shown(settings) == {}
     assert planted.iceberg_rows() == rows == planted.produced
     planted.land(1, FIRST)
+
+
+RETIRED = tuple(word.replace("planted", "retired") for word in PLANTED)
+
+
+def retired_toots(number: int, text: str = "") -> list[TootRecord]:
+    """Return toots of somebody else, who asked for nothing."""
+    fields = ("uri", "url", "base_url", "server", "username", "acct", "mastodon_text")
+    return [
+        replace(
+            record,
+            **{name: getattr(record, name).replace("planted", "retired") for name in fields},
+            tag_names=["cats"],
+        )
+        for record in own_toots(number, text.replace("retired", "planted"))
+    ]
+
+
+def test_old_days_lead_to_nobody_in_any_object_of_the_bucket(
+    planted: SinkLake, settings: Settings
+) -> None:
+    """By maintenance, after PERSON_RETENTION_DAYS; nothing counts less. Shows G28 and P8."""
+    land(planted, retired_toots(20))
+    build(settings)
+    assert {word for words in shown(settings, RETIRED).values() for word in words} > {
+        "retiredname",
+        "retiredpath",
+        "retiredwordone",
+    }
+    rows, toots_before = planted.iceberg_rows(), planted.distinct_toots()
+    retiring = settings.model_copy(update={"person_retention_days": 30, "raw_retention_days": 0})
+    plan = maintain(retiring, ages=NO_WAIT, log=str, dry_run=True)
+    assert shown(settings, RETIRED)
+    report = maintain(retiring, ages=NO_WAIT, log=str)
+    assert (plan.nameless_hours, plan.nameless_files) == (
+        report.nameless_hours,
+        report.nameless_files,
+    )
+    assert report.nameless_hours == HOURS
+    assert report.nameless_files >= 1
+    assert any("made nameless" in line for line in report.lines())
+    assert shown(settings, RETIRED) == {}
+    assert planted.iceberg_rows() == rows
+    assert planted.landed_records() == planted.produced
+    assert planted.distinct_toots() == toots_before
+    land(planted, [*retired_toots(20)[:5], *retired_toots(3, "retiredlate")])
+    build(settings)
+    assert planted.distinct_toots() == toots_before + 3
+    elsewhere = {
+        key for key in shown(settings, RETIRED) if not key.startswith(("topics/", "warehouse/"))
+    }
+    assert elsewhere == set()
+    maintain(retiring, ages=NO_WAIT, log=str)
+    assert shown(settings, RETIRED) == {}
+    with open_lake(settings) as lake:
+        hours = [FIRST + timedelta(hours=number) for number in range(HOURS)]
+        finding = hours_equal_recount(lake, hours)
+        assert (finding.compared, finding.faults) == (HOURS, ())
+        assert landing_completeness(settings, lake).complete
+    assert planted.iceberg_rows() == planted.produced

@@ -151,11 +151,11 @@ def _sorted(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def live_lake(root: Path) -> Iterator[LiveLake]:
+def live_lake(root: Path, salt: str = "") -> Iterator[LiveLake]:
     """Open a live lake in this directory; its clock stands at half past `HOUR`'s hour."""
     with (
-        local_lake(root) as lake,
-        local_lake(root, threads=2) as readers_lake,
+        local_lake(root, salt=salt) as lake,
+        local_lake(root, threads=2, salt=salt) as readers_lake,
         TemporaryDirectory() as directory,
     ):
         live = LiveLake(lake, readers_lake, Path(directory))

@@ -120,8 +120,8 @@ def file_columns(lake: Lake, path: str) -> dict[str, str]:
 
 
 @contextmanager
-def local_lake(root: Path, threads: int = 1) -> Iterator[Lake]:
-    """Open a lake in this directory.
+def local_lake(root: Path, threads: int = 1, salt: str = "") -> Iterator[Lake]:
+    """Open a lake in this directory, with a salt of pseudonyms or without one.
 
     `threads` read several files at once, which matters to their rows' order: two take half as much
     CPU again.
@@ -137,6 +137,7 @@ def local_lake(root: Path, threads: int = 1) -> Iterator[Lake]:
             _list_files,
             _put_in_place_of,
             _empty_record(),
+            salt,
         )
 
 

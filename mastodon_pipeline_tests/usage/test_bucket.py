@@ -70,7 +70,7 @@ def test_tables_are_objects_in_the_layout_that_readers_rely_on(
     written = [file.path.removeprefix(root) for file in lake.list_files(f"{root}/")]
     assert [path for path in written if not path.startswith("/topics/")] == [
         *(f"/charts/{name}/day=2026-11-24.png" for name in CHARTS),
-        "/index/accounts/day=2026-11-24.parquet",
+        lake.accounts(DAY).removeprefix(root),
         "/toots/day=2026-11-24/hour=15/toots.parquet",
         *sorted(
             [

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 PSEUDONYM_MARK = "~"
 """Begins a pseudonym: no name on any known software does."""
 _PSEUDONYM_CHARACTERS = 20
-_NAMELESS_URI = re.compile(r"(?:[a-z]+://[^/]+)?/~[0-9a-f]{32}")
-_HOST = re.compile(r"[a-z]+://[^/]+")
+_NAMELESS_URI = re.compile(r"(?:[a-z]+://[^/#]+)?(?:/~[0-9a-f]{32}|#~[0-9a-f]{20})")
+_HOST = re.compile(r"[a-z]+://[^/#]+")
 _MAX_PROFILE_CHARACTERS = 20_000
 _OPT_OUT_TAG = re.compile(
     r"#(?:<[^<>#]{0,200}>){0,3}no(?:bots?|index|archive)(?!\w)", re.IGNORECASE
@@ -125,9 +125,13 @@ def _nameless(record: "TootRecord", user: str, salt: str) -> "TootRecord":
     # As the macros in `lake/sql/forgetting_macros.sql`, so that all copies of a toot are one.
     uri, status_id = record.uri, record.status_id
     if uri and not is_nameless(uri):
-        host = _HOST.match(uri)
+        match = _HOST.match(uri)
+        host = match[0] if match else ""
+        rest = uri.removeprefix(host)
         digest = hashlib.sha256(f"{salt}:{uri}".encode()).hexdigest()
-        uri = f"{host[0] if host else ''}/~{digest[:32]}"
+        uri = f"{host}/~{digest[:32]}"
+        if host and rest.startswith("#"):
+            uri = f"{host}#{pseudonym(salt, f'{host} {rest[1:]}')}"
     if status_id and not status_id.startswith(PSEUDONYM_MARK):
         status_id = pseudonym(salt, f"{record.base_url} {status_id}")
     _, at, domain = record.acct.partition("@")

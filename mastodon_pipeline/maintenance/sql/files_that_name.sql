@@ -1,5 +1,5 @@
 -- Of these files, those that still name people or servers that were forgotten, with the toots'
--- addresses in them.
+-- addresses in them. Where nobody is named any more, hashtags of theirs may be left.
 SELECT
     filename,
     list(DISTINCT uri) AS uris
@@ -9,8 +9,8 @@ FROM read_parquet(
 WHERE
     (
         concerns_forgotten($salt, $accounts, $servers, username, acct, server, uri)
-        OR list_contains($uris, uri)
+        AND (NOT is_nameless_uri(uri) OR len(tag_names) > 0)
     )
-    AND NOT is_nameless_uri(uri)
+    OR (list_contains($uris, uri) AND NOT is_nameless_uri(uri))
 GROUP BY filename
 ORDER BY filename;

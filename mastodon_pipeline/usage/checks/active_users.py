@@ -22,15 +22,17 @@ def active_users_equal_recount(lake: Lake, table: str, days: Iterable[date]) -> 
         path = lake.layout.daily(table, day)
         if lake.built_from([path]).get(path) != fingerprint(toots):
             return None
-        accounts = [lake.layout.accounts(day - ago * DAY) for ago in range(28)]
+        accounts = [lake.accounts(day - ago * DAY) for ago in range(28)]
         listed = {file.path for each in accounts for file in lake.list_files(each)}
         values = {
             "toots_files": [lake.empty_record, *(file.path for file in toots)],
+            "salt": lake.salt,
             "accounts_files": [each for each in accounts if each in listed],
             "table_file": path,
             "day": day,
             "limit": LISTED_FAULTS,
         }
+        lake.forgotten.prepare()
         rows = lake.connection.execute(query("usage/checks/active_users_recount"), values)
         return [
             f"{day} {server or '(no server)'}: {toots} toots of {accounts} accounts, {of_month} in"

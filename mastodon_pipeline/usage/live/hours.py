@@ -22,7 +22,8 @@ the tail has records of it. Its rows stay as they are, but for those that the ne
 with: these are made again, by `toots.sql`, from all their records. Records have to do with each
 other if they share a uri, or a server's status id, or if both do so with a third: nothing else in
 `toots.sql` relates two records. An hour is made whole if it has no table yet, if the files of its
-table cannot be made out, or if maintenance has removed landed files of it.
+table cannot be made out, if maintenance has removed landed files of it, or if new records are of
+people who were forgotten: its rows are nameless then, and so is what is made of these records.
 
 **What is not counted**, as in the tables: hours before their first day (`usage.first_day`), and
 those that have not begun.
@@ -48,6 +49,7 @@ from mastodon_pipeline.usage.inputs.clock_skew import (
     counted_in,
     counted_in_previous_hour,
 )
+from mastodon_pipeline.usage.inputs.forgotten import without_forgotten
 from mastodon_pipeline.usage.inputs.removed_hours import hour_records
 from mastodon_pipeline.usage.live.tail import Tail, TailState
 from mastodon_pipeline.usage.tables.building import write_rows
@@ -115,6 +117,7 @@ class LiveHours:
         """By hour: the landed files in `known_record`."""
         self._listed = False
         lake.connection.execute(query("usage/live/known_record"))
+        lake.forgotten.prepare()
 
     def take(self) -> Cut:
         """Take a cut, as the module says.
@@ -228,7 +231,8 @@ class LiveHours:
         tail_records: str | None,
         previous: LiveHour | None,
     ) -> LiveHour:
-        made_from = (inputs, tail_records, previous and previous.made)
+        forgotten = self._lake.forgotten.current()
+        made_from = (inputs, tail_records, previous and previous.made, forgotten)
         before = self._made.get(hour)
         if before is not None and before[0] == made_from:
             return before[1]
@@ -258,13 +262,16 @@ class LiveHours:
             new.append(self._local("tail_of_hour", hour))
         try:
             in_table = inputs.in_table()
-            if in_table is None:
+            if in_table is None or self._lake.forgotten.current().is_past_retention(hour):
                 return self._make_whole(hour, new, previous)
             assert inputs.table is not None
             built = {file.path for file in in_table}
+            tail_file = list(new)
             new += [file.path for file in inputs.landed if file.path not in built]
             if not new:
                 return LiveHour(hour, inputs.table.path, None, None)
+            if self._concerns_forgotten(hour, in_table, new):
+                return self._make_whole(hour, tail_file, previous)
             return self._make_new(hour, inputs.table.path, in_table, new, previous)
         finally:
             if tail_records is not None:
@@ -276,6 +283,24 @@ class LiveHours:
         with hour_records(self._lake, hour) as records:
             made = self._write_toots(hour, [*records.paths, *tail_file], previous)
         return LiveHour(hour, None, made, None)
+
+    def _concerns_forgotten(
+        self, hour: datetime, in_table: Sequence[StoredFile], new: Sequence[str]
+    ) -> bool:
+        """Return whether new records are of people or servers that were forgotten.
+
+        They have to do with rows whose uris are hashes: such an hour is made whole.
+        """
+        forgotten = self._lake.forgotten.current().names
+        if not forgotten:
+            return False
+        self._know(hour, in_table)
+        files = [self._lake.empty_record, *new]
+        return bool(
+            self._count(
+                self._execute("concerns_forgotten", hour, files=files, **forgotten.name_parameters)
+            )
+        )
 
     def _make_new(
         self,
@@ -294,7 +319,7 @@ class LiveHours:
         records = [self._lake.empty_record, *new]
         if files:
             records.append(self._local("related_of_files", files=files))
-        replaced = self._local("replaced", file=table_file)
+        replaced = self._local("replaced", file=table_file, salt=self._lake.salt)
         made = self._write_toots(hour, records, previous)
         for path in records[1 + len(new) :]:
             Path(path).unlink()
@@ -316,18 +341,19 @@ class LiveHours:
     ) -> str:
         path = self.new_file()
         values = {
-            "raw_files": list(records),
             "hour_start": hour,
             "hour_end": hour + HOUR,
             "empty_record": self._lake.empty_record,
             "built_from": "",
+            "past_retention": self._lake.forgotten.current().is_past_retention(hour),
             **(
                 counted_in_previous_hour(self._lake, hour)
                 if previous is None
                 else counted_in(self._lake, (previous.table_file, previous.made))
             ),
         }
-        write_rows(self._lake, TOOTS, path, values)
+        with without_forgotten(self._lake, hour, records) as raw_files:
+            write_rows(self._lake, TOOTS, path, {"raw_files": list(raw_files), **values})
         return path
 
     def _forget(self, made: Mapping[datetime, LiveHour]) -> None:

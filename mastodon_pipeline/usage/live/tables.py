@@ -6,7 +6,7 @@ The counts are made by the tables' own queries, over `toots` as they are now.
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,15 @@ class LiveTables:
     def _partitions(self, now: CutFiles, table: Table[Any]) -> list[datetime] | list[date]:
         if table in HOURLY_TABLES:
             return list(now.cut.hours)
-        return [day for day, state in self._days(now).items() if table.name in state.behind]
+        days = [day for day, state in self._days(now).items() if table.name in state.behind]
+        if not table.of_text:
+            return days
+        forgotten = self._lake.forgotten.current()
+        return [
+            day
+            for day in days
+            if not forgotten.is_past_retention(datetime.combine(day, time(), UTC))
+        ]
 
     def _local(self, now: CutFiles, table: Table[Any]) -> list[str]:
         if table.name not in now.local:

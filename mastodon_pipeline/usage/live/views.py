@@ -32,8 +32,9 @@ from mastodon_pipeline.usage.live.tables import (
 )
 from mastodon_pipeline.usage.live.tail import Tail
 from mastodon_pipeline.usage.live.topic import KafkaTopic
-from mastodon_pipeline.usage.tables.hourly import TOOTS, TOOTS_PER_SERVER_PER_HOUR
+from mastodon_pipeline.usage.tables.hourly import TOOTS
 from mastodon_pipeline.usage.tables.languages import language_names
+from mastodon_pipeline.usage.tables.table import Grain
 
 SAME_CUT_SECONDS = 0.5
 """A cut serves other transactions so long: a statement is bound more than once before it runs."""
@@ -67,7 +68,7 @@ def create_live_views(
             columns.append("hour::BIGINT AS hour")
         else:
             text = query("usage/live/table")
-        counts = table is TOOTS_PER_SERVER_PER_HOUR
+        counts = table.grain is Grain.HOUR and table is not TOOTS
         connection.execute(
             text.format(
                 table=table.name,

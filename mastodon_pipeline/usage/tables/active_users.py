@@ -1,8 +1,12 @@
 """`active_users`: how many accounts posted on a day, in a week and in four weeks.
 
 Reading 28 days of toots for each day would cost too much. So the accounts of each day are kept in a
-file of their own (`Layout.accounts`), some ten bytes each, and a day is counted from 28 of these.
+file of their own (`Lake.accounts`), some ten bytes each, and a day is counted from 28 of these.
 They are no table: they are made from `toots` again where they are missing.
+
+An account is the same whether its name or its pseudonym stands in `toots`: because its owner opted
+out meanwhile, or since it was PERSON_RETENTION_DAYS ago. That takes the lake's salt; without one
+there is neither.
 
 A day that changes late changes the figures of the 27 days after it. Each table's file carries the
 fingerprint of the files that it was counted from, and whoever builds a day counts those days again
@@ -43,15 +47,16 @@ def build_active_users(lake: Lake, day: date) -> BuiltPartition:
 
     def write_accounts(toots: Sequence[StoredFile], local: str) -> tuple[str, Counts]:
         files = [lake.empty_record, *(file.path for file in toots)]
-        lake.connection.execute(
-            query("usage/tables/accounts_of_day"), {"toots_files": files, "path": local}
-        )
+        _write_accounts(lake, files, local)
         return fingerprint(toots), _counts(lake, "toots_by_server", toots_files=files)
 
     _add_missing_accounts(lake, day)
-    built_from, toots = replace_file(lake, lake.layout.accounts(day), write_accounts, list_toots)
+    built_from, toots = replace_file(lake, lake.accounts(day), write_accounts, list_toots)
     built = _count(lake, day, built_from, toots)
-    for later in _outdated(lake, day):
+    outdated = _outdated(lake, day)
+    if outdated:
+        _add_missing_accounts(lake, max(outdated) + DAY)
+    for later in outdated:
         path = ACTIVE_USERS.path(lake.layout, later)
         known = _counts(lake, "toots_in_table", table_file=path, all=ALL)
         _count(lake, later, lake.built_from([path]).get(path, ""), known)
@@ -60,11 +65,17 @@ def build_active_users(lake: Lake, day: date) -> BuiltPartition:
 
 def accounts_until(lake: Lake, day: date, days: int = MONTH_DAYS) -> list[StoredFile]:
     """Return the files of the accounts of the `days` days that end with `day`, the oldest first."""
-    first, last = (lake.layout.accounts(each) for each in (day - (days - 1) * DAY, day))
+    first, last = (lake.accounts(each) for each in (day - (days - 1) * DAY, day))
     prefix = first[: -len(f"{day}.parquet")]
     # Up to and without the first: "day=2026-11-24" sorts before "day=2026-11-24.parquet".
     listed = lake.list_files(prefix, first.removesuffix(".parquet"))
     return list(takewhile(lambda file: file.path <= last, listed))
+
+
+def _write_accounts(lake: Lake, toots_files: Sequence[str], path: str) -> None:
+    values = {"toots_files": toots_files, "salt": lake.salt, "path": path}
+    lake.forgotten.prepare()
+    lake.connection.execute(query("usage/tables/accounts_of_day"), values)
 
 
 def _count(lake: Lake, day: date, built_from: str, toots: Counts) -> BuiltPartition:
@@ -72,8 +83,8 @@ def _count(lake: Lake, day: date, built_from: str, toots: Counts) -> BuiltPartit
 
     def make(accounts: Sequence[StoredFile], local: str) -> BuiltPartition:
         paths = [file.path for file in accounts]
-        of_day = lake.layout.accounts(day)
-        first_of_week = lake.layout.accounts(day - (WEEK_DAYS - 1) * DAY)
+        of_day = lake.accounts(day)
+        first_of_week = lake.accounts(day - (WEEK_DAYS - 1) * DAY)
         values = {
             "of_day": [of_day],
             "of_week": [of_day, *(path for path in paths if first_of_week <= path < of_day)],
@@ -101,7 +112,7 @@ def _add_missing_accounts(lake: Lake, day: date) -> None:
     """
     known = {file.path for file in accounts_until(lake, day - DAY, MONTH_DAYS - 1)}
     earlier = [day - ago * DAY for ago in range(1, MONTH_DAYS)]
-    if all(lake.layout.accounts(each) in known for each in earlier):
+    if all(lake.accounts(each) in known for each in earlier):
         return
     first = lake.layout.toots_day(earlier[-1])
     last = lake.layout.toots_day(day)
@@ -111,16 +122,12 @@ def _add_missing_accounts(lake: Lake, day: date) -> None:
         by_day.setdefault(file.path[len(first) - 11 : len(first) - 1], []).append(file)
     for each in earlier:
         toots = by_day.get(str(each), [])
-        path = lake.layout.accounts(each)
+        path = lake.accounts(each)
         if not toots or path in known:
             continue
 
         def write(_: Sequence[StoredFile], local: str, toots: list[StoredFile] = toots) -> None:
-            values = {
-                "toots_files": [lake.empty_record, *(file.path for file in toots)],
-                "path": local,
-            }
-            lake.connection.execute(query("usage/tables/accounts_of_day"), values)
+            _write_accounts(lake, [lake.empty_record, *(file.path for file in toots)], local)
 
         replace_file(lake, path, write)
 
@@ -143,8 +150,8 @@ def _outdated(lake: Lake, day: date) -> list[date]:
     accounts = accounts_until(lake, day + (MONTH_DAYS - 1) * DAY, 2 * MONTH_DAYS - 1)
 
     def is_outdated(later: date) -> bool:
-        oldest = lake.layout.accounts(later - (MONTH_DAYS - 1) * DAY)
-        newest = lake.layout.accounts(later)
+        oldest = lake.accounts(later - (MONTH_DAYS - 1) * DAY)
+        newest = lake.accounts(later)
         files = [file for file in accounts if oldest <= file.path <= newest]
         return counted_from.get(ACTIVE_USERS.path(lake.layout, later)) != fingerprint(files)
 

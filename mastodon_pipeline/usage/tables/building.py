@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from mastodon_pipeline.errors import TableError
-from mastodon_pipeline.lake.files import StoredFile
+from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.lake.replacing import replace_file
@@ -61,6 +61,22 @@ def build_from_toots(lake: Lake, table: Table[datetime], hour: datetime) -> Buil
 
     path = table.path(lake.layout, hour)
     return build_partition(lake, table, path, lambda: lake.parquet_files(toots), values)
+
+
+def keep_rows(
+    lake: Lake, path: str, list_inputs: Callable[[], Sequence[StoredFile]]
+) -> BuiltPartition:
+    """Leave a partition's rows as they are, as if they were made from the input as it is now.
+
+    Raises as `build_partition` does.
+    """
+
+    def make(inputs: Sequence[StoredFile], local: str) -> BuiltPartition:
+        values = {"table_file": path, "built_from": fingerprint(inputs), "path": local}
+        row = lake.connection.execute(query("usage/tables/same_rows"), values).fetchone()
+        return BuiltPartition(path, int(row[0]) if row else 0, len(inputs))
+
+    return replace_file(lake, path, make, list_inputs)
 
 
 def write_rows(lake: Lake, table: Table[Partition], path: str, values: Mapping[str, object]) -> int:

@@ -4,7 +4,7 @@ To add one, write its query and declare it here, in `DAILY_TABLES`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, time
 
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
@@ -24,7 +24,7 @@ from mastodon_pipeline.usage.checks.days import (
     TOOTS_SUM_TO_THE_DAY,
 )
 from mastodon_pipeline.usage.tables.active_users import ACTIVE_USERS
-from mastodon_pipeline.usage.tables.building import build_partition
+from mastodon_pipeline.usage.tables.building import build_partition, keep_rows
 from mastodon_pipeline.usage.tables.languages import language_names
 from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
 
@@ -32,8 +32,10 @@ from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, 
 def build_daily(lake: Lake, day: date, table: Table[date], **values: object) -> BuiltPartition:
     """Build a UTC day of a daily table, from those of its hours whose toots are built.
 
-    `values` replace the table's own parameters.
+    `values` replace the table's own parameters. What counts words is left as it is once the text is
+    gone (PERSON_RETENTION_DAYS), or gets no rows if it was not counted before.
     """
+    path = table.path(lake.layout, day)
 
     def list_toots() -> Sequence[StoredFile]:
         return lake.parquet_files(lake.layout.toots_day(day))
@@ -46,7 +48,12 @@ def build_daily(lake: Lake, day: date, table: Table[date], **values: object) -> 
         }
         return {**inputs, **values}
 
-    return build_partition(lake, table, table.path(lake.layout, day), list_toots, query_values)
+    midnight = datetime.combine(day, time(), UTC)
+    if table.of_text and lake.forgotten.current().is_past_retention(midnight):
+        if lake.parquet_files(path):
+            return keep_rows(lake, path, list_toots)
+        values = {**values, **_NO_TERMS}
+    return build_partition(lake, table, path, list_toots, query_values)
 
 
 def _daily_table(
@@ -56,6 +63,7 @@ def _daily_table(
     check: Check[date] = TOOTS_SUM_TO_THE_DAY,
     parameters: Callable[[], Mapping[str, object]] = dict,
     charts: tuple[Chart, ...] = (),
+    of_text: bool = False,
 ) -> Table[date]:
     """Declare a table made from a day's toots."""
 
@@ -76,6 +84,7 @@ def _daily_table(
         build=build,
         parameters=parameters,
         charts=charts,
+        of_text=of_text,
     )
     return table
 
@@ -88,6 +97,9 @@ def _language_names() -> Mapping[str, object]:
 def _terms() -> Mapping[str, object]:
     return {"terms": list(load_settings().terms)}
 
+
+_NO_TERMS: Mapping[str, object] = {"terms": []}
+"""Of `term_mentions`, the one table of words."""
 
 DAY = Column("day", "DATE", "The UTC day", ("created_at",))
 TOOT_COUNT = Column(
@@ -136,14 +148,14 @@ DAILY_USAGE = _daily_table(
     Column(
         "most_frequent_non_bot",
         "VARCHAR",
-        "The account with the most toots that is no bot",
+        "The account with the most toots that is no bot; a pseudonym after PERSON_RETENTION_DAYS",
         ("username", "server", "bot"),
         previewed=False,
     ),
     Column(
         "most_frequent_bot",
         "VARCHAR",
-        "The bot with the most toots; null if none posted",
+        "The bot with the most toots, likewise; null if none posted",
         ("username", "server", "bot"),
         previewed=False,
     ),
@@ -242,7 +254,8 @@ TERM_MENTIONS = _daily_table(
 
     Whole words in any case, hashtags and addresses included. Mentions in toots that were deleted,
     or whose authors set noindex, are not found, since their text is not kept. Days keep the terms
-    with which they were built; materialize them again after a change of `TERMS`.
+    with which they were built; materialize them again after a change of `TERMS`. Once their text
+    is gone, after PERSON_RETENTION_DAYS, they stay: toots that come later are not searched.
     """,
     DAY,
     Column("term", "VARCHAR", "The word or phrase of TERMS, lower case; each has its row"),
@@ -255,6 +268,7 @@ TERM_MENTIONS = _daily_table(
     Column("mentions", "BIGINT", "How often they do so, in all", ("mastodon_text",)),
     check=MENTIONS_ARE_POSSIBLE,
     parameters=_terms,
+    of_text=True,
 )
 
 

@@ -48,7 +48,9 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltPartition:
         nonlocal attempts
         attempts += 1
         if attempts > 1:
-            lake.landed.expire()  # another build was faster: it may have known of newer files
+            # Another build was faster: it may have known of newer files, or of who was forgotten.
+            lake.landed.expire()
+            lake.forgotten.expire()
         with hour_records(lake, hour) as records:
             if not records.landed and lake.parquet_files(path):
                 note = f"{path} is left unchanged: the landed files that it was made from are gone"
@@ -78,6 +80,7 @@ def write_toots(lake: Lake, hour: datetime, records: HourRecords, path: str) -> 
         "hour_end": hour + HOUR,
         "empty_record": lake.empty_record,
         "built_from": fingerprint(records.landed),
+        "past_retention": lake.forgotten.current().is_past_retention(hour),
         **counted_in_previous_hour(lake, hour),
     }
     return write_rows(lake, TOOTS, path, values)
@@ -125,7 +128,7 @@ def _group(field: RecordField) -> str:
 
 _DESCRIPTIONS = {
     "event": "What the newest record was: update or status.update (an edit)",
-    "uri": "The toot's identity across all servers",
+    "uri": "The toot's identity across all servers; host and hash after PERSON_RETENTION_DAYS",
     "status_id": "The id on the server that reported the newest version; opaque",
     "base_url": "The server that reported the newest version",
     "edited_at": "UTC, of the newest edit; null if never edited",
@@ -134,7 +137,8 @@ _DESCRIPTIONS = {
     "app": "The posting application, as the home server names it; '' if unknown",
     "favourites": "How many accounts had marked it as a favourite at that reading",
     "tag_names": "The hashtags; empty if deleted or the author opted out",
-    "mastodon_text": "Plain text; '' if deleted or the author opted out",
+    "mastodon_text": "Plain text; '' if deleted, if the author opted out, or after"
+    " PERSON_RETENTION_DAYS",
 }
 """Of the columns of `toots` that say something else than the record's field of the same name."""
 _MADE_FROM = {
@@ -164,8 +168,10 @@ TOOTS: Table[datetime] = Table(
     Made from the landed records of the hour: duplicates, and reports of the same toot by several
     servers, are one row: the newest edit, by the word of the toot's home server if that is listened
     to. Deleted toots stay, as they were published, without their text; toots of authors who opted
-    out of being indexed are counted, and neither text, hashtags nor name are kept. Not in it, since
-    Mastodon's public feeds leave them out: replies to others, boosts, unlisted posts.
+    out of being indexed are counted, and neither text, hashtags nor name are kept. After
+    PERSON_RETENTION_DAYS, if set, pseudonyms stand for everybody's name, and addresses and texts
+    are gone. Not in it, since Mastodon's public feeds leave them out: replies to others, boosts,
+    unlisted posts.
     """,
     sources=("landed_toots",),
     columns=(

@@ -82,6 +82,9 @@ class Table(Generic[Partition]):
     parameters: Callable[[], Mapping[str, object]] = dict
     """Parameters of its query that are the same for all partitions."""
     charts: tuple[Chart, ...] = ()
+    of_text: bool = False
+    """Counts words: a day of it stays as it is once the text of its toots is gone, after
+    PERSON_RETENTION_DAYS."""
     group: str = "usage"
     """Where the UI lists it."""
     kinds: frozenset[str] = frozenset()

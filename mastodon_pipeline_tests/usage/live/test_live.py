@@ -1,5 +1,6 @@
 """`live`: at any moment what the tables will say once all has landed and is built."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mastodon_pipeline.errors import KafkaUnavailable
+from mastodon_pipeline.maintenance.forgetting import change_list, hour_of
 from mastodon_pipeline.usage.live.hours import LiveHours
 from mastodon_pipeline.usage.live.tables import LIVE_TABLES, LiveTables
 from mastodon_pipeline.usage.live.tail import Tail
@@ -330,3 +332,88 @@ def test_kafka_is_asked_only_when_a_live_view_is() -> None:
     with pytest.raises(duckdb.Error, match=r"Kafka at 127\.0\.0\.1:9 does not answer"):
         connection.execute("FROM live.toots")
     assert connection.execute("SELECT 1").fetchall() == [(1,)]
+
+
+SALT = "a salt"
+FORGOTTEN = record(
+    uri="https://one.example/users/ann/statuses/1",
+    url="https://one.example/@ann/1",
+    username="ann",
+    acct="ann",
+    mastodon_text="planted words",
+    tags=1,
+    tag_names=["planted"],
+)
+
+
+def forget(live: LiveLake, *accounts: str, until: datetime | None = None) -> None:
+    """Add to the list of the forgotten, and build the hours that are built again."""
+    change_list(
+        live.lake,
+        lambda names: dataclasses.replace(names.with_names(accounts), persons_until=until),
+    )
+    live.readers_lake.forgotten.expire()
+    built = live.lake.parquet_files(live.lake.layout.table("toots"))
+    build(live, *filter(None, map(hour_of, built)))
+
+
+def shown(live: LiveLake) -> str:
+    """Return all that live tables show."""
+    return repr(live.tables()).lower()
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_person_who_was_forgotten_is_not_shown_from_the_topic(tmp_path: Path, built: bool) -> None:
+    """Toots, copies, edits and deletes that Kafka has, and landed ones. Shows P7 and G27."""
+    with live_lake(tmp_path, SALT) as live:
+        live.topic.produce(0, record(username="bo", acct="bo"))
+        if built:
+            live.topic.produce(0, FORGOTTEN)
+        live.land_all()
+        build(live, HOUR)
+        if built:
+            assert "planted" in shown(live)
+        forget(live, "ann@one.example")
+        copy = FORGOTTEN | {"base_url": "https://two.example", "acct": "ann@one.example"}
+        live.topic.produce(1, copy | {"edited_at": HOUR + timedelta(minutes=3), "status_id": "7"})
+        for gone in ("planted", "/ann", "'ann"):
+            assert gone not in shown(live)
+        assert len(live.rows("toots")) == 2
+        live.topic.produce(1, delete(uri=FORGOTTEN["uri"], server="one.example"))
+        assert [row["deleted"] for row in live.rows("toots")].count(True) == 1
+        assert_live_is_what_tables_will_say(live)
+
+
+def test_old_toots_from_the_topic_name_nobody(tmp_path: Path) -> None:
+    """After PERSON_RETENTION_DAYS, though the day's tables are behind. Shows P8, G27 and G28."""
+    with live_lake(tmp_path, SALT) as live:
+        live.topic.produce(0, FORGOTTEN)
+        live.land_all()
+        build(live, HOUR)
+        mentions = live.rows("term_mentions")
+        forget(live, until=HOUR.replace(hour=0) + timedelta(days=1))
+        live.topic.produce(0, FORGOTTEN | {"source": "replay"})
+        live.topic.produce(1, FORGOTTEN | {"uri": f"{FORGOTTEN['uri']}2", "status_id": "12"})
+        assert len(live.rows("toots")) == 2
+        assert live.rows("daily_usage")[0]["users"] == 1
+        assert live.rows("term_mentions") == mentions
+        for gone in ("planted words", "/ann", "'ann"):
+            assert gone not in shown(live)
+        assert_live_is_what_tables_will_say(live)
+
+
+@pytest.mark.thorough
+@given(st.lists(steps(), max_size=16), st.booleans(), st.lists(steps(), max_size=8))
+@settings(max_examples=10)
+def test_live_equals_the_tables_also_where_people_were_forgotten(
+    before: list[Step], everybody: bool, after: list[Step]
+) -> None:
+    """Some of them, or everybody on the earlier of two days. Shows G27 and G28."""
+    with TemporaryDirectory() as directory, live_lake(Path(directory), SALT) as live:
+        for step in before:
+            step(live)
+        until = HOUR.replace(hour=0) if everybody else None
+        forget(live, "user0@one.example", until=until)
+        for step in after:
+            step(live)
+        assert_live_is_what_tables_will_say(live)

@@ -1,12 +1,21 @@
--- Servers whose active users differ from a recount: the day's from its toots, by the accounts' names;
+-- Servers whose active users differ from a recount: the day's from its toots, by the accounts' names,
+-- or pseudonyms if there is a salt;
 -- the four weeks' by distinct accounts, where the table groups them; and weeks that are impossible.
-WITH of_day AS (
+WITH toot AS (
+    SELECT
+        server,
+        bot,
+        if($salt = '', username, nameless_user($salt, username, acct, server)) AS account
+    FROM read_parquet($toots_files, union_by_name := true, hive_partitioning := false)
+),
+
+of_day AS (
     SELECT
         server,
         count(*) AS toots,
-        count(DISTINCT username) AS accounts,
-        count(DISTINCT username) FILTER (bot) AS bots
-    FROM read_parquet($toots_files, union_by_name := true, hive_partitioning := false)
+        count(DISTINCT account) AS accounts,
+        count(DISTINCT account) FILTER (bot) AS bots
+    FROM toot
     GROUP BY server
 ),
 

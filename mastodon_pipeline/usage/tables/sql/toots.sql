@@ -11,7 +11,8 @@
 --   of their copy, counts only if the home server would not report its own: it was not streamed.
 -- * Only the home server names the posting application; the other servers' records leave it empty.
 -- * If the text was withheld (the author opted out), no record of that authority brings it back,
---   nor the hashtags.
+--   nor the hashtags. $past_retention: all texts are gone since PERSON_RETENTION_DAYS, and the
+--   author has opted out if hashtags are missing as well.
 -- * A toot that the previous hour counts under a time that the listener wrote is left out (see
 --   clock_skew.py).
 -- * Fields that are only carried along are named nowhere: $texts, $numbers, $flags, $lists and
@@ -76,6 +77,12 @@ COPY (
             max((authority, base_url))[2] AS speaker,
             max((authority, app))[2] AS app,
             max((authority, mastodon_text = '' AND characters > 0))[2] AS withheld,
+            max((
+                authority,
+                mastodon_text = ''
+                AND characters > 0
+                AND (NOT $past_retention OR (tags > 0 AND len(tag_names) = 0))
+            ))[2] AS untagged,
             max((authority, source = 'stream')) AS highest
         FROM record
         ANTI JOIN previous USING (uri)
@@ -115,7 +122,7 @@ COPY (
             file_index, file_row_number, kafka_partition, kafka_offset, authority
         ) REPLACE (
             toot.app AS app,
-            if(deleted.uri IS NULL AND NOT withheld, tag_names, []) AS tag_names,
+            if(deleted.uri IS NULL AND NOT untagged, tag_names, []) AS tag_names,
             if(deleted.uri IS NULL AND NOT withheld, mastodon_text, '') AS mastodon_text
         ),
         toot.seen_by,
