@@ -1,5 +1,6 @@
 """Every state of the page, as Streamlit runs it."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,12 +9,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from mastodon_pipeline.dashboard import showing
-from mastodon_pipeline.dashboard.counts import Counts
+from mastodon_pipeline.dashboard.counts import SHOWN_SERVERS, Counts
 from mastodon_pipeline.dashboard.showing import as_csv, change
 from mastodon_pipeline.errors import BucketMissing, ObjectStoreUnavailable
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.paths import REPOSITORY
-from mastodon_pipeline_tests.dashboard.conftest import NOW, toots
+from mastodon_pipeline_tests.dashboard.conftest import NOW, toot, toots
+from mastodon_pipeline_tests.support.building import build_day, build_hours
+from mastodon_pipeline_tests.support.local_lake import HOUR, land
 
 PAGE = REPOSITORY / "mastodon_pipeline" / "dashboard" / "page.py"
 Open = Callable[[Lake], AppTest]
@@ -113,3 +116,24 @@ def test_csv_holds_every_row_and_no_formula() -> None:
 def test_change_of_nothing_has_no_percentage() -> None:
     assert change(3, 0) is None
     assert change(3, 4) == "-25.0 %"
+
+
+@pytest.mark.parametrize("servers", [1, 300])
+def test_page_shows_one_server_and_three_hundred(page: Open, lake: Lake, servers: int) -> None:
+    """The busiest have colours of their own, the others are one; all can be chosen."""
+    records = [
+        toot(number, NOW - timedelta(seconds=number), server=f"s{number % servers}.example")
+        for number in range(600)
+    ]
+    land(lake, *records)
+    lake.landed.refresh(whole=True)
+    build_hours(lake, HOUR)
+    build_day(lake, NOW.date())
+    app = page(lake).run()
+    shown(app)
+    assert metrics(app)["Toots: today"][0] == "600"
+    assert len(app.multiselect(key="server").options) == servers
+    [chart, *_] = app.get("vega_lite_chart")
+    rows = json.loads(chart.proto.spec)["layer"][0]["data"]["values"]
+    assert len({row["server"] for row in rows}) == min(servers, SHOWN_SERVERS + 1)
+    assert sum(row["toots"] for row in rows) == 600
