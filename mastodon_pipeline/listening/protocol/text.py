@@ -29,7 +29,9 @@ MAX_PARSED = 16 * 1024
 MAX_PARSED_TAGS = 500
 """Tags in them: 800 formatting elements that each paragraph opens again take 0.1 s, 250 0.01 s."""
 
-_REST_OF_TAG = r"""(?=[\s/>])(?:[^<>"']++|"[^"<>]*"|'[^'<>]*')*+>"""
+# Atomic groups in place of `(...)*+`, which Python before 3.11.5, so Debian 12's, matches wrongly.
+# See: https://github.com/python/cpython/issues/106052
+_REST_OF_TAG = r"""(?=[\s/>])(?>(?:[^<>"']++|"[^"<>]*"|'[^'<>]*')*)>"""
 _BLOCKS = (
     "p|div|li|[ou]l|d[ldt]|blockquote|pre|h[1-6r]|table|caption|t(?:r|head|body|foot)|address|center"
     "|section|article|aside|header|footer|main|nav|fig(?:ure|caption)|details|summary|form|fieldset"
@@ -40,7 +42,7 @@ _BREAK = re.compile(
 )
 _CELL = re.compile(f"<t[dh]{_REST_OF_TAG}", re.I)
 _PLAIN_TAG = re.compile(
-    r'</?(?:span|a|del|s|b|strong|u|sub|sup|i|em|code)(?: [a-z-]+="[^"<>]*")*+ ?/?>'
+    r'</?(?:span|a|del|s|b|strong|u|sub|sup|i|em|code)(?>(?: [a-z-]+="[^"<>]*")*) ?/?>'
 )
 _READING = re.compile(f"<rt{_REST_OF_TAG}([^<]*)</rt>", re.I)
 _ANY_TAG = re.compile("<[^<>]*>")
