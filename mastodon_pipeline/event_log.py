@@ -29,6 +29,8 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 
+from mastodon_pipeline.dagster_database import POSTGRES_VARIABLE, postgres_url
+
 BATCH_EVENTS = 1000
 """The most events in one transaction: 1 MB, written in a fifth of a second."""
 KEPT_ENGINES = 4
@@ -39,6 +41,8 @@ KEPT_ENGINES = 4
 def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     """Open Dagster's instance in a directory, which its `dagster.yaml` calls DAGSTER_HOME."""
     os.environ["DAGSTER_HOME"] = str(home)
+    if url := postgres_url():
+        os.environ[POSTGRES_VARIABLE] = url
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from infra.native_stack.addresses import NATIVE_HOSTS, Addresses, Hosts, write_private
 from infra.native_stack.fetch import INFRA, Artifacts
 from infra.native_stack.maven import java_home
@@ -22,6 +24,7 @@ from infra.native_stack.probes import (
 )
 from infra.native_stack.program import Program
 from infra.native_stack.readers import add_reader
+from mastodon_pipeline.dagster_database import POSTGRES_VARIABLE, postgres_url
 from mastodon_pipeline.paths import BASE_DIRECTORY
 
 REPOSITORY = INFRA.parent
@@ -127,8 +130,10 @@ def dagster_programs(
     """
     home = stack.data / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    write_private(home / "dagster.yaml", (INFRA / "dagster" / "dagster.yaml").read_text())
     variables = {**_inherited(), **environment, "DAGSTER_HOME": str(home)}
+    if postgres := postgres_url():
+        variables[POSTGRES_VARIABLE] = postgres
+    write_private(home / "dagster.yaml", instance_configuration(bool(postgres)))
     # Dagster and the code servers it starts look for their commands on PATH.
     programs = Path(sys.executable).parent
     variables["PATH"] = f"{programs}{os.pathsep}{variables.get('PATH', os.defpath)}"
@@ -182,6 +187,17 @@ def dagster_programs(
         stop_seconds=30,
     )
     return [code_server, webserver, daemon]
+
+
+def instance_configuration(postgres: bool) -> str:
+    """Return Dagster's `dagster.yaml`, with its storage in SQLite files or in PostgreSQL."""
+    text = (INFRA / "dagster" / "dagster.yaml").read_text()
+    if not postgres:
+        return text
+    configuration = yaml.safe_load(text)
+    del configuration["event_log_storage"]
+    configuration["storage"] = {"postgres": {"postgres_url": {"env": POSTGRES_VARIABLE}}}
+    return yaml.safe_dump(configuration)
 
 
 def dashboard_program(stack: Installation, environment: Mapping[str, str]) -> Program:

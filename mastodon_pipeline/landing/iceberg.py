@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from mastodon_pipeline.dagster_database import with_driver
 from mastodon_pipeline.errors import CatalogUnavailable, SettingsError
 from mastodon_pipeline.lake.bucket import s3_credentials
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
@@ -48,7 +49,7 @@ def catalog_address(settings: Settings) -> URL:
         from sqlalchemy import make_url
 
         try:
-            return make_url(settings.lake_catalog_uri.get_secret_value())
+            return make_url(with_driver(settings.lake_catalog_uri.get_secret_value()))
         except (SQLAlchemyError, ValueError):  # a port that is no number
             raise SettingsError(
                 "LAKE_CATALOG_URI is not an address as SQLAlchemy writes it, such as"
@@ -65,7 +66,7 @@ def catalog_address(settings: Settings) -> URL:
         options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         user, password = options.pop("user", None), options.pop("password", None)
         return URL.create(
-            *("postgresql", user, password, parts.hostname, parts.port, parts.path[1:]),
+            *("postgresql+psycopg2", user, password, parts.hostname, parts.port, parts.path[1:]),
             query=options,
         )
     raise SettingsError(

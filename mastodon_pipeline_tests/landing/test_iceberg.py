@@ -39,7 +39,7 @@ def test_postgresql_is_addressed_with_its_user_and_options(monkeypatch: pytest.M
     )
     address = catalog_address(load_settings(iceberg_catalog_uri=jdbc))
     assert address.render_as_string(hide_password=False) == (
-        "postgresql://sink:p%40ss@db.example:5433/lake?sslmode=require"
+        "postgresql+psycopg2://sink:p%40ss@db.example:5433/lake?sslmode=require"
     )
     assert "p%40ss" not in str(address)
 

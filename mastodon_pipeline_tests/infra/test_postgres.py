@@ -1,0 +1,118 @@
+"""Dagster's history in PostgreSQL, with a real server."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.utils import make_new_run_id
+from dagster_postgres import PostgresEventLogStorage
+from sqlalchemy import create_engine, text
+
+from infra.native_stack.programs import Installation, dagster_programs, instance_configuration
+from mastodon_pipeline.dagster_database import POSTGRES_VARIABLE
+from mastodon_pipeline.event_log import open_instance
+from mastodon_pipeline.landing.iceberg import catalog_address
+from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline_tests.support.postgres import PASSWORD, USER, PostgresServer, postgres_server
+from mastodon_pipeline_tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.thorough
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def home(tmp_path: Path, server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home as the stack makes it where the variable is set."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv(POSTGRES_VARIABLE, server.url())
+    (tmp_path / "dagster.yaml").write_text(instance_configuration(postgres=True))
+    return tmp_path
+
+
+@dg.asset
+def answer() -> int:
+    return 42
+
+
+def build(instance: dg.DagsterInstance) -> str:
+    return dg.materialize([answer], instance=instance, raise_on_error=True).run_id
+
+
+def test_history_in_postgres_is_there_for_the_next_process(home: Path) -> None:
+    with open_instance(home) as instance:
+        run_id = build(instance)
+        assert isinstance(instance.event_log_storage, PostgresEventLogStorage)
+    with open_instance(home) as instance:
+        assert instance.get_run_by_id(run_id) is not None
+        assert instance.get_latest_materialization_event(answer.key) is not None
+    assert not (home / "history").exists(), "nothing is in SQLite files"
+
+
+def test_twenty_runs_that_report_at_once_are_all_recorded(home: Path) -> None:
+    with open_instance(home) as instance, ThreadPoolExecutor(20) as pool:
+
+        def report(number: int) -> str:
+            run_id = make_new_run_id()
+            instance.add_run(dg.DagsterRun(job_name="job", run_id=run_id))
+            for partition in range(5):
+                event = dg.AssetMaterialization("table", partition=f"{number}-{partition}")
+                instance.report_runless_asset_event(event)
+            return run_id
+
+        runs = list(pool.map(report, range(20)))
+        assert all(instance.get_run_by_id(run) is not None for run in runs)
+        assert len(instance.get_materialized_partitions(dg.AssetKey("table"))) == 100
+
+
+def test_server_that_was_away_is_used_again_by_the_same_process(
+    home: Path, server: PostgresServer
+) -> None:
+    """A restarted server loses no history, and nobody has to restart Dagster."""
+    with open_instance(home) as instance:
+        before = build(instance)
+        server.stop()
+        with pytest.raises(Exception, match=r"retries|connection|server"):
+            instance.get_run_by_id(before)
+        server.start()
+        wait_until(lambda: build(instance), "a run in the restarted database", 60)
+        assert instance.get_run_by_id(before) is not None
+
+
+def test_stack_puts_dagster_into_the_database_that_is_named(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://pipeline:sesame@db.example/dagster"
+    monkeypatch.setenv(POSTGRES_VARIABLE, url)
+    programs = dagster_programs(installation, {}, ())
+    written = (installation.data / "dagster" / "dagster.yaml").read_text()
+
+    assert "postgres_url" in written
+    assert "sesame" not in written
+    assert "SqliteEventLog" not in written
+    assert "BatchedEventLogStorage" not in written
+    for program in programs:
+        assert program.environment[POSTGRES_VARIABLE] == url.replace("ql://", "ql+psycopg2://")
+    monkeypatch.delenv(POSTGRES_VARIABLE)
+    dagster_programs(installation, {}, ())
+    written = (installation.data / "dagster" / "dagster.yaml").read_text()
+    assert "BatchedEventLogStorage" in written
+
+
+def test_iceberg_catalog_is_reached_by_connects_own_address(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One setting for Kafka Connect and the pipeline; the password is a variable's."""
+    monkeypatch.setenv("CATALOG_PASSWORD", PASSWORD)
+    address = f"jdbc:postgresql://127.0.0.1:{server.port}/postgres"
+    uri = f"{address}?user={USER}&password=${{env:CATALOG_PASSWORD}}"
+    engine = create_engine(catalog_address(load_settings(iceberg_catalog_uri=uri)))
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT current_user")).scalar() == USER
+    engine.dispose()
