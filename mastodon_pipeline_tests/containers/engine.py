@@ -20,6 +20,7 @@ _NOT_IN_SLIM = (
     *("var/cache/apt", "var/lib/apt/lists", "var/log", "usr/share/doc", "usr/share/info"),
     *("usr/share/lintian", "usr/share/locale", "usr/share/man"),
 )
+_CNI_DIRECTORIES = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
 _WITHOUT_SYSTEMD = INFRA / "podman-without-systemd.conf"
 
 
@@ -96,6 +97,12 @@ def find_engine() -> Engine:
     engine = Engine("podman", (sys.executable, str(compose)), environment)
     if os.getuid() != 0 or engine.run("info", check=False).returncode != 0:
         raise NoEngine("podman does not work here, or not as root: see podman info")
+    backend = engine.run("info", "--format", "{{.Host.NetworkBackend}}").stdout.strip()
+    if backend == "cni" and not any((path / "dnsname").exists() for path in _CNI_DIRECTORIES):
+        raise NoEngine(
+            "podman's containers find each other by name only with a plugin: "
+            "apt install golang-github-containernetworking-plugin-dnsname"
+        )
     return engine
 
 
