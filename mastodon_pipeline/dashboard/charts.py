@@ -65,7 +65,7 @@ def lines(rows: Sequence[Row], group: str, value: str) -> alt.Chart:
     """Return a line of days for each group; each has its own shape of points, too."""
     groups = _by_total(rows, group, value)
     shapes = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
-    legend = alt.Legend(orient="bottom", columns=3, title=None, labelLimit=200)
+    legend = alt.Legend(orient="bottom", columns=2, title=None, labelLimit=200)
     chart: alt.Chart = (
         _chart()
         .mark_line(point=alt.OverlayMarkDef(size=40))
@@ -197,7 +197,7 @@ def colour(group: str, groups: Sequence[str]) -> alt.Color:
     domain = [*named, *(name for name in groups if name == OTHERS)]
     scale = [COLOURS[number % len(COLOURS)] for number in range(len(named))]
     scale += [OTHERS_COLOUR] * (len(domain) - len(named))
-    legend = alt.Legend(orient="bottom", columns=3, title=None, labelLimit=200)
+    legend = alt.Legend(orient="bottom", columns=2, title=None, labelLimit=200)
     return alt.Color(f"{group}:N", scale=alt.Scale(domain=domain, range=scale), legend=legend)
 
 
