@@ -2,9 +2,9 @@
 
 In this order, so that nothing comes back: the list of the forgotten first, by which every later
 build is nameless; then the landed files (see `nameless_files`); then `toots`, built again, and the
-tables of their days. What lands later under a forgotten name, because it was in Kafka still, came
-late or was replayed, is nameless in the tables at once, and in the landed files after the next
-maintenance, which calls `forget_again`.
+tables and pictures of their days. What lands later under a forgotten name, because it was in Kafka
+still, came late or was replayed, is nameless in the tables at once, and in the landed files after
+the next maintenance, which calls `forget_again`.
 """
 
 import re
@@ -31,6 +31,7 @@ from mastodon_pipeline.maintenance.objects import BucketRemover
 from mastodon_pipeline.paths import forgotten_file
 from mastodon_pipeline.server_names import server_name
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.usage.charts.chart import draw_chart
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
 from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES, TOOTS
 
@@ -247,11 +248,22 @@ def make_hour_nameless(lake: Lake, hour: datetime) -> None:
 
 
 def build_days_tables(lake: Lake, remover: BucketRemover, day: date) -> None:
-    """Build those of a day's tables again that are there."""
+    """Build those of a day's tables again that are there, and draw their pictures that are.
+
+    No sensor would: it sees that the tables are current.
+    """
     for table in DAILY_TABLES:
         remover.progress(f"building {table.name} of {day} again")
         if any(lake.list_files(table.path(lake.layout, day))):
             table.build(lake, day)
+    charts = [
+        *((table.name, chart) for table in HOURLY_TABLES for chart in table.charts),
+        *((table.name, chart) for table in DAILY_TABLES for chart in table.charts),
+    ]
+    for name, chart in charts:
+        remover.progress(f"drawing {chart.name} of {day} again")
+        if any(lake.list_files(lake.layout.chart(chart.name, day))):
+            draw_chart(lake, chart, name, day)
 
 
 def _landed(lake: Lake) -> list[StoredFile]:

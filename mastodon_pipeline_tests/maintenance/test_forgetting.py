@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.lake.forgotten import Forgotten
@@ -16,15 +17,21 @@ from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.maintenance.forgetting import (
     Name,
     _save_names,
+    forget_again,
     make_hour_nameless,
     parse_name,
 )
 from mastodon_pipeline.maintenance.nameless_files import find_naming_files
+from mastodon_pipeline.maintenance.objects import BucketRemover
 from mastodon_pipeline.maintenance.verification import why_not_verified
 from mastodon_pipeline.schemas import record_fields
+from mastodon_pipeline.settings import Settings
+from mastodon_pipeline.usage.charts.chart import chart_rows, chart_shows_its_table, draw_chart
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline_tests.support.building import build_hours
+from mastodon_pipeline.usage.tables.hashtags import HASHTAG_USAGE
+from mastodon_pipeline_tests.support.building import build_day, build_hours
+from mastodon_pipeline_tests.support.local_bucket import LocalBucket
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
@@ -127,6 +134,26 @@ def test_counts_stay_and_equal_a_recount(lake: Lake) -> None:
     assert rows(lake, lake.layout.toots_per_server(HOUR)) == before
     assert hours_equal_recount(lake, [HOUR]).faults == ()
     assert why_not_verified(lake, HOUR, lake.landed.of_hour(HOUR)) is None
+
+
+def test_pictures_are_drawn_again_without_hashtags_of_the_forgotten(lake: Lake) -> None:
+    """Also those of days that nothing lands of any more. Shows P7."""
+    (chart,) = HASHTAG_USAGE.charts
+    land(lake, *in_order(OWN, BY_OTHERS | {"tags": 1, "tag_names": ["cats"]}))
+    build(lake)
+    build_day(lake, DAY)
+    draw_chart(lake, chart, HASHTAG_USAGE.name, DAY)
+    assert {*chart_rows(lake, chart, HASHTAG_USAGE.name, DAY)["spelling"]} == {"planted", "cats"}
+    forget(lake, ANN)
+    values = Settings(sink="s3", person_salt=SecretStr(SALT))
+    bucket = LocalBucket(Path(lake.layout.root)).client
+    report = forget_again(values, bucket, lake, BucketRemover(bucket, values, None, str))
+    assert report is not None
+    assert report.left == []
+    assert {*chart_rows(lake, chart, HASHTAG_USAGE.name, DAY)["spelling"]} == {"cats"}
+    later = datetime.now(UTC) + timedelta(days=1)
+    finding = chart_shows_its_table(lake, chart, HASHTAG_USAGE.name, [DAY], later)
+    assert (finding.compared, finding.faults) == (1, ())
 
 
 def test_late_toot_of_the_forgotten_joins_its_nameless_row(lake: Lake) -> None:
