@@ -21,6 +21,8 @@ from mastodon_pipeline_tests.dashboard.conftest import NOW, toots
 from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.local_lake import HOUR, land, rows
 
+pytestmark = pytest.mark.thorough
+
 TOOTS = toots()
 ALL = Selection()
 ONE = Selection(servers=("one.example",))

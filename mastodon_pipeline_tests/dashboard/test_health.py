@@ -16,6 +16,8 @@ from mastodon_pipeline.dashboard.health import (
 from mastodon_pipeline.event_log import open_instance
 from mastodon_pipeline.settings import Settings
 
+pytestmark = pytest.mark.thorough
+
 SETTINGS = Settings()
 
 

@@ -18,6 +18,8 @@ from mastodon_pipeline_tests.dashboard.conftest import NOW, toot, toots
 from mastodon_pipeline_tests.support.building import build_day, build_hours
 from mastodon_pipeline_tests.support.local_lake import HOUR, land
 
+pytestmark = pytest.mark.thorough
+
 PAGE = REPOSITORY / "mastodon_pipeline" / "dashboard" / "page.py"
 Open = Callable[[Lake], AppTest]
 
