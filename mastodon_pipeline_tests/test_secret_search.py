@@ -26,3 +26,15 @@ def test_secrets_are_found_where_they_may_not_be(tmp_path: Path) -> None:
         "log": {"B_SECRET_ACCESS_KEY"},
         "other": set(),
     }
+
+
+def test_minio_keeps_its_users_in_a_directory_of_the_owner(tmp_path: Path) -> None:
+    user = tmp_path / "minio/.minio.sys/config/iam/users/reader/identity.json/xl.meta"
+    user.parent.mkdir(parents=True)
+    user.write_text("sesame-1")
+    (tmp_path / "minio").chmod(0o755)
+    assert [place for place, _ in stored_contents(tmp_path)] == [
+        user.relative_to(tmp_path).as_posix()
+    ]
+    (tmp_path / "minio").chmod(0o700)
+    assert [*stored_contents(tmp_path)] == []

@@ -6,6 +6,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -279,6 +280,8 @@ def _kafka(stack: Installation) -> Program:
 def _minio(stack: Installation) -> Program:
     directory = stack.data / "minio"
     directory.mkdir(parents=True, exist_ok=True)
+    with suppress(PermissionError):  # a mounted directory of somebody else
+        directory.chmod(0o700)  # it keeps its users' keys as they are
     ports = stack.ports
     return Program(
         name="minio",

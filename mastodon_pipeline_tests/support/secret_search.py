@@ -8,6 +8,8 @@ from pathlib import Path
 from infra.native_stack.processes import marked_processes
 
 _HOLDERS = ("stack.env", "rest-users.properties")
+_MINIO_USERS = Path("minio", ".minio.sys", "config", "iam", "users")
+"""MinIO keeps the keys that it knows, but its administrator's, in a file for each user."""
 _USERS = ("pipeline", "me")
 
 
@@ -28,7 +30,7 @@ def stored_contents(data: Path) -> Iterator[tuple[str, bytes]]:
     """
     for path in data.rglob("*"):
         with suppress(OSError):  # Dagster, SQLite and Kafka delete files meanwhile.
-            if path.is_file() and not _is_private_holder(path):
+            if path.is_file() and not _is_private_holder(path, data):
                 yield path.relative_to(data).as_posix(), path.read_bytes()
 
 
@@ -53,6 +55,13 @@ def _forms(secret: str) -> Iterator[bytes]:
         yield base64.b64encode(f"{user}:{secret}".encode())
 
 
-def _is_private_holder(path: Path) -> bool:
+def _is_private_holder(path: Path, data: Path) -> bool:
+    if path.is_relative_to(data / _MINIO_USERS):
+        return _is_private(data / _MINIO_USERS.parts[0])
     holds = path.name in _HOLDERS or path.parent.name == "programs"
-    return holds and path.stat().st_mode & 0o077 == 0
+    return holds and _is_private(path)
+
+
+def _is_private(path: Path) -> bool:
+    """Return whether only its owner can read it, or what is in it."""
+    return path.stat().st_mode & 0o077 == 0
