@@ -1,14 +1,14 @@
 """A lake in a local directory, and records to land in it; the pipeline's own queries read it."""
 
-import atexit
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -131,24 +131,28 @@ def local_lake(root: Path, threads: int = 1, salt: str = "") -> Iterator[Lake]:
         connection.execute(f"SET threads = {threads}")
         # It tells versions of a local file apart by their times of change, which are too coarse.
         connection.execute("SET enable_external_file_cache = false")
-        yield Lake(
-            Layout(str(root), "mastodon-topic"),
-            connection,
-            _list_files,
-            _put_in_place_of,
-            _empty_record(),
-            salt,
-        )
+        # The lake keeps its copies of landed files beside it.
+        with TemporaryDirectory(prefix="mastodon_pipeline_") as directory:
+            empty_record = Path(directory, "record.parquet")
+            empty_record.write_bytes(_empty_record())
+            yield Lake(
+                Layout(str(root), "mastodon-topic"),
+                connection,
+                _list_files,
+                _put_in_place_of,
+                str(empty_record),
+                salt,
+            )
 
 
 @cache
-def _empty_record() -> str:
-    """Return the file without records; one for all lakes of this process, since none changes it."""
-    with ExitStack() as files:
-        with duckdb.connect(":memory:") as connection:
-            path = files.enter_context(empty_record_file(connection))
-        atexit.register(files.pop_all().close)
-    return path
+def _empty_record() -> bytes:
+    """Return the content of the file without records, which is the same for every lake."""
+    with (
+        duckdb.connect(":memory:") as connection,
+        empty_record_file(connection) as path,
+    ):
+        return Path(path).read_bytes()
 
 
 class LocalLakeResource(LakeResource):
