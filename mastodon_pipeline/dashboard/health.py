@@ -41,6 +41,11 @@ class Listened:
     unfilled_gaps: int
     newest_post_at: float | None
     """Seconds since 1970, UTC."""
+    requests_per_hour: float = 0.0
+    """Of its host, by all its feeds, as are bytes."""
+    bytes_per_hour: float = 0.0
+    rate_budget_used: float | None = None
+    """How much of its rate limit, 0 to 1; None if it states none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,24 @@ class Health:
         lines = [*checks, *silent, *gaps]
         more = [f"and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
         return [*map(clean_line, lines[:MAX_LINES]), *more]
+
+    def politeness(self) -> list[str]:
+        """Return what the servers are asked for as aligned lines, the most asked first."""
+        reporting = [server for server in self.servers if server.state != "no report"]
+        busiest = sorted(reporting, key=lambda server: -server.requests_per_hour)[:MAX_LINES]
+        rows = [("server", "requests/h", "kB/h", "of its limit")]
+        for server in busiest:
+            used = server.rate_budget_used
+            rows.append(
+                (
+                    clean_line(server.name),
+                    f"{server.requests_per_hour:,.0f}",
+                    f"{server.bytes_per_hour / 1000:,.0f}",
+                    "unknown" if used is None else f"{used:.0%}",
+                )
+            )
+        width = max(len(row[0]) for row in rows)
+        return [f"{row[0]:<{width}} {row[1]:>11} {row[2]:>9} {row[3]:>13}" for row in rows]
 
 
 class HealthReader:
@@ -166,6 +189,9 @@ def read_health(home: Path, settings: Settings, now: float) -> Health:
                 open_gaps=snapshot.open_gaps,
                 unfilled_gaps=len(snapshot.unfilled_gaps),
                 newest_post_at=None if newest is None else newest / 1000,
+                requests_per_hour=snapshot.requests_per_hour,
+                bytes_per_hour=snapshot.bytes_per_hour,
+                rate_budget_used=snapshot.rate_budget_used,
             )
         )
     return Health(

@@ -32,6 +32,13 @@ def show_health(
                 # Plain text: reasons may hold words of a server's.
                 st.text("\n".join(lines))
                 st.markdown("`mastodon-pipeline doctor` says how to fix what is unhealthy.")
+        if health.servers:
+            with st.expander("What the servers are asked for"):
+                st.text("\n".join(health.politeness()))
+                st.caption(
+                    "Requests and kilobytes of the last hour, by all listeners here, and how much"
+                    " of the limit that a server states itself they have used."
+                )
 
 
 def _listeners(column: "st.delta_generator.DeltaGenerator", health: Health) -> None:

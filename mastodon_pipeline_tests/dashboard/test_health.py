@@ -83,3 +83,20 @@ def test_lines_name_the_worst_first_and_few() -> None:
     assert lines[-1] == "and 22 more"
     assert health.listening == 1
     assert health.states == "40 parked, 1 streaming"
+
+
+def test_busiest_servers_come_first_in_what_they_are_asked_for() -> None:
+    """Shows G7."""
+    health = Health(
+        servers=(
+            listened("quiet.example", "streaming", requests_per_hour=12.4, bytes_per_hour=3_400.0),
+            listened("busy.example", "polling", requests_per_hour=1_200.0, rate_budget_used=0.33),
+            listened("gone.example", "no report", requests_per_hour=5_000.0),
+        )
+    )
+    heading, *lines = (line.split() for line in health.politeness())
+    assert heading == ["server", "requests/h", "kB/h", "of", "its", "limit"]
+    assert lines == [
+        ["busy.example", "1,200", "0", "33%"],
+        ["quiet.example", "12", "3", "unknown"],
+    ]

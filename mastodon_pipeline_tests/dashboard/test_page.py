@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from mastodon_pipeline.dashboard import showing
@@ -38,6 +39,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         monkeypatch.setattr(showing, "open_counts", lambda _: Counts(lake))
         monkeypatch.setattr(showing, "datetime", _Clock)
         showing.shared_counts.clear()
+        st.cache_data.clear()  # figures of another lake
         return AppTest.from_file(str(PAGE), default_timeout=60)
 
     yield open_page
