@@ -35,10 +35,21 @@ def add_reader(variables: Mapping[str, str]) -> None:
     from minio import MinioAdmin
     from minio.credentials.providers import StaticProvider
     from minio.error import MinioAdminException
+    from urllib3 import PoolManager, Retry, Timeout
+    from urllib3.exceptions import HTTPError
 
     keys = StaticProvider(variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"])
-    endpoint = urlsplit(variables["S3_ENDPOINT"]).netloc
-    admin = MinioAdmin(endpoint=endpoint, credentials=keys, secure=False)
+    endpoint = urlsplit(variables["S3_ENDPOINT"])
+    admin = MinioAdmin(
+        endpoint=endpoint.netloc,
+        credentials=keys,
+        secure=endpoint.scheme == "https",
+        http_client=PoolManager(
+            ca_certs=variables.get("SERVICES_CA_FILE"),
+            timeout=Timeout(connect=5, read=30),
+            retries=Retry(total=3, backoff_factor=0.2),
+        ),
+    )
     user = variables["DASHBOARD_ACCESS_KEY_ID"]
     try:
         with TemporaryDirectory() as directory:
@@ -47,5 +58,5 @@ def add_reader(variables: Mapping[str, str]) -> None:
             admin.policy_add(POLICY_NAME, policy)
         admin.user_add(user, variables["DASHBOARD_SECRET_ACCESS_KEY"])
         admin.policy_set(POLICY_NAME, user=user)
-    except (MinioAdminException, OSError) as error:
+    except (MinioAdminException, HTTPError, OSError) as error:
         raise StackError(f"MinIO does not take the dashboard's user: {error}") from None
