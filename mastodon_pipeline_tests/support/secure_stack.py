@@ -200,6 +200,7 @@ def _connect(program: Program, stack: SecureStack) -> Program:
     _append(
         program.config_files[0],
         {
+            "listeners": stack.variables["KAFKA_CONNECT_URL"],
             **_rest_key_store(stack, chain, key),
             **{
                 f"{prefix}{name}": value

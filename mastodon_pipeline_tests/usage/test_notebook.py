@@ -52,6 +52,7 @@ def test_notebook_runs_and_shows_the_tables_figures(
             build_hours(lake, hour)
             build_day(lake, hour.date())
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # streamlit sets it, and no figure is shown
     notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
     assert len(outputs(notebook, "image/png")) == FIGURES
