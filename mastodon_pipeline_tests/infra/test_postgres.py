@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from infra.native_stack.programs import Installation, dagster_programs, instance_configuration
 from mastodon_pipeline.dagster_database import POSTGRES_VARIABLE
-from mastodon_pipeline.event_log import open_instance
+from mastodon_pipeline.event_log import open_instance, stored_checks
 from mastodon_pipeline.landing.iceberg import catalog_address
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline_tests.support.postgres import PASSWORD, USER, PostgresServer, postgres_server
@@ -69,6 +69,15 @@ def test_twenty_runs_that_report_at_once_are_all_recorded(home: Path) -> None:
         runs = list(pool.map(report, range(20)))
         assert all(instance.get_run_by_id(run) is not None for run in runs)
         assert len(instance.get_materialized_partitions(dg.AssetKey("table"))) == 100
+
+
+def test_dashboard_finds_the_checks_that_have_a_result(home: Path) -> None:
+    check = dg.AssetCheckEvaluation(
+        asset_key=answer.key, check_name="is_right", passed=False, metadata={}
+    )
+    with open_instance(home) as instance:
+        instance.report_runless_asset_event(check)
+        assert dg.AssetCheckKey(answer.key, "is_right") in stored_checks(instance)
 
 
 def test_server_that_was_away_is_used_again_by_the_same_process(
