@@ -1,6 +1,6 @@
 """`ledger_sensor`: balances the ledger every five minutes, within its tick.
 
-A run would take 6 s of CPU, nearly all of it to start; the check itself takes a tenth of that.
+A run would take 6 s of CPU, most of it to start.
 """
 
 import time
