@@ -114,24 +114,31 @@ def _problem(settings: Settings, reason: KafkaError) -> str | None:
             f" KAFKA_SASL_PASSWORD ({_short(reason)})"
         )
     if reason.code() == KafkaError._SSL:
-        authorities = settings.kafka_client_config().get("ssl.ca.location")
-        problem = handshake_problem(*_first_broker(settings), authorities)
+        problem = handshake_problem(*_first_broker(settings), _authorities(settings))
         return f"cannot be trusted: {problem or _short(reason)}"
     return None
 
 
 def _protocol_problem(settings: Settings) -> str | None:
-    """Return what does not fit a broker that closes connections: librdkafka does not say."""
-    broker, wants_tls = _first_broker(settings), "SSL" in (settings.kafka_security_protocol or "")
-    if not speaks_tls(*broker):
-        # librdkafka names it as a lost connection, if it is slow to see the answer.
-        problem = handshake_problem(*broker, None) if wants_tls else None
-        return f"cannot be trusted: {problem}" if problem else None
-    if not wants_tls:
-        return "speaks TLS: set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL"
-    if settings.kafka_security_protocol == "SSL":
+    """Return what does not fit a broker that closes connections: librdkafka does not say.
+
+    Nor does it always say in time, on a busy machine, what is wrong with a certificate.
+    """
+    broker = _first_broker(settings)
+    if "SSL" not in (settings.kafka_security_protocol or ""):
+        speaks = speaks_tls(*broker)
+        return "speaks TLS: set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL" if speaks else None
+    if problem := handshake_problem(*broker, _authorities(settings)):
+        return f"cannot be trusted: {problem}"
+    if settings.kafka_security_protocol == "SSL" and speaks_tls(*broker):
         return "closes the connection: if it asks for a user, set KAFKA_SECURITY_PROTOCOL=SASL_SSL"
     return None
+
+
+def _authorities(settings: Settings) -> str | None:
+    """Return the PEM file of the authorities that brokers are trusted by; None: the system's."""
+    location: str | None = settings.kafka_client_config().get("ssl.ca.location")
+    return location
 
 
 def _first_broker(settings: Settings) -> tuple[str, int]:
