@@ -3,6 +3,8 @@
 import base64
 from pathlib import Path
 
+import pytest
+
 from mastodon_pipeline_tests.support.secret_search import shown_in, stack_secrets, stored_contents
 
 SECRETS = {"A_PASSWORD": "sesame-1", "B_SECRET_ACCESS_KEY": "sesame-2"}
@@ -28,8 +30,11 @@ def test_secrets_are_found_where_they_may_not_be(tmp_path: Path) -> None:
     }
 
 
-def test_minio_keeps_its_users_in_a_directory_of_the_owner(tmp_path: Path) -> None:
-    user = tmp_path / "minio/.minio.sys/config/iam/users/reader/identity.json/xl.meta"
+@pytest.mark.parametrize(
+    "place", ["config/iam/users/reader/identity.json/xl.meta", "tmp/.trash/440c2f20/xl.meta.bkp"]
+)
+def test_minio_keeps_its_users_in_a_directory_of_the_owner(place: str, tmp_path: Path) -> None:
+    user = tmp_path / "minio/.minio.sys" / place
     user.parent.mkdir(parents=True)
     user.write_text("sesame-1")
     (tmp_path / "minio").chmod(0o755)

@@ -8,8 +8,9 @@ from pathlib import Path
 from infra.native_stack.processes import marked_processes
 
 _HOLDERS = ("stack.env", "rest-users.properties")
-_MINIO_USERS = Path("minio", ".minio.sys", "config", "iam", "users")
-"""MinIO keeps the keys that it knows, but its administrator's, in a file for each user."""
+_MINIO_OWN = Path("minio", ".minio.sys")
+"""MinIO keeps the keys that it knows, but its administrator's, in a file for each user below
+`config/iam`, and moves the former file below `tmp` while it writes one."""
 _USERS = ("pipeline", "me")
 
 
@@ -56,8 +57,8 @@ def _forms(secret: str) -> Iterator[bytes]:
 
 
 def _is_private_holder(path: Path, data: Path) -> bool:
-    if path.is_relative_to(data / _MINIO_USERS):
-        return _is_private(data / _MINIO_USERS.parts[0])
+    if path.is_relative_to(data / _MINIO_OWN):
+        return _is_private(data / _MINIO_OWN.parts[0])
     holds = path.name in _HOLDERS or path.parent.name == "programs"
     return holds and _is_private(path)
 
