@@ -10,8 +10,9 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ from infra.native_stack import Ports
 from infra.native_stack.processes import marked_processes
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.settings import Settings
+from mastodon_pipeline_tests.support.metrics import (
+    PROMETHEUS,
+    grafana_queries,
+    prometheus,
+    scrape,
+)
 from mastodon_pipeline_tests.support.secret_search import shown_in, stack_secrets, stored_contents
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -103,7 +110,8 @@ class Demo:
 def new_demo() -> Demo:
     """Return a demo, not started, with free ports and an empty directory."""
     data = Path(tempfile.mkdtemp(prefix="mastodon-demo-")).resolve()
-    return Demo(data, Ports.free(), _free_port_range(4))
+    first, ports = _free_port_range(5), Ports.free()
+    return Demo(data, replace(ports, metrics_port=first + 4), first)
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +196,23 @@ def test_doctor_reports_the_demo_healthy(running: Demo) -> None:
     assert servers.startswith("..  servers"), "only Dagster's processes know the demo's servers"
     assert all(part.startswith("ok  ") for part in parts), report.stdout
     assert "counted up to the hour" in report.stdout
+
+
+def test_metrics_are_those_of_the_demo(running: Demo) -> None:
+    """Each source could be read, nothing is missing, and three servers are listened to."""
+    metrics = scrape(f"http://127.0.0.1:{running.ports.metrics_port}/metrics")
+    assert set(metrics["source_up"].values()) == {1}
+    assert metrics["ledger_missing_records"] == {(): 0}
+    assert list(metrics["server_listening"].values()) == [1, 1, 1]
+    assert sum(metrics["topic_end_offset_total"].values()) >= 2000
+    assert metrics["sink_healthy"] == {("mastodon-sink",): 1}
+
+
+@pytest.mark.skipif(PROMETHEUS is None, reason="needs Prometheus")
+def test_prometheus_answers_each_query_of_grafana(running: Demo, tmp_path: Path) -> None:
+    with prometheus(f"127.0.0.1:{running.ports.metrics_port}", tmp_path) as series:
+        for panel, query in grafana_queries().items():
+            wait_until(partial(series, query), f"{panel}: {query} shows something")
 
 
 def test_asset_partition_materializes_from_the_command_line(running: Demo) -> None:

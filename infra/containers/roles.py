@@ -14,9 +14,10 @@ from infra.native_stack.addresses import Addresses, Hosts, stack_variables, writ
 from infra.native_stack.cache import cache_directory
 from infra.native_stack.errors import StackError
 from infra.native_stack.fetch import find_artifacts
+from infra.native_stack.pipeline_programs import dagster_programs
 from infra.native_stack.ports import Ports
 from infra.native_stack.program import Program
-from infra.native_stack.programs import SERVICES, Installation, dagster_programs
+from infra.native_stack.programs import SERVICES, Installation
 from infra.native_stack.simulated import SIMULATED_MARK, is_simulated
 from mastodon_pipeline.paths import data_directory
 from mastodon_pipeline.settings import load_settings

@@ -34,22 +34,29 @@ class Ports:
     dagster_port: int = 3000
     dagster_code_server_port: int = 4266
     dashboard_port: int = 8501
+    metrics_port: int = 0
+    """0: no metrics."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Ports":
         """Read the ports from the environment, with defaults for the rest.
 
-        Raises StackError for a value that is not a number from 1 to 65535, or that is used twice.
+        Raises StackError for a value that is not a number from 1 to 65535 (0 where that means off),
+        or that is used twice.
         """
-        values = {}
+        values, defaults = {}, cls()
         for field in fields(cls):
             text = environment.get(field.name.upper())
             if text:
-                if not text.isdecimal() or not 0 < int(text) < 65536:
-                    raise StackError(f"{field.name.upper()}={text} is not a port: 1 to 65535")
+                lowest = 1 if getattr(defaults, field.name) else 0
+                if not text.isdecimal() or not lowest <= int(text) < 65536:
+                    raise StackError(
+                        f"{field.name.upper()}={text} is not a port: {lowest} to 65535"
+                    )
                 values[field.name] = int(text)
         ports = cls(**values)
-        if len(set(astuple(ports))) < len(fields(cls)):
+        used = [port for port in astuple(ports) if port]
+        if len(set(used)) < len(used):
             names = ", ".join(f"{name}={port}" for name, port in ports.variables())
             raise StackError(f"two services cannot share a port: {names}")
         return ports
@@ -57,9 +64,10 @@ class Ports:
     @classmethod
     def free(cls) -> "Ports":
         """Return unused ports, for tests. Another program may still take one before we do."""
+        wanted = [field for field in fields(cls) if field.default]
         candidates = random.SystemRandom().sample(FREE_PORTS, 500)
         unused = (port for port in candidates if not in_use(port))
-        return cls(*islice(unused, len(fields(cls))))
+        return cls(*islice(unused, len(wanted)))
 
     def variables(self) -> Iterator[tuple[str, int]]:
         """Yield the environment variable and the value of each port."""

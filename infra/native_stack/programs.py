@@ -1,4 +1,4 @@
-"""The stack's programs: their configurations, command lines and probes."""
+"""The services as programs: their configurations and command lines, and all programs' probes."""
 
 import base64
 import os
@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 from infra.native_stack.addresses import NATIVE_HOSTS, Addresses, Hosts, write_private
 from infra.native_stack.fetch import INFRA, Artifacts
@@ -25,8 +23,6 @@ from infra.native_stack.probes import (
 )
 from infra.native_stack.program import Program
 from infra.native_stack.readers import add_reader
-from mastodon_pipeline.dagster_database import POSTGRES_VARIABLE, postgres_url
-from mastodon_pipeline.paths import BASE_DIRECTORY
 
 REPOSITORY = INFRA.parent
 LOG4J = INFRA / "kafka" / "log4j2.properties"
@@ -42,26 +38,6 @@ CONNECT_NEEDS = ("kafka", "minio", "registry")
 """It reads schemas and writes objects as soon as it runs."""
 CONNECT_TOPICS = frozenset({"connect-configs", "connect-offsets", "connect-status"})
 """Its own topics, as `worker.properties` names them. It creates them when it starts, only then."""
-_NOT_INHERITED = frozenset(
-    [
-        # They describe the terminal, not the program: a change is no reason for a restart.
-        *("_", "SHLVL", "PWD", "OLDPWD", "TERM", "COLORTERM", "WINDOWID", "COLUMNS", "LINES"),
-        *("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKE_TERMERR", "MAKE_TERMOUT"),
-        *("PYTEST_CURRENT_TEST", "PYTEST_VERSION"),
-        # Without bytecode each run would compile the 2,500 modules that it imports: 1.5 s of CPU.
-        "PYTHONDONTWRITEBYTECODE",
-    ]
-)
-
-
-_WORKSPACE = """\
-# The definitions that Dagster's webserver and daemon ask their code server for.
-load_from:
-  - grpc_server:
-      host: {host}
-      port: {port}
-      location_name: mastodon_pipeline
-"""
 _SINK_VARIABLES = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     *("SCHEMA_REGISTRY_USERNAME", "SCHEMA_REGISTRY_PASSWORD"),
@@ -111,125 +87,13 @@ def probes(
         "dagster-webserver": http_ok(f"{addresses.dagster_url}/server_info"),
         "dagster-daemon": dagster_daemons_healthy(addresses.dagster_url),
         "dashboard": http_ok(f"{addresses.dashboard_url}/_stcore/health"),
+        "metrics": http_ok(f"http://{LOOPBACK}:{ports.metrics_port}/healthy"),
     }
 
 
 def stack_programs(stack: Installation) -> list[Program]:
     """Return the four services and the watchdog, and write their configurations."""
     return [*(build(stack) for build in SERVICES.values()), _watchdog(stack)]
-
-
-def dagster_programs(
-    stack: Installation, environment: Mapping[str, str], depends_on: tuple[str, ...]
-) -> list[Program]:
-    """Return Dagster's code server, webserver and daemon, so that each survives the others.
-
-    One code server for both: each would start its own, of 370 MB. It also is the parent of the
-    runs, so the listeners go on while the others start again.
-
-    `environment` is the stack's; it overrides the caller's environment (servers, tokens).
-    """
-    home = stack.data / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
-    variables = {**_inherited(), **environment, "DAGSTER_HOME": str(home)}
-    if postgres := postgres_url():
-        variables[POSTGRES_VARIABLE] = postgres
-    write_private(home / "dagster.yaml", instance_configuration(bool(postgres)))
-    # Dagster and the code servers it starts look for their commands on PATH.
-    programs = Path(sys.executable).parent
-    variables["PATH"] = f"{programs}{os.pathsep}{variables.get('PATH', os.defpath)}"
-    port, url = stack.ports.dagster_port, stack.addresses.dagster_url
-    code_server_port = stack.ports.dagster_code_server_port
-    workspace_file = home / "workspace.yaml"
-    workspace = _WORKSPACE.format(host=stack.hosts.code_server, port=code_server_port)
-    write_private(workspace_file, workspace)
-    workspace_option = ("-w", str(workspace_file))
-    code_server = Program(
-        name="dagster-code-server",
-        command=(
-            *(sys.executable, "-m", "dagster", "api", "grpc"),
-            *("-m", "mastodon_pipeline.definitions", "--location-name", "mastodon_pipeline"),
-            *("-h", stack.hosts.listen, "-p", str(code_server_port)),
-        ),
-        ready=stack.probe("dagster-code-server"),
-        directory=BASE_DIRECTORY,
-        environment=variables,
-        config_files=(home / "dagster.yaml",),
-        ports=(code_server_port,),
-        # It and the webserver ask the services for nothing, so they start beside them.
-        # Its runs get the signal too: listeners flush their records before they end.
-        stop_seconds=60,
-    )
-    webserver = Program(
-        name="dagster-webserver",
-        command=(
-            *(sys.executable, "-m", "infra.webserver"),
-            *("-h", stack.hosts.listen, "-p", str(port)),
-            *workspace_option,
-        ),
-        ready=stack.probe("dagster-webserver"),
-        directory=BASE_DIRECTORY,
-        environment=variables,
-        config_files=(home / "dagster.yaml", workspace_file),
-        address=url,
-        ports=(port,),
-        # All three create Dagster's tables in a new home, and started at once one would fail.
-        depends_on=(code_server.name,),
-        stop_seconds=30,
-    )
-    daemon = Program(
-        name="dagster-daemon",
-        command=(str(programs / "dagster-daemon"), "run", *workspace_option),
-        ready=stack.probe("dagster-daemon"),
-        directory=BASE_DIRECTORY,
-        environment=variables,
-        config_files=(home / "dagster.yaml", workspace_file),
-        depends_on=(*depends_on, webserver.name),
-        stop_seconds=30,
-    )
-    return [code_server, webserver, daemon]
-
-
-def instance_configuration(postgres: bool) -> str:
-    """Return Dagster's `dagster.yaml`, with its storage in SQLite files or in PostgreSQL."""
-    text = (INFRA / "dagster" / "dagster.yaml").read_text()
-    if not postgres:
-        return text
-    configuration = yaml.safe_load(text)
-    del configuration["event_log_storage"]
-    configuration["storage"] = {"postgres": {"postgres_url": {"env": POSTGRES_VARIABLE}}}
-    return yaml.safe_dump(configuration)
-
-
-def dashboard_program(stack: Installation, environment: Mapping[str, str]) -> Program:
-    """Return the page that shows the tables, with keys of the object store that only read.
-
-    `environment`: as that of Dagster's programs.
-    """
-    port = stack.ports.dashboard_port
-    keys = {
-        name: stack.variables[f"DASHBOARD_{name.removeprefix('AWS_')}"]
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    }
-    return Program(
-        name="dashboard",
-        command=(
-            str(Path(sys.executable).with_name("mastodon-pipeline")),
-            *("dashboard", "--port", str(port)),
-        ),
-        ready=stack.probe("dashboard"),
-        directory=BASE_DIRECTORY,
-        environment={**_inherited(), **environment, **keys},
-        address=stack.addresses.dashboard_url,
-        ports=(port,),
-        # It waits for nothing else: the page says what is missing.
-        depends_on=("minio",),
-    )
-
-
-def _inherited() -> dict[str, str]:
-    """Return what programs take over of the caller's environment: servers, tokens, settings."""
-    return {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
 
 
 def _java(*arguments: str, log4j: bool = True) -> tuple[str, ...]:

@@ -24,6 +24,11 @@ from infra.native_stack.errors import StackError
 from infra.native_stack.fetch import fetch
 from infra.native_stack.interruption import Check, deferred_interrupts
 from infra.native_stack.legal_paths import check_path
+from infra.native_stack.pipeline_programs import (
+    dagster_programs,
+    dashboard_program,
+    metrics_program,
+)
 from infra.native_stack.ports import Ports, in_use, port_owner
 from infra.native_stack.processes import (
     end_processes,
@@ -32,13 +37,7 @@ from infra.native_stack.processes import (
     stack_of,
 )
 from infra.native_stack.program import Program
-from infra.native_stack.programs import (
-    Installation,
-    dagster_programs,
-    dashboard_program,
-    probes,
-    stack_programs,
-)
+from infra.native_stack.programs import Installation, probes, stack_programs
 from infra.native_stack.simulated import SIMULATED_MARK
 from infra.native_stack.starting import start_in_order
 from infra.native_stack.supervision import (
@@ -152,6 +151,8 @@ class Stack:
                 names = tuple(program.name for program in programs)
                 programs += dagster_programs(stack, self.environment, depends_on=names)
                 programs.append(dashboard_program(stack, self.environment))
+                if self.ports.metrics_port:
+                    programs.append(metrics_program(stack, self.environment))
             self._start(programs, restart, check)
 
     def down(self) -> None:

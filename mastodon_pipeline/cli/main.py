@@ -64,6 +64,10 @@ COMMANDS = {
         "mastodon_pipeline.cli.maintain:maintain",
         "Remove from the lake what is verified and no longer needed.",
     ),
+    "metrics": Command(
+        "mastodon_pipeline.cli.metrics:metrics",
+        "Serve numbers of listeners, sink, ledger, checks and tables to Prometheus.",
+    ),
     "replay": Command(
         "mastodon_pipeline.cli.replay:replay",
         "Send Parquet files, or dead letters, to the topic again.",

@@ -7,7 +7,8 @@ import pytest
 from infra.native_stack import Ports, Program
 from infra.native_stack.addresses import Addresses
 from infra.native_stack.fetch import Artifacts
-from infra.native_stack.programs import Installation, dagster_programs, stack_programs
+from infra.native_stack.pipeline_programs import dagster_programs
+from infra.native_stack.programs import Installation, stack_programs
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from dagster._core.utils import make_new_run_id
 from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy import create_engine, text
 
-from infra.native_stack.programs import Installation, dagster_programs, instance_configuration
+from infra.native_stack.pipeline_programs import dagster_programs, instance_configuration
+from infra.native_stack.programs import Installation
 from mastodon_pipeline.dagster_database import POSTGRES_VARIABLE
 from mastodon_pipeline.event_log import open_instance, stored_checks
 from mastodon_pipeline.landing.iceberg import catalog_address

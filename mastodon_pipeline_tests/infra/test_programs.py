@@ -12,10 +12,10 @@ import yaml
 from infra.native_stack import Program, Stack, StackError
 from infra.native_stack.addresses import is_stack_env, stack_variables, write_stack_env
 from infra.native_stack.fetch import INFRA
+from infra.native_stack.pipeline_programs import dashboard_program
 from infra.native_stack.ports import Ports
 from infra.native_stack.programs import (
     Installation,
-    dashboard_program,
     read_variables,
     stack_programs,
     write_properties,
