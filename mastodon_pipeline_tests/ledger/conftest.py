@@ -47,13 +47,17 @@ class Books:
         """Begin a listener run."""
         return ListenerRun(self.settings, self.domain, self.hour, schema_id)
 
-    def receive_all(self, number: int = 20) -> None:
-        """Receive toots, tally them, and wait until they have landed and are in `toots`."""
+    def receive_all(self, number: int = 20) -> list[str]:
+        """Receive toots, tally them, and wait until they have landed and are in `toots`.
+
+        Returns their uris.
+        """
         run = self.listen()
-        run.receive(number)
+        uris = run.receive(number)
         run.save(ended=True)
         wait_for_sink(self.settings)
         build_hours(self.lake, self.hour)
+        return uris
 
     def check(self, later: timedelta = timedelta(0), sink_seconds: float = 40.0) -> Ledger:
         """Check the ledger as of now, or as of a later time."""
