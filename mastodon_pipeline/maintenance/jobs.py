@@ -92,8 +92,9 @@ def forget_name(context: dg.OpExecutionContext, config: ForgetConfig) -> None:
 @dg.job(
     executor_def=dg.in_process_executor,
     description=(
-        "Takes a person or a server out of the lake. The name is in the run's config, which Dagster"
-        " keeps: delete the run afterwards, or use the command mastodon-pipeline forget."
+        "Takes a person or a server out of the lake. The name is in the run's config, which"
+        " run_history_maintenance deletes after a day; the command mastodon-pipeline forget leaves"
+        " none."
     ),
 )
 def forget_person_or_server() -> None:

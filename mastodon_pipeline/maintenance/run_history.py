@@ -28,6 +28,8 @@ MOST_DELETED = 500
 PAGE_SIZE = 500
 FAILURES_STAY = timedelta(days=7)
 """How long a failed run stays at least, for a person to see why it failed."""
+NAMES_STAY = timedelta(days=1)
+"""How long a run stays whose configuration names a person."""
 BACKFILL_TAG = "dagster/backfill"
 """The tag of a backfill's runs: they stay, since the backfill's page lists and counts them."""
 
@@ -88,6 +90,25 @@ def purge_superseded_runs(
             log(f"{purge.deleted} of {len(superseded)} runs deleted")
     purge.bytes = remove_leftovers(instance)
     return purge
+
+
+def purge_naming_runs(instance: dg.DagsterInstance, jobs: Iterable[str], now: datetime) -> int:
+    """Delete each run of `jobs` that ended more than a day before `now` (UTC); return how many.
+
+    For jobs whose configuration names a person: also the newest run, and one that failed.
+    """
+    old = [
+        record.dagster_run.run_id
+        for job in jobs
+        for record in instance.get_run_records(
+            dg.RunsFilter(job_name=job, statuses=[*_ENDED], updated_before=now - NAMES_STAY)
+        )
+    ]
+    for run_id in old:
+        instance.delete_run(run_id)
+    if old:
+        remove_leftovers(instance)
+    return len(old)
 
 
 def runs_shown(

@@ -11,7 +11,12 @@ import dagster as dg
 import pytest
 
 from mastodon_pipeline.definitions import defs
-from mastodon_pipeline.maintenance.run_history import Purge, purge_superseded_runs, runs_shown
+from mastodon_pipeline.maintenance.run_history import (
+    Purge,
+    purge_naming_runs,
+    purge_superseded_runs,
+    runs_shown,
+)
 from mastodon_pipeline.maintenance.run_history_job import PURGED_JOBS
 
 pytestmark = pytest.mark.thorough
@@ -221,6 +226,18 @@ def test_failed_run_is_retained_for_a_week(home: Home) -> None:
     assert home.purge(6).deleted == 0
     assert home.purge(8).deleted == 1
     assert home.runs() == {failures[-1], good}
+
+
+def test_runs_that_name_a_person_are_gone_after_a_day(home: Home) -> None:
+    """The newest and the failed ones too, with their files; those of other jobs stay. Shows P7."""
+    runs = {home.run("breakable", fail=fail) for fail in (True, False)}
+    other = home.run("observe")
+    later = datetime.now(UTC) + timedelta(days=1)
+    assert purge_naming_runs(home.instance, ["breakable"], later - timedelta(minutes=1)) == 0
+    assert home.runs() == {*runs, other}
+    assert purge_naming_runs(home.instance, ["breakable"], later + timedelta(minutes=1)) == 2
+    assert home.runs() == {other}
+    assert all(other in path for path in home.files())
 
 
 def test_runs_of_a_backfill_are_retained(home: Home) -> None:
