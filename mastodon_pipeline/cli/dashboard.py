@@ -27,5 +27,5 @@ def dashboard(port: int) -> None:
     from mastodon_pipeline.dashboard.launching import LOOPBACK, require_packages, run
 
     require_packages()
-    click.echo(f"the dashboard is at http://{LOOPBACK}:{port}", err=True)
-    run(port)
+    click.echo("reading the lake", err=True)
+    run(port, lambda: click.echo(f"the dashboard is at http://{LOOPBACK}:{port}", err=True))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import RLock
@@ -221,15 +222,16 @@ class Counts:
             used = {key: value for key, value in values.items() if f"${key}" in text}
             return self.rows(name, _lists(used))
 
-    def hashtag_files(self, spans: Sequence[Span]) -> list[str]:
-        """List the files of `hashtag_usage` of these spans' hours."""
+    def hour_files(self, table: str, spans: Sequence[Span]) -> list[str]:
+        """List the files of an hourly table of these spans' hours."""
         layout = self._lake.layout
-        folder = layout.table("hashtag_usage")
+        folder = layout.table(table)
+        place = layout.toots if table == "toots" else partial(layout.hourly, table)
         files = []
         with self._lock:
             for span in spans:
-                begin = layout.hourly("hashtag_usage", _hour_of(span.since))
-                last = layout.hourly("hashtag_usage", _hour_of(span.until - timedelta(seconds=1)))
+                begin = place(_hour_of(span.since))
+                last = place(_hour_of(span.until - timedelta(seconds=1)))
                 for file in self._lake.list_files(folder, after=f"{folder}day={span.since.date()}"):
                     if file.path > last:
                         break

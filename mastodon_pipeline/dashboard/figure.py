@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from time import time
 
 import altair as alt
 
@@ -40,6 +41,10 @@ class Figure:
     """Its rows are read again after this."""
     wide: bool = False
     """Over both columns of the page."""
+
+    def age(self) -> int:
+        """Return a number that is another one when its rows are to be read again."""
+        return int(time() // self.refresh_seconds)
 
 
 def filters_followed(view: View, *, servers: bool, languages: bool, bots: bool) -> str:

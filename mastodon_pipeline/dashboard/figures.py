@@ -20,6 +20,8 @@ MOST = 12
 LEAST_TOOTS = 5
 """Of a language, for quartiles of its lengths."""
 LEAST_RISING = 3
+LEAST_ACCOUNTS = 5
+"""Of a word that is shown, so that it leads to nobody."""
 RISING_WINDOWS = 3
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _NOT_BUILT = "The daily tables of this period are not built yet: they follow within minutes."
@@ -113,7 +115,7 @@ def _hashtags(counts: Counts, view: View) -> list[Row]:
         return counts.of_toots_or_days(
             "hashtags", "hashtag_usage", view.period, view.selection, most=MOST
         )
-    files = counts.hashtag_files([view.period.span])
+    files = counts.hour_files("hashtag_usage", [view.period.span])
     if not files:
         return []
     return counts.rows_of_files("hashtags_of_hours", {"files": files, "most": MOST})
@@ -134,48 +136,64 @@ HASHTAGS = Figure(
 
 
 def _rising_window(view: View) -> Span:
-    """Return the hours whose hashtags may rise: the period's last ones, a day at most."""
+    """Return the hours in which something may rise: the period's last ones, a day at most."""
     end = view.period.span.until - timedelta(microseconds=1)
     last = end.replace(minute=0, second=0, microsecond=0)
     hours = 2 if view.period.step == "minute" else 24
     return Span(last - (hours - 1) * HOUR, last + HOUR)
 
 
-def _rising(counts: Counts, view: View) -> list[Row]:
-    window = _rising_window(view)
-    files = counts.hashtag_files([window])
-    earlier = [counts.hashtag_files([window.back(n * DAY)]) for n in range(1, RISING_WINDOWS + 1)]
-    windows = sum(bool(part) for part in earlier)
-    if not files or not windows:
-        return []
-    values = {
-        "files": [*files, *(file for part in earlier for file in part)],
-        "since": window.since,
-        "windows": windows,
-        "least": LEAST_RISING,
-        "most": MOST,
-    }
-    return counts.rows_of_files("rising_hashtags", values)
+def _rising(name: str, table: str, **values: object) -> Callable[[Counts, View], list[Row]]:
+    """Return what counts a period's last hours of an hourly table, beside those of days before."""
+
+    def rows(counts: Counts, view: View) -> list[Row]:
+        window = _rising_window(view)
+        days = range(1, RISING_WINDOWS + 1)
+        files = counts.hour_files(table, [window])
+        earlier = [counts.hour_files(table, [window.back(day * DAY)]) for day in days]
+        windows = sum(bool(part) for part in earlier)
+        if not files or not windows:
+            return []
+        files += [file for part in earlier for file in part]
+        spans = {"files": files, "since": window.since, "windows": windows}
+        return counts.rows_of_files(name, {**spans, "most": MOST, **values})
+
+    return rows
 
 
-def _about_rising(view: View) -> str:
-    hours = int((_rising_window(view).until - _rising_window(view).since) / HOUR)
-    return (
-        f"Toots with the hashtag in the period's last {hours} hours, where they are more than in"
-        f" the same hours of the {RISING_WINDOWS} days before, on average (the mark); the most"
-        " unlikely first. The running hour is compared with whole ones."
-        + filters_followed(view, servers=False, languages=False, bots=False)
-    )
+def _about_rising(what: str) -> Callable[[View], str]:
+    def about(view: View) -> str:
+        hours = int((_rising_window(view).until - _rising_window(view).since) / HOUR)
+        return (
+            f"Toots with the {what} in the period's last {hours} hours, where they are more than in"
+            f" the same hours of the {RISING_WINDOWS} days before, on average (the mark); the most"
+            " unlikely first. The running hour is compared with whole ones."
+            + filters_followed(view, servers=False, languages=False, bots=False)
+        )
+
+    return about
 
 
 RISING = Figure(
     name="rising-hashtags",
     title=lambda _: "Rising hashtags",
-    counted=_about_rising,
-    rows=_rising,
+    counted=_about_rising("hashtag"),
+    rows=_rising("rising_hashtags", "hashtag_usage", least=LEAST_RISING),
     chart=lambda rows, _: charts.bars_with_marks(rows, "hashtag", "toots", "expected"),
     empty="Nothing rises, or no day before is counted yet.",
     refresh_seconds=120,
+)
+RISING_WORDS = Figure(
+    name="rising-words",
+    title=lambda _: "Rising words",
+    counted=lambda view: (
+        f"{_about_rising('word')(view)} Words that at least {LEAST_ACCOUNTS} accounts have used, of"
+        " scripts with spaces between words."
+    ),
+    rows=_rising("rising_words", "toots", accounts=LEAST_ACCOUNTS),
+    chart=lambda rows, _: charts.bars_with_marks(rows, "word", "toots", "expected"),
+    empty="Nothing rises, or no day before is counted yet.",
+    refresh_seconds=300,
 )
 APPS = Figure(
     name="apps",
@@ -252,6 +270,6 @@ LENGTHS = Figure(
     refresh_seconds=300,
 )
 FIGURES = (
-    *(TOOTS, LANGUAGES, RISING, HASHTAGS, ACCOUNTS),
+    *(TOOTS, LANGUAGES, RISING, HASHTAGS, RISING_WORDS, ACCOUNTS),
     *(RHYTHM, APPS, LENGTHS, TERMS),
 )

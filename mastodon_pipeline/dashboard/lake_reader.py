@@ -34,6 +34,8 @@ def open_counts(settings: Settings) -> Counts:
     lake = stack.enter_context(open_lake(settings))
     lake.connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
     lake.connection.execute("SET http_retries = 1")
+    # What is read again and again is in `TableRows`; the cache would hold files up to the limit.
+    lake.connection.execute("SET enable_external_file_cache = false")
     live = LiveToots(settings)
     stack.callback(live.close)
     atexit.register(stack.close)

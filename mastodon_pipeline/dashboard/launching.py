@@ -1,16 +1,17 @@
 """Starts Streamlit with the page, on this machine alone."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from mastodon_pipeline.dashboard.periods import this_week
-from mastodon_pipeline.dashboard.selection import Selection
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.lake.without_pandas import without_pandas
 
 LOOPBACK = "127.0.0.1"
+PREPARING_SECONDS = 30.0
 
 
 def options(port: int) -> dict[str, Any]:
@@ -37,12 +38,15 @@ def options(port: int) -> dict[str, Any]:
         "runner_magicEnabled": False,
         "runner_fastReruns": True,
         "logger_hideWelcomeMessage": True,
-        "logger_level": "warning",
+        "logger_level": "error",
     }
 
 
-def run(port: int) -> None:
+def run(port: int, announce: Callable[[], None] = lambda: None) -> None:
     """Serve the page until the process is stopped.
+
+    Before anybody can come, what the first visitor will see is counted; `announce` is called then.
+    A lake that does not answer delays it by `PREPARING_SECONDS` at most.
 
     Raises SettingsError where Streamlit is not installed.
     """
@@ -53,7 +57,10 @@ def run(port: int) -> None:
     flags = options(port)
     bootstrap.load_config_options(flags)
     with without_pandas():
-        Thread(target=_warm_up, name="warm up", daemon=True).start()
+        preparing = Thread(target=_prepare, name="prepare", daemon=True)
+        preparing.start()
+        preparing.join(PREPARING_SECONDS)
+        announce()
         bootstrap.run(str(page), False, [], flags)
 
 
@@ -69,16 +76,9 @@ def require_packages() -> None:
         ) from None
 
 
-def _warm_up() -> None:
-    """Import what the page needs, and open the lake, before the first visitor comes."""
-    from contextlib import suppress
-    from datetime import UTC, datetime
-
-    from mastodon_pipeline.dashboard.showing import shared_counts, shared_health
+def _prepare() -> None:
+    # Here, since Streamlit must have its options first.
+    from mastodon_pipeline.dashboard.showing import prepare
 
     with suppress(Exception):  # the page says what is wrong
-        counts, now = shared_counts(), datetime.now(UTC)
-        counts.servers(now)
-        counts.languages(now)
-        counts.toots_between(this_week(now)[1], Selection(), now)
-        shared_health().latest()
+        prepare()

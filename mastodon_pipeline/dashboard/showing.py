@@ -3,7 +3,6 @@
 import csv
 import io
 from datetime import UTC, datetime
-from time import time
 from typing import Any
 
 import duckdb
@@ -57,13 +56,28 @@ def show_page() -> None:
     body()
 
 
+def prepare() -> None:
+    """Count what a visitor sees first. Raises PipelineError or duckdb.Error as counting does."""
+    shared_health().latest()
+    counts, selection, now = shared_counts(), Selection(), datetime.now(UTC)
+    counts.servers(now)
+    counts.languages(now)
+    view = View(selection, selection.period(now), now)
+    for _, *spans in _spans(view):
+        for span in spans:
+            counts.toots_between(span, selection, now)
+    counts.accounts(selection, now)
+    for figure in FIGURES:
+        _rows(counts, figure, view, figure.name, selection=selection, age=figure.age())
+
+
 @st.cache_resource(show_spinner=False)
 def shared_health() -> HealthReader:
     """Read Dagster's storage once for all visitors."""
     return HealthReader()
 
 
-@st.cache_resource(show_spinner="Opening the lake")
+@st.cache_resource(show_spinner=False)
 def shared_counts() -> Counts:
     """Open the lake once for all visitors."""
     return open_counts(load_settings())
@@ -90,12 +104,7 @@ def _show_body(counts: Counts, selection: Selection) -> None:
 
 
 def _show_totals(counts: Counts, view: View) -> None:
-    spans: tuple[tuple[str, Span, Span], ...] = (
-        ("Last hour", *last_hour(view.now)),
-        ("Today", *today(view.now)),
-        ("This week", *this_week(view.now)),
-        ("Chosen period", view.period.span, view.period.before),
-    )
+    spans = _spans(view)
     for column, (label, span, before) in zip(st.columns(len(spans)), spans, strict=True):
         toots = counts.toots_between(span, view.selection, view.now)
         earlier = counts.toots_between(before, view.selection, view.now)
@@ -108,6 +117,15 @@ def _show_totals(counts: Counts, view: View) -> None:
             border=True,
             height="stretch",
         )
+
+
+def _spans(view: View) -> tuple[tuple[str, Span, Span], ...]:
+    return (
+        ("Last hour", *last_hour(view.now)),
+        ("Today", *today(view.now)),
+        ("This week", *this_week(view.now)),
+        ("Chosen period", view.period.span, view.period.before),
+    )
 
 
 def _show_accounts(counts: Counts, view: View) -> None:
@@ -138,8 +156,7 @@ def change(now: int, before: int) -> str | None:
 
 
 def _show_figure(counts: Counts, figure: Figure, view: View) -> None:
-    age = int(time() // figure.refresh_seconds)
-    rows = _rows(counts, figure, view, figure.name, selection=view.selection, age=age)
+    rows = _rows(counts, figure, view, figure.name, selection=view.selection, age=figure.age())
     with st.container(border=True):
         st.subheader(figure.title(view), anchor=False)
         if rows:

@@ -1,0 +1,82 @@
+"""What rises, counted from toots that were planted."""
+
+from datetime import timedelta
+
+import pytest
+
+from mastodon_pipeline.dashboard.counts import Counts, Row
+from mastodon_pipeline.dashboard.figure import View
+from mastodon_pipeline.dashboard.figures import LEAST_ACCOUNTS, RISING_WORDS
+from mastodon_pipeline.dashboard.selection import Selection
+from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline_tests.dashboard.conftest import NOW, toot
+from mastodon_pipeline_tests.support.building import build_hours
+from mastodon_pipeline_tests.support.local_lake import HOUR, land
+
+pytestmark = pytest.mark.thorough
+DAY = timedelta(days=1)
+
+
+def rising_words(lake: Lake, *said: tuple[str, int, timedelta], accounts: int = 6) -> list[Row]:
+    """Return the figure's rows. `said`: texts, by how many toots, how long ago."""
+    records = [
+        toot(
+            1000 * number + of,
+            HOUR - ago,
+            username=f"user{of % accounts}",
+            mastodon_text=text,
+        )
+        for number, (text, times, ago) in enumerate(said)
+        for of in range(times)
+    ]
+    land(lake, *records)
+    lake.landed.refresh(whole=True)
+    build_hours(lake, *{record["created_at"] for record in records})
+    selection = Selection()
+    return RISING_WORDS.rows(Counts(lake), View(selection, selection.period(NOW), NOW))
+
+
+def test_word_rises_against_the_same_hours_of_days_before(lake: Lake) -> None:
+    """The most unlikely first; what is said as often as ever does not rise."""
+    rows = rising_words(
+        lake,
+        ("A volcano! Coffee first.", 9, timedelta(0)),
+        ("Éruption, coffee", 7, timedelta(hours=2)),
+        ("coffee and a volcano", 8, DAY),
+        ("coffee", 24, 2 * DAY),
+    )
+    assert rows == [
+        {"word": "first", "toots": 9, "expected": 0.0},
+        {"word": "éruption", "toots": 7, "expected": 0.0},
+        {"word": "volcano", "toots": 9, "expected": 4.0},
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://volcano.example/eruption",
+        "@volcano@example.social",
+        "#volcano",
+        "12345",
+        "火山が噴火した",
+        "ab",
+        "v" * 31,
+    ],
+)
+def test_addresses_names_and_hashtags_are_no_words(lake: Lake, text: str) -> None:
+    assert rising_words(lake, (text, 9, timedelta(0)), ("coffee", 1, DAY)) == []
+
+
+def test_word_of_few_accounts_is_not_shown(lake: Lake) -> None:
+    """However often they use it. Shows P9."""
+    assert (
+        rising_words(
+            lake, ("volcano", 40, timedelta(0)), ("tea", 1, DAY), accounts=LEAST_ACCOUNTS - 1
+        )
+        == []
+    )
+
+
+def test_nothing_rises_without_a_day_before(lake: Lake) -> None:
+    assert rising_words(lake, ("volcano", 9, timedelta(0))) == []
