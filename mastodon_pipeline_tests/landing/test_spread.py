@@ -113,6 +113,7 @@ def test_year_is_replayed_and_counted(settings: Settings, tmp_path: Path) -> Non
             assert counted == (5,)
 
 
+@pytest.mark.timeout(1800)  # it writes and lists thousands of files, on whatever machine
 def test_hundreds_of_days_of_arrival_land_in_one_commit(settings: Settings) -> None:
     """Each has a writer of its own in the sink. Shows G10."""
     with ConnectRest.of(settings) as connect:

@@ -35,7 +35,10 @@ def blocklist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def block(blocklist: Path, *lines: str) -> None:
-    blocklist.write_text("\n".join(("#domain,#severity", *lines, "")))
+    """Replace the list at once: half of a list would end the listener."""
+    new = blocklist.with_suffix(".new")
+    new.write_text("\n".join(("#domain,#severity", *lines, "")))
+    new.replace(blocklist)
 
 
 def test_changed_list_applies_while_listening(

@@ -91,7 +91,9 @@ def test_polled_server_is_streamed_once_there_is_a_token(
             streamed = scene.receive_toot()
         assert Counter(scene.sink.uris()) == Counter([polled, streamed])
         sources = {record.uri: record.source for record in scene.sink.records}
-        assert (sources[polled], sources[streamed]) == ("poll", "stream")
+        assert sources[polled] == "poll"
+        # What comes while the stream opens may be read with the gap before it.
+        assert sources[streamed] in ("stream", "gap")
 
 
 def test_healthy_stream_is_closed_when_the_server_disables_its_feed(
