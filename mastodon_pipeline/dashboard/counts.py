@@ -93,6 +93,17 @@ class Counts:
             prefix = self._lake.layout.table(_HOURS)
             return not self.live().hours and next(iter(self._lake.list_files(prefix)), None) is None
 
+    def counted_days(self) -> tuple[date, date] | None:
+        """Return the first and the last day that the daily tables have; None before there is one.
+
+        Lists a file for each day: a request for a thousand days.
+        """
+        with self._lock:
+            folder = self._lake.layout.table("active_users")
+            days = [file.path.removeprefix(folder) for file in self._lake.list_files(folder)]
+        found = sorted(day[4:14] for day in days if day.startswith("day="))
+        return (date.fromisoformat(found[0]), date.fromisoformat(found[-1])) if found else None
+
     def servers(self, now: datetime) -> list[str]:
         """List the home servers of the last four weeks, the busiest first."""
         first = now.date() - 27 * DAY

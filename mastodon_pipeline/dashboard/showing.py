@@ -2,8 +2,10 @@
 
 import csv
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import duckdb
 import streamlit as st
@@ -16,8 +18,8 @@ from mastodon_pipeline.dashboard.filters import choose
 from mastodon_pipeline.dashboard.health import HealthReader
 from mastodon_pipeline.dashboard.health_strip import show_health
 from mastodon_pipeline.dashboard.lake_reader import open_counts
-from mastodon_pipeline.dashboard.periods import Span, last_hour, this_week, today
-from mastodon_pipeline.dashboard.selection import Selection
+from mastodon_pipeline.dashboard.periods import DAY, Span, last_hour, this_week, today
+from mastodon_pipeline.dashboard.selection import Selection, parameters_of
 from mastodon_pipeline.errors import BucketMissing, PipelineError
 from mastodon_pipeline.settings import load_settings
 
@@ -87,9 +89,11 @@ def _show_body(counts: Counts, selection: Selection) -> None:
     now = datetime.now(UTC)
     view = View(selection, selection.period(now), now)
     with counts.reading():
-        _show_totals(counts, view)
+        toots = _show_totals(counts, view)
         problem = counts.live().problem
     _show_accounts(counts, view)
+    if not toots:
+        _show_counted_days(counts, selection)
     if problem:
         st.info("Counted from the tables alone, which are up to half a minute behind.")
         st.text(problem)
@@ -103,7 +107,9 @@ def _show_body(counts: Counts, selection: Selection) -> None:
     st.caption(f"As of {now:%Y-%m-%d %H:%M:%S} UTC.")
 
 
-def _show_totals(counts: Counts, view: View) -> None:
+def _show_totals(counts: Counts, view: View) -> int:
+    """Show how many toots there are, and return how many in the chosen period."""
+    toots = 0
     spans = _spans(view)
     for column, (label, span, before) in zip(st.columns(len(spans)), spans, strict=True):
         toots = counts.toots_between(span, view.selection, view.now)
@@ -117,6 +123,20 @@ def _show_totals(counts: Counts, view: View) -> None:
             border=True,
             height="stretch",
         )
+    return toots
+
+
+def _show_counted_days(counts: Counts, selection: Selection) -> None:
+    """Lead from a period without toots to the days that have some, if there are others."""
+    days = counts.counted_days()
+    if days is None or days == (selection.first, selection.last):
+        return
+    first, last = days
+    shown = replace(selection, period_name="range", first=max(first, last - 89 * DAY), last=last)
+    st.info(
+        f"Nothing was counted in this period. There are toots from {first} to {last} (UTC):"
+        f" [show them](?{urlencode(parameters_of(shown), doseq=True)})."
+    )
 
 
 def _spans(view: View) -> tuple[tuple[str, Span, Span], ...]:

@@ -1,9 +1,11 @@
 """Every state of the page, as Streamlit runs it."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 import streamlit as st
@@ -88,6 +90,21 @@ def test_empty_lake_says_what_to_do_next(page: Open, lake: Lake) -> None:
     text = shown(page(lake).run())
     assert "Nothing is counted yet" in text
     assert "make up SERVERS=" in text
+
+
+def test_empty_period_leads_to_the_days_that_are_counted(
+    page: Open, lake_of_three_days: Lake
+) -> None:
+    """Toots of 2023 that were replayed are in no period up to now. The link opens them."""
+    app = page(lake_of_three_days)
+    app.query_params.update({"from": "2023-02-01", "to": "2023-02-03", "server": "one.example"})
+    [link] = re.findall(r"There are toots from (\S+) to (\S+) .*\]\(\?(.*)\)", shown(app.run()))
+    assert link[:2] == (f"{min(t['created_at'] for t in toots()):%Y-%m-%d}", f"{NOW:%Y-%m-%d}")
+    visitor = AppTest.from_file(str(PAGE), default_timeout=60)
+    visitor.query_params.update(parse_qs(link[2]))
+    assert "There are toots" not in shown(visitor.run())
+    counted = sum(toot["server"] == "one.example" for toot in toots())
+    assert metrics(visitor)["Toots: chosen period"][0] == f"{counted}"
 
 
 def test_stopped_stack_says_how_to_start_it(
