@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import RLock
@@ -15,6 +14,7 @@ from weakref import finalize
 from mastodon_pipeline.dashboard.live_toots import LiveFiles
 from mastodon_pipeline.dashboard.periods import DAY, HOUR, HOURLY_DAYS, Period, Span, start_of_day
 from mastodon_pipeline.dashboard.selection import Selection
+from mastodon_pipeline.dashboard.table_files import TableFiles
 from mastodon_pipeline.dashboard.table_rows import TableRows
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
@@ -47,6 +47,7 @@ class Counts:
         self._taking: Future[LiveFiles] | None = None
         self._recent_of: LiveFiles | None = None
         """The cut that the last two days' hours are of."""
+        self._files = TableFiles(lake)
         self._settled: dict[str, tuple[date, date, float]] = {}
         self._nothing_replaced = str(Path(self._directory.name, "replaced.parquet"))
         lake.connection.execute(
@@ -94,15 +95,9 @@ class Counts:
             return not self.live().hours and next(iter(self._lake.list_files(prefix)), None) is None
 
     def counted_days(self) -> tuple[date, date] | None:
-        """Return the first and the last day that the daily tables have; None before there is one.
-
-        Lists a file for each day: a request for a thousand days.
-        """
+        """Return the first and the last day of the daily tables; None before there is one."""
         with self._lock:
-            folder = self._lake.layout.table("active_users")
-            days = [file.path.removeprefix(folder) for file in self._lake.list_files(folder)]
-        found = sorted(day[4:14] for day in days if day.startswith("day="))
-        return (date.fromisoformat(found[0]), date.fromisoformat(found[-1])) if found else None
+            return self._files.counted_days()
 
     def servers(self, now: datetime) -> list[str]:
         """List the home servers of the last four weeks, the busiest first."""
@@ -235,20 +230,8 @@ class Counts:
 
     def hour_files(self, table: str, spans: Sequence[Span]) -> list[str]:
         """List the files of an hourly table of these spans' hours."""
-        layout = self._lake.layout
-        folder = layout.table(table)
-        place = layout.toots if table == "toots" else partial(layout.hourly, table)
-        files = []
         with self._lock:
-            for span in spans:
-                begin = place(_hour_of(span.since))
-                last = place(_hour_of(span.until - timedelta(seconds=1)))
-                for file in self._lake.list_files(folder, after=f"{folder}day={span.since.date()}"):
-                    if file.path > last:
-                        break
-                    if file.path >= begin and file.path.endswith(".parquet"):
-                        files.append(file.path)
-        return files
+            return self._files.of_hours(table, spans)
 
     def rows_of_files(self, name: str, values: Mapping[str, object]) -> list[Row]:
         """Return the rows of a query over files, while other visitors' queries go on."""
@@ -261,17 +244,8 @@ class Counts:
 
     def select_toots(self, span: Span, selection: Selection) -> None:
         """Have `selected_toots` show the selected toots of a span."""
-        first, last = span.since.date(), span.until.date()
-        folder = self._lake.layout.table("toots")
-        begin = self._lake.layout.toots(span.since.replace(minute=0, second=0, microsecond=0))
-        end = f"{folder}day={last + DAY}"
-        files = []
-        for file in self._lake.list_files(folder, after=f"{folder}day={first}"):
-            if file.path >= end:
-                break
-            if file.path.endswith(".parquet") and file.path >= begin:
-                files.append(file.path)
-        self._select_toots(files, span, selection, self.live())
+        live = self.live()
+        self._select_toots(self._files.of_toots(span, live), span, selection, live)
 
     def _select_toots(
         self, files: Sequence[str], span: Span, selection: Selection, live: LiveFiles

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.thorough
 DAY = timedelta(days=1)
 
 
-def rising_words(lake: Lake, *said: tuple[str, int, timedelta], accounts: int = 6) -> list[Row]:
-    """Return the figure's rows. `said`: texts, by how many toots, how long ago."""
+def rising_words(lake: Lake, *texts: tuple[str, int, timedelta], accounts: int = 6) -> list[Row]:
+    """Return the figure's rows. `texts`: each by how many toots, how long ago."""
     records = [
         toot(
             1000 * number + of,
@@ -26,7 +26,7 @@ def rising_words(lake: Lake, *said: tuple[str, int, timedelta], accounts: int = 
             username=f"user{of % accounts}",
             mastodon_text=text,
         )
-        for number, (text, times, ago) in enumerate(said)
+        for number, (text, times, ago) in enumerate(texts)
         for of in range(times)
     ]
     land(lake, *records)

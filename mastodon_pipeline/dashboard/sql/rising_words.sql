@@ -4,7 +4,7 @@
 -- A word is letters of a script that puts spaces between words; addresses, names (@) and hashtags
 -- are none. Only words that several accounts have used are shown, so that none leads to a person:
 -- the candidates are counted once more for that, since counting all words' accounts takes memory.
-WITH said AS (
+WITH used AS NOT MATERIALIZED (
     SELECT
         created_at,
         username || '@' || server AS account,
@@ -27,7 +27,7 @@ counted AS (
         word,
         count(*) FILTER (created_at >= $since) AS toots,
         count(*) FILTER (created_at < $since) / $windows AS expected
-    FROM said
+    FROM used
     WHERE length(word) BETWEEN 3 AND 30
     GROUP BY word
 ),
@@ -48,7 +48,7 @@ SELECT
     word,
     any_value(toots) AS toots,
     round(any_value(expected), 1) AS expected
-FROM said
+FROM used
 JOIN candidate USING (word)
 WHERE created_at >= $since
 GROUP BY word
