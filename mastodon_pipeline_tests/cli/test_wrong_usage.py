@@ -356,7 +356,7 @@ def test_ctrl_c_ends_each_command_with_130_and_no_traceback(
     monkeypatch.setattr(mastodon_pipeline.settings, "load_settings", interrupt)
     monkeypatch.setattr("mastodon_pipeline.cli.health_checks.load_settings", interrupt)
     # Serving begins before its settings are read, and would not end.
-    monkeypatch.setattr("mastodon_pipeline.dashboard.launching.run", lambda _: interrupt())
+    monkeypatch.setattr("mastodon_pipeline.dashboard.launching.run", lambda *_: interrupt())
     arguments = {
         "alerts": ["test"],
         "forget": ["@a@a.example"],
