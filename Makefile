@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: pictures help install demo up down status clean test test-unit takeover exhaustive containers chaos bench lint docs format lock
+.PHONY: pictures help install demo up down status clean test test-unit test-newest takeover exhaustive containers chaos bench lint docs format lock
 
 help: ## Show this list
 	@echo "mastodon_pipeline measures what is posted on the Fediverse. Start with: make demo"
@@ -44,6 +44,9 @@ test: install ## Run all tests, several at a time; those that need a stack start
 
 test-unit: install ## Run the quick tests, which need no stack
 	@$(BIN)/pytest -m "not integration and not thorough" -n 2 --dist loadscope
+
+test-newest: .venv-newest/.installed ## Run the quick tests on the newest Python that is supported
+	@.venv-newest/bin/pytest -m "not integration and not thorough" -n 2 --dist loadscope
 
 takeover: install ## Test who listens when, beside a whole pipeline under load (5 min)
 	@$(BIN)/python -m infra.native_stack fetch
@@ -99,6 +102,12 @@ lock: .uv/path ## Update requirements.lock from pyproject.toml; existing pins st
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$(PYTHON)" .venv
 	@$(UV) pip install --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv-newest/.installed: requirements.lock pyproject.toml | .venv/.installed
+	@newest="$$($(BIN)/python -m infra.newest_python)" && rm -rf .venv-newest && $(UV) venv --quiet --python "$$newest" .venv-newest
+	@$(UV) pip install --quiet --python .venv-newest/bin/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python .venv-newest/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 # uv: from PATH, else from PyPI into a venv, else (Debian without python3-venv) by pip alone.
