@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from mastodon_pipeline.errors import KafkaUnavailable
-from mastodon_pipeline.kafka import kafka_errors, offsets, partitions, read
+from mastodon_pipeline.kafka import offsets, partitions, read
+from mastodon_pipeline.kafka_errors import kafka_errors
 from mastodon_pipeline.settings import Settings
 
 LEADERLESS = KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)
@@ -143,7 +144,7 @@ def test_read_that_takes_too_long_is_an_outage() -> None:
 def test_error_of_the_client_becomes_one_line_with_address_command_and_setting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mastodon_pipeline.kafka._REASON_SECONDS", 0.1)
+    monkeypatch.setattr("mastodon_pipeline.kafka_errors._REASON_SECONDS", 0.1)
     settings = Settings(kafka_bootstrap_servers="broker.example:9092")
     with (
         pytest.raises(KafkaUnavailable, match="make up") as raised,

@@ -23,7 +23,8 @@ from mastodon_pipeline.cli.machine_checks import (
     check_proxy,
 )
 from mastodon_pipeline.errors import PipelineError, SettingsError, without_credentials
-from mastodon_pipeline.kafka import admin_client, kafka_errors
+from mastodon_pipeline.kafka import admin_client
+from mastodon_pipeline.kafka_errors import kafka_errors
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.layout import Layout

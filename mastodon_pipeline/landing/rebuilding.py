@@ -17,7 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from mastodon_pipeline.errors import SettingsError
-from mastodon_pipeline.kafka import admin_client, kafka_errors
+from mastodon_pipeline.kafka import admin_client
+from mastodon_pipeline.kafka_errors import kafka_errors
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.iceberg import CATALOG, catalog_address

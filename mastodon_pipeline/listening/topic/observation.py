@@ -10,7 +10,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack i
     OffsetSpec,
 )
 
-from mastodon_pipeline.kafka import admin_client, kafka_errors
+from mastodon_pipeline.kafka import admin_client
+from mastodon_pipeline.kafka_errors import kafka_errors
 from mastodon_pipeline.settings import Settings
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple, Protocol
 
-from mastodon_pipeline.kafka import admin_client, kafka_errors, read, topic_id
+from mastodon_pipeline.kafka import admin_client, read, topic_id
+from mastodon_pipeline.kafka_errors import kafka_errors
 from mastodon_pipeline.landing.sink_progress import (
     PartitionProgress,
     open_sinks_reader,
