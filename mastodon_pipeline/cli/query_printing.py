@@ -19,6 +19,7 @@ import duckdb
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.tables.catalog import TABLES
 
 Output = Literal["table", "csv", "json"]
 ATTEMPTS = 3
@@ -28,6 +29,9 @@ _MIXED_FILE = re.compile(
 )
 _LIVE_FAILED = re.compile(r"executing the UDF: \w+: (.*?)(?:\n\nAt:|\Z)", re.DOTALL)
 """An error of ours within a query: Kafka does not answer, say."""
+_NO_TABLE = re.compile(r"Table with name (\w+) does not exist")
+_TABLES = frozenset({"mastodon_toot", *(table.name for table in TABLES)})
+"""Views of them exist once there is a file."""
 ROWS_AT_ONCE = 1000
 ROWS_OF_A_TABLE = 100
 
@@ -91,6 +95,11 @@ def reason(error: duckdb.Error) -> str:
         return (
             f"the object store at {endpoint} does not answer as it should: see `make status`"
             f" ({text.splitlines()[0]})"
+        )
+    if (missing := _NO_TABLE.search(text)) and missing[1] in _TABLES:
+        return (
+            f"{missing[1]} has no files yet: what has landed is counted within a minute or two, and"
+            " mastodon-pipeline doctor says what it waits for"
         )
     # The lines with the statement and the ^ below it follow an empty one.
     lines = [line.strip() for line in text.split("\n\n")[0].splitlines() if line.strip()]

@@ -91,6 +91,17 @@ def test_a_wrong_statement_is_explained_in_one_line(
     assert "\n" not in line
 
 
+@pytest.mark.parametrize("table", ["toots", "daily_usage", "mastodon_toot"])
+def test_table_that_is_not_built_yet_is_explained(
+    connection: duckdb.DuckDBPyConnection, table: str
+) -> None:
+    """A view is there once its table has a file."""
+    with pytest.raises(duckdb.Error) as raised:
+        print_results(connection, f"SELECT count(*) FROM {table}")
+    assert reason(raised.value).startswith(f"{table} has no files yet: ")
+    assert "mastodon-pipeline doctor" in reason(raised.value)
+
+
 def test_an_object_store_that_fails_during_a_query_is_explained_in_one_line() -> None:
     """Then DuckDB, not boto3, meets it first."""
     with duckdb.connect(":memory:", config=dict(LAKE_CONFIG)) as connection:
