@@ -167,6 +167,18 @@ def test_numbers_equal_sql_on_the_tables_and_the_console_is_quiet(
     page.context.close()
 
 
+def test_figure_downloads_as_csv_and_png(dashboard: Dashboard, browser: "Browser") -> None:
+    page, _ = open_page(browser, f"{dashboard.url}/?period=7d")
+    with page.expect_download() as csv:
+        page.get_by_role("button", name="CSV").first.click()
+    assert csv.value.path().read_text().startswith("moment,server,toots\n")
+    chart = page.get_by_test_id("stVegaLiteChart").first
+    chart.hover()
+    with page.expect_download() as png:
+        page.get_by_role("button", name="Download as PNG").first.click()
+    assert png.value.path().read_bytes().startswith(b"\x89PNG")
+
+
 def test_filters_change_numbers_and_address_and_it_opens_the_same_view(
     dashboard: Dashboard, browser: "Browser"
 ) -> None:
