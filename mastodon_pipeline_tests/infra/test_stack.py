@@ -68,8 +68,9 @@ def test_running_stack_listens_on_loopback_only(stack: Stack) -> None:
     }
 
     assert {address.ip for address in listening} <= LOOPBACK
-    dagsters = {"DAGSTER_PORT", "DAGSTER_CODE_SERVER_PORT", "DASHBOARD_PORT"}  # not started here
-    ports = {port for name, port in stack.ports.variables() if name not in dagsters}
+    # Not started here.
+    others = {"DAGSTER_PORT", "DAGSTER_CODE_SERVER_PORT", "DASHBOARD_PORT", "METRICS_PORT"}
+    ports = {port for name, port in stack.ports.variables() if name not in others}
     assert {address.port for address in listening} == ports
 
 

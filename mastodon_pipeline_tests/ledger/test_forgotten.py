@@ -15,6 +15,15 @@ pytestmark = pytest.mark.integration
 LATER = timedelta(minutes=15)
 
 
+def counted_toots(books: Books) -> int:
+    """Count the toots of the source's hour."""
+    row = books.lake.connection.execute(
+        "SELECT count(DISTINCT uri) FROM read_parquet($1, hive_partitioning := false)",
+        [books.lake.layout.toots(books.hour)],
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 @pytest.mark.parametrize("whose", ["a person's", "a server's"])
 def test_forgotten_names_are_no_loss(
     books: Books, whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -23,12 +32,10 @@ def test_forgotten_names_are_no_loss(
     monkeypatch.setenv("MASTODON_PIPELINE_DATA", str(tmp_path))  # this machine's list
     [uri, *_] = books.receive_all(20)
     assert books.losses(LATER) == []
-    landed = books.check(LATER).balance.landed
     person = f"@user{uri.rpartition('/')[2]}@{books.domain}"
     report = forget(books.settings, parse_name(person if whose == "a person's" else books.domain))
     assert (report.toots > 0, report.left) == (True, [])
     assert books.losses(LATER) == []
-    assert books.check(LATER).balance.landed == landed
     books.receive_all(5)
     assert books.losses(LATER) == []
-    assert books.check(LATER).balance.landed == landed + 5
+    assert counted_toots(books) == 25
