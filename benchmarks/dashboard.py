@@ -2,7 +2,8 @@
 
 The lake has its last ten days from records, through the tables' own code, and the days before as
 shifted copies of them. Chromium opens the page several times, each time a new visitor; the first
-visitor comes to a process that has just started. Painted is a figure that shows its bars.
+visitor comes to a process that has just started. Painted are the key figures with their numbers,
+and then a figure with its bars.
 """
 
 import os
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import psutil
@@ -117,11 +119,21 @@ def dashboard() -> Iterator[tuple[str, psutil.Process]]:
             process.wait()
 
 
-def paint_seconds(url: str, visits: int, query: str = "") -> list[float]:
-    """Return how long each visitor waits for the first figure."""
+class Painted(NamedTuple):
+    """Seconds until a visitor sees the first key figure, and the first figure with its bars."""
+
+    number: float
+    bars: float
+
+    def __str__(self) -> str:
+        return f"{self.number:.2f} s, bars {self.bars:.2f} s"
+
+
+def paint_seconds(url: str, visits: int, query: str = "") -> Painted:
+    """Return how long visitors wait, one after the other: the medians."""
     from playwright.sync_api import sync_playwright
 
-    seconds = []
+    numbers, bars = [], []
     chromium = next(filter(None, map(shutil.which, ["chromium", "chromium-browser"])))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -132,13 +144,15 @@ def paint_seconds(url: str, visits: int, query: str = "") -> list[float]:
             page = browser.new_context().new_page()
             began = time.perf_counter()
             page.goto(f"{url}/{query}")
+            page.get_by_test_id("stMetricValue").first.wait_for(timeout=60_000)
+            numbers.append(time.perf_counter() - began)
             page.locator(
                 "[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas"
             ).first.wait_for(timeout=60_000)
-            seconds.append(time.perf_counter() - began)
+            bars.append(time.perf_counter() - began)
             page.context.close()
         browser.close()
-    return seconds
+    return Painted(statistics.median(numbers), statistics.median(bars))
 
 
 @click.command()
@@ -163,13 +177,12 @@ def bench(days: str, toots: int, visits: int, serve: bool) -> None:
                 if serve:
                     click.prompt(f"{url}  Enter ends it", default="", show_default=False)
                     continue
-                first = paint_seconds(url, 1)[0]
+                first = paint_seconds(url, 1)
                 others = paint_seconds(url, visits)
-                quarter = paint_seconds(url, 1, "?period=90d")[0]
+                quarter = paint_seconds(url, 1, "?period=90d")
                 memory = process.memory_full_info()
             click.echo(
-                f"{history:>6,} days: first visitor {first:.2f} s, others"
-                f" {statistics.median(others):.2f} s, 90 days {quarter:.2f} s;"
+                f"{history:>6,} days: first visitor {first}; others {others}; 90 days {quarter};"
                 f" PSS {memory.pss / 1e6:.0f} MB, RSS {memory.rss / 1e6:.0f} MB"
             )
 

@@ -44,10 +44,12 @@ class TableRows:
         self._lake = lake
         self._sources: dict[str, dict[str, Source]] = {name: {} for name in MIRRORED}
         """By table: by the file's path in the lake."""
+        self._numbers: dict[str, int] = {}
+        """Of files by their paths, each a hundred bytes that no row needs."""
         columns = {table.name: table.columns for table in TABLES}
         for name in MIRRORED:
             declared = ", ".join(f'"{column.name}" {column.type}' for column in columns[name])
-            lake.connection.execute(f"CREATE TABLE {name} (file VARCHAR, {declared})")
+            lake.connection.execute(f"CREATE TABLE {name} (file UINTEGER, {declared})")
 
     def refresh(
         self,
@@ -74,7 +76,10 @@ class TableRows:
         changed = {path for path, source in wanted.items() if sources.get(path) != source}
         gone = (here - wanted.keys()) | (here & changed)
         if gone:
-            self._execute(f"DELETE FROM {table} WHERE file IN (SELECT unnest($files))", gone)
+            self._lake.connection.execute(
+                f"DELETE FROM {table} WHERE file IN (SELECT unnest($numbers))",
+                {"numbers": [self._number(path) for path in sorted(gone)]},
+            )
             for path in gone:
                 del sources[path]
         if changed:
@@ -92,10 +97,11 @@ class TableRows:
                 yield file
 
     def _copy(self, table: str, by_place: Mapping[str, str]) -> None:
+        places = sorted(by_place)
+        numbers = [self._number(by_place[place]) for place in places]
         self._lake.connection.execute(
-            query("dashboard/copy_rows").format(table=table),
-            {"files": sorted(by_place), "paths": [by_place[place] for place in sorted(by_place)]},
+            query("dashboard/copy_rows").format(table=table), {"files": places, "numbers": numbers}
         )
 
-    def _execute(self, statement: str, files: Iterable[str]) -> None:
-        self._lake.connection.execute(statement, {"files": sorted(files)})
+    def _number(self, path: str) -> int:
+        return self._numbers.setdefault(path, len(self._numbers))
