@@ -108,6 +108,8 @@ def check_ledger(
             if stored.bucket_exists
             else settings.first_day
         )
+        # A name that left the lake a moment ago would else be a landed toot that is in no table.
+        lake.forgotten.expire()
         counted_from = max(first, datetime.combine(first_day, time_of_day(), UTC))
         not_tabled, hours = missing_toots(lake, state, counted_from, moment)
         forgotten = _forgotten(earlier, state, landed, since) if stored.version is None else 0
