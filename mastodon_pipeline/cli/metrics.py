@@ -8,8 +8,6 @@ import click
     "--port",
     type=click.IntRange(1, 65_535),
     default=9464,
-    envvar="METRICS_PORT",
-    show_envvar=True,
     show_default=True,
     help="Where Prometheus asks.",
 )

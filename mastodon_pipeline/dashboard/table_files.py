@@ -6,6 +6,7 @@ from functools import partial
 from time import monotonic
 
 from mastodon_pipeline.dashboard.periods import DAY, Span
+from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 
 SAME_LISTING_SECONDS = 5.0
@@ -39,8 +40,8 @@ class TableFiles:
         for span in spans:
             begin = place(_hour_of(span.since))
             last = place(_hour_of(span.until - timedelta(seconds=1)))
-            days = self._of_days(table, span.since.date(), span.until.date())
-            files += [path for path in days if begin <= path <= last]
+            days = files_of_days(self._lake, table, span.since.date(), span.until.date())
+            files += [file.path for file in days if begin <= file.path <= last]
         return files
 
     def of_toots(self, span: Span, cut: object) -> list[str]:
@@ -52,18 +53,20 @@ class TableFiles:
             self._toots, self._toots_of, self._toots_at = {}, cut, monotonic()
         days = (span.since.date(), span.until.date())
         if days not in self._toots:
-            self._toots[days] = list(self._of_days("toots", *days))
+            self._toots[days] = [file.path for file in files_of_days(self._lake, "toots", *days)]
         begin = self._lake.layout.toots(_hour_of(span.since))
         return [path for path in self._toots[days] if path >= begin]
 
-    def _of_days(self, table: str, first: date, last: date) -> Iterator[str]:
-        folder = self._lake.layout.table(table)
-        end = f"{folder}day={last + DAY}"
-        for file in self._lake.list_files(folder, after=f"{folder}day={first}"):
-            if file.path >= end:
-                break
-            if file.path.endswith(".parquet"):
-                yield file.path
+
+def files_of_days(lake: Lake, table: str, first: date, last: date) -> Iterator[StoredFile]:
+    """Yield a table's files from one day to another, both included, in order."""
+    folder = lake.layout.table(table)
+    end = f"{folder}day={last + DAY}"
+    for file in lake.list_files(folder, after=f"{folder}day={first}"):
+        if file.path >= end:
+            break
+        if file.path.endswith(".parquet"):
+            yield file
 
 
 def _hour_of(moment: datetime) -> datetime:

@@ -4,12 +4,12 @@ The object store is asked for listings of the days that a figure shows, and for 
 That is what keeps the page quick with years of history, and cheap while it refreshes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
 from mastodon_pipeline.dashboard.periods import DAY
-from mastodon_pipeline.lake.files import StoredFile
+from mastodon_pipeline.dashboard.table_files import files_of_days
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.tables.catalog import TABLES
@@ -66,7 +66,8 @@ class TableRows:
         Raises ObjectStoreUnavailable or duckdb.Error if the object store cannot be read.
         """
         wanted = {
-            file.path: Source(file.etag, file.path) for file in self._files(table, first, last)
+            file.path: Source(file.etag, file.path)
+            for file in files_of_days(self._lake, table, first, last)
         }
         folder = self._lake.layout.table(table)
         begin, end = f"{folder}day={first}", f"{folder}day={last + DAY}"
@@ -86,15 +87,6 @@ class TableRows:
             by_place = {wanted[path].path: path for path in changed}
             self._copy(table, by_place)
             sources.update({path: wanted[path] for path in changed})
-
-    def _files(self, table: str, first: date, last: date) -> Iterable[StoredFile]:
-        folder = self._lake.layout.table(table)
-        end = f"{folder}day={last + DAY}"
-        for file in self._lake.list_files(folder, after=f"{folder}day={first}"):
-            if file.path >= end:
-                break
-            if file.path.endswith(".parquet"):
-                yield file
 
     def _copy(self, table: str, by_place: Mapping[str, str]) -> None:
         places = sorted(by_place)
