@@ -8,8 +8,10 @@ import dagster as dg
 import httpx
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from infra.native_stack import Ports
+from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.event_log import open_instance
 from mastodon_pipeline.landing.health import Health, SinkState
@@ -160,6 +162,16 @@ def test_machine_without_dagster_says_so(tmp_path: Path, settings: Settings) -> 
         metrics_server(tmp_path, settings, LOOPBACK, 0),
     ):
         pass
+
+
+def test_environment_of_a_stack_without_metrics_is_no_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell that has read `stack.env` has METRICS_PORT=0."""
+    monkeypatch.setenv("METRICS_PORT", "0")
+    monkeypatch.setenv("MASTODON_PIPELINE_DATA", str(tmp_path))
+    result = CliRunner().invoke(cli, ["metrics"])
+    assert "make up" in result.stderr, "as without that variable"
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "no-such-host.invalid"])
