@@ -13,6 +13,7 @@ from mastodon_pipeline.listening.supervising.groups import (
     hand_over,
     spread,
 )
+from mastodon_pipeline.listening.supervising.observing import RunObserver
 from mastodon_pipeline.listening.supervising.rules import (
     Decision,
     ListenerRun,
@@ -29,8 +30,10 @@ from mastodon_pipeline.listening.supervising.runs import (
 from mastodon_pipeline.settings import Settings, load_settings
 
 TICK_SECONDS = 5
-"""After a kill -9, a run is back within the 20 s of a stale heartbeat, one tick, and the 7 s that
+"""After a kill -9, a run is back within the 20 s of a stale heartbeat, two ticks, and the 7 s that
 Dagster takes to start a run."""
+_observer = RunObserver()
+"""Ticks run in the code server's process, which remembers what the former ones saw."""
 
 
 @dg.sensor(
@@ -54,7 +57,9 @@ def listener_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     try:
         settings = load_settings()
         reuse_instance(context)
-        requests, lines = supervise(context.instance, settings, context.last_sensor_start_time)
+        requests, lines = supervise(
+            context.instance, settings, context.last_sensor_start_time, _observer
+        )
     except SettingsError as error:
         return dg.SkipReason(f"the settings are wrong, running listeners go on: {error}")
     if not settings.servers():
@@ -68,11 +73,15 @@ def listener_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult 
 
 
 def supervise(
-    instance: dg.DagsterInstance, settings: Settings, sensor_started_at: float | None
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    sensor_started_at: float | None,
+    observer: RunObserver,
 ) -> tuple[list[dg.RunRequest], list[str]]:
     """Take one step towards the wanted runs and assignments.
 
-    Return the runs to start, and a line for each group that says what was wanted, seen and done.
+    `observer` has seen the runs at former steps. Return the runs to start, and a line for each
+    group that says what was wanted, seen and done.
     Raises SettingsError if the servers cannot be read.
     """
     now = time.time()
@@ -80,7 +89,8 @@ def supervise(
     # If their number was lowered, former groups with a run are supervised until it has ended.
     names = group_names(settings.listener_groups)
     groups = [*names, *sorted(groups_with_runs(instance) - set(names))]
-    runs = {group: listener_runs(instance, group) for group in groups}
+    runs = {group: listener_runs(instance, group, observer) for group in groups}
+    observer.forget_all_but(run.run_id for group_runs in runs.values() for run in group_runs)
     saved = load_assignments(instance, groups)
     before = {group: saved[group] or Assignment() for group in groups}
     after = hand_over(wanted, before, _acknowledged(runs, now), now)

@@ -73,7 +73,7 @@ def test_listener_run_follows_changed_assignments_and_ends_without_servers(
             wait_until(lambda: follows(1), "a heartbeat")
             [run] = listener_runs(dagster_home, DEFAULT_GROUP)
             assert run.state == "started"
-            assert time.time() - (run.heartbeat_at or 0) < 10
+            assert run.has_heartbeat
             assert len(streams[1]) == 0
             save_assignment(dagster_home, DEFAULT_GROUP, Assignment((first, second), 2))
             published = []

@@ -4,9 +4,10 @@ Independent of Dagster and of the clock, so that a test needs one line for each 
 
 - No run: start one. After a failed run: start another, at once if it had listened for a minute or
   longer, else after 2·2^n seconds (n failures in a row), 5 minutes at most.
-- A run that is STARTED but has sent no heartbeat for 20 s has lost its process, or hangs: it is
-  marked as failed and replaced. (If it wakes up again it notices that, and stops.) So is one that
-  has not started after a minute; the next one gets two, and so on.
+- A run that is STARTED but whose heartbeat has not changed for 20 s has lost its process, or
+  hangs: it is marked as failed and replaced. (If it wakes up again it notices that, and stops.) So
+  is one that has not started after a minute; the next one gets two, and so on. Silence is what the
+  observer has seen by its own clock: the run's machine may have another time (`observing`).
 - A run that a person terminated (CANCELED) means "stay down", until the job is launched by hand or
   the sensor is switched off and on. A run that was stopped by a signal counts as failed.
 - If the configured servers change, the run applies the change within seconds, without
@@ -19,7 +20,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 STALE_HEARTBEAT_SECONDS = 20.0
-"""If the last heartbeat is older than this, nobody is listening (heartbeats come every 5 s)."""
+"""If no new heartbeat was seen for longer, nobody is listening (heartbeats come every 5 s)."""
+FIRST_HEARTBEAT_SECONDS = 40.0
+"""The same for a run that has sent none yet: it may be waiting for its predecessor to end."""
 START_TIMEOUT_SECONDS = 60.0
 """A run that is still starting after this long lost its process: it takes some 10 s. Should it come
 all the same, it sees that it was replaced, and stops. After each run in a row that was given up so,
@@ -34,15 +37,20 @@ RunState = Literal["waiting", "starting", "started", "stopping", "failed", "canc
 
 @dataclass(frozen=True, slots=True)
 class ListenerRun:
-    """A listener run as Dagster's storage describes it. Times in seconds since 1970, UTC."""
+    """A listener run as Dagster's storage describes it.
+
+    Times in seconds since 1970, UTC, by the clocks of the machines that wrote them.
+    """
 
     run_id: str
     state: RunState
     created_at: float
     ended_at: float | None = None
     started_at: float | None = None
-    heartbeat_at: float | None = None
-    """When it sent its last heartbeat."""
+    silent_seconds: float = 0.0
+    """For how long the observer has seen neither its state nor its heartbeat change."""
+    has_heartbeat: bool = False
+    """Whether it has sent one, and no other run of the group since."""
     assignment_version: int | None = None
     """The version of its group's assignment that it follows, according to that heartbeat."""
 
@@ -55,16 +63,24 @@ class ListenerRun:
         self, now: float, start_timeout_seconds: float = START_TIMEOUT_SECONDS
     ) -> str | None:
         """Return why its process must be gone or hang, or None if it seems to be alive."""
-        silent_seconds = now - self._last_sign_of_life
-        if self.state in ("started", "stopping") and silent_seconds > STALE_HEARTBEAT_SECONDS:
-            return f"no heartbeat for {silent_seconds:.0f} s"
-        if self.state == "starting" and now - self.created_at > start_timeout_seconds:
-            return f"still starting after {now - self.created_at:.0f} s"
+        silent = self.silent_seconds
+        timeout = STALE_HEARTBEAT_SECONDS if self.has_heartbeat else FIRST_HEARTBEAT_SECONDS
+        if self.state in ("started", "stopping") and silent > timeout:
+            return f"no heartbeat for {silent:.0f} s"
+        # By the clock of whoever dated its creation, so it must have been seen starting as well.
+        # Not for the whole timeout: `dagster dev` begins a new observer each minute.
+        seconds = now - self.created_at
+        if (
+            self.state == "starting"
+            and seconds > start_timeout_seconds
+            and silent > STALE_HEARTBEAT_SECONDS
+        ):
+            return f"still starting after {seconds:.0f} s"
         return None
 
-    @property
-    def _last_sign_of_life(self) -> float:
-        return max(self.heartbeat_at or 0.0, self.started_at or 0.0, self.created_at)
+    def ended_by(self, now: float) -> float:
+        """Return when it ended, in the observer's time: not after it was first seen so."""
+        return min(self.ended_at or self.created_at, now - self.silent_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +147,7 @@ def _next_step(
     live = live_runs(runs, now)
     if live:
         did = "nothing" if servers else "nothing: without servers it ends by itself"
-        return _described(live[0], now), did, False
+        return _described(live[0]), did, False
     if not servers:
         return "no live run", "nothing: it has no servers to follow", False
     if not runs:
@@ -142,7 +158,7 @@ def _next_step(
     if lost_reason is not None and last.state != "stopping":
         return f"{name}, {last.state}: {lost_reason}", "started another", True
     if last.state in ("canceled", "stopping"):
-        if sensor_started_at is not None and sensor_started_at > (last.ended_at or now):
+        if sensor_started_at is not None and sensor_started_at > last.ended_by(now):
             return f"{name}, canceled before this sensor was switched on", "started another", True
         stay = (
             "nothing: a person terminated it, so it stays down. To listen again, launch the job "
@@ -150,7 +166,7 @@ def _next_step(
         )
         return f"{name}, {last.state}", stay, False
     if last.state == "failed":
-        wait = (last.ended_at or last.created_at) + _backoff_seconds(runs) - now
+        wait = last.ended_by(now) + _backoff_seconds(runs) - now
         if wait > 0:
             return f"{name}, failed", f"nothing: another is started in {wait:.0f} s", False
         return f"{name}, failed", "started another", True
@@ -161,8 +177,8 @@ def _marked(runs: tuple[tuple[str, str], ...], state: str) -> str:
     return "".join(f"marked run {run_id[:8]} as {state} ({reason}), " for run_id, reason in runs)
 
 
-def _described(run: ListenerRun, now: float) -> str:
-    heartbeat = f", its heartbeat {now - run.heartbeat_at:.0f} s old" if run.heartbeat_at else ""
+def _described(run: ListenerRun) -> str:
+    heartbeat = f", its heartbeat {run.silent_seconds:.0f} s old" if run.has_heartbeat else ""
     return f"run {run.run_id[:8]}, {run.state}{heartbeat}"
 
 

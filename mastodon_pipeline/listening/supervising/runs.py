@@ -13,6 +13,7 @@ import dagster as dg
 import msgspec
 
 from mastodon_pipeline.listening.supervising.groups import Assignment
+from mastodon_pipeline.listening.supervising.observing import RunObserver
 from mastodon_pipeline.listening.supervising.rules import ListenerRun, RunState, live_runs
 
 JOB_NAME = "mastodon_listener"
@@ -43,7 +44,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
     run_id: str = ""
     sent_at: float = 0.0
-    """Seconds since 1970, UTC."""
+    """Seconds since 1970, UTC, by the clock of the run's machine: to tell two heartbeats apart."""
     assignment_version: int | None = None
     """The version of its group's assignment that the run follows; None before it follows one."""
     host: str = ""
@@ -87,8 +88,11 @@ def load_assignments(
     }
 
 
-def listener_runs(instance: dg.DagsterInstance, group: str, limit: int = 15) -> list[ListenerRun]:
-    """Return the group's latest runs, newest first."""
+def listener_runs(
+    instance: dg.DagsterInstance, group: str, observer: RunObserver | None = None, limit: int = 15
+) -> list[ListenerRun]:
+    """Return the group's latest runs, newest first; without an observer, none has been silent."""
+    observer = observer or RunObserver()
     heartbeat = last_heartbeat(instance, group)
     records = instance.get_run_records(
         dg.RunsFilter(job_name=JOB_NAME, tags={GROUP_TAG: group}), limit=limit
@@ -96,15 +100,17 @@ def listener_runs(instance: dg.DagsterInstance, group: str, limit: int = 15) -> 
     runs = []
     for record in records:
         run_id = record.dagster_run.run_id
+        state = _STATES[record.dagster_run.status]
         own_heartbeat = heartbeat if heartbeat.run_id == run_id else None
         runs.append(
             ListenerRun(
                 run_id=run_id,
-                state=_STATES[record.dagster_run.status],
+                state=state,
                 created_at=record.create_timestamp.timestamp(),
                 started_at=record.start_time,
                 ended_at=record.end_time,
-                heartbeat_at=own_heartbeat.sent_at if own_heartbeat else None,
+                silent_seconds=observer.silent_seconds(run_id, (state, own_heartbeat)),
+                has_heartbeat=own_heartbeat is not None,
                 assignment_version=own_heartbeat.assignment_version if own_heartbeat else None,
             )
         )
@@ -127,9 +133,11 @@ def successor(instance: dg.DagsterInstance, group: str, run_id: str) -> str | No
     return None
 
 
-def predecessor(instance: dg.DagsterInstance, group: str, run_id: str) -> str | None:
+def predecessor(
+    instance: dg.DagsterInstance, group: str, run_id: str, observer: RunObserver | None = None
+) -> str | None:
     """Return an older live run of the group, whose end this one must wait for, or None."""
-    runs = listener_runs(instance, group)
+    runs = listener_runs(instance, group, observer)
     index = next((n for n, run in enumerate(runs) if run.run_id == run_id), len(runs))
     for run in live_runs(runs[index + 1 :], time.time()):
         if run.state in ("started", "stopping"):

@@ -20,6 +20,7 @@ from mastodon_pipeline.listening.supervising.observations import (
     ObservationPace,
     observation_metadata,
 )
+from mastodon_pipeline.listening.supervising.observing import RunObserver
 from mastodon_pipeline.listening.supervising.reports import Reporter, load_rhythms, save_report
 from mastodon_pipeline.listening.supervising.runs import (
     is_current,
@@ -33,8 +34,9 @@ from mastodon_pipeline.settings import Settings
 
 HEARTBEAT_SECONDS = 5.0
 REPORT_SECONDS = 30.0
-PREDECESSOR_SECONDS = 15.0
-"""How long a run waits for its predecessor to end: shorter than what makes itself look lost."""
+PREDECESSOR_SECONDS = 30.0
+"""How long a run waits for its predecessor to end: longer than it takes to see that this one's
+heartbeats have stopped, shorter than what makes itself look lost."""
 _log = logging.getLogger(__name__)
 
 
@@ -60,10 +62,12 @@ def await_predecessor(
 ) -> str | None:
     """Wait until no older run of the group is alive; after the timeout, return that run's id.
 
-    The older run notices within 5 s that a newer one has started, flushes and ends.
+    The older run notices within 5 s that a newer one has started, flushes and ends. If its process
+    is gone, it is seen to be silent.
     """
+    observer = RunObserver()
     deadline = time.monotonic() + timeout_seconds
-    while (older := predecessor(instance, group, run_id)) is not None:
+    while (older := predecessor(instance, group, run_id, observer)) is not None:
         if time.monotonic() > deadline:
             return older
         time.sleep(0.5)

@@ -22,14 +22,16 @@ def run(
     ended: float | None = None,
     heartbeat: float | None = None,
 ) -> ListenerRun:
-    """A run; times in seconds from now."""
+    """A run that was seen to change whenever it did; times in seconds from now."""
+    last_change = next(seconds for seconds in (heartbeat, ended, started) if seconds is not None)
     return ListenerRun(
         run_id=run_id,
         state=state,
         created_at=NOW + started,
         started_at=NOW + started,
         ended_at=None if ended is None else NOW + ended,
-        heartbeat_at=None if heartbeat is None else NOW + heartbeat,
+        silent_seconds=-last_change,
+        has_heartbeat=heartbeat is not None,
     )
 
 
@@ -60,9 +62,9 @@ def test_run_without_heartbeat_is_marked_as_failed_and_replaced() -> None:
 
 
 def test_newly_started_run_has_time_for_its_first_heartbeat() -> None:
-    """Its start counts as a sign of life."""
-    assert not decide([run("started", started=-19)], NOW, None).failed
-    assert decide([run("started", started=-21)], NOW, None).failed
+    """Its start counts as a sign of life; it may wait for its predecessor to end."""
+    assert not decide([run("started", started=-39)], NOW, None).failed
+    assert decide([run("started", started=-41)], NOW, None).failed
 
 
 def test_run_that_never_starts_is_replaced() -> None:
@@ -77,6 +79,29 @@ def test_run_has_twice_as_long_to_start_after_each_that_was_given_up() -> None:
     assert live_runs([run("starting", started=-181), *given_up], NOW)
     assert decide([run("starting", started=-241), *given_up], NOW, None).start
     assert decide([run("starting", started=-61), *failures(2, -200)], NOW, None).start
+
+
+@pytest.mark.parametrize("ahead", [-60.0, 60.0])
+def test_clock_of_the_runs_machine_does_not_matter(ahead: float) -> None:
+    """A machine a minute ahead would seem alive for a minute longer, one behind dead. Shows G4."""
+
+    def on_that_machine(run: ListenerRun) -> ListenerRun:
+        started_at = None if run.started_at is None else run.started_at + ahead
+        ended_at = None if run.ended_at is None else run.ended_at + ahead
+        return replace(run, started_at=started_at, ended_at=ended_at)
+
+    assert not decide([on_that_machine(run("started", heartbeat=-19))], NOW, None).failed
+    assert decide([on_that_machine(run("started", heartbeat=-21))], NOW, None).start
+    assert decide([on_that_machine(run("failed", ended=-5))], NOW, None).start
+    by_then = on_that_machine(run("canceled", ended=-5))
+    assert decide([by_then], NOW, sensor_started_at=NOW - 3 + max(0.0, -ahead)).start
+
+
+def test_run_that_was_created_by_a_clock_behind_is_not_given_up_at_once() -> None:
+    """It is replaced only after it was seen starting for as long as a heartbeat may take."""
+    starting = replace(run("starting", started=-70), silent_seconds=5)
+    assert not decide([starting], NOW, None).failed
+    assert decide([replace(starting, silent_seconds=21)], NOW, None).failed
 
 
 def test_lost_run_beside_a_live_one_is_only_marked() -> None:

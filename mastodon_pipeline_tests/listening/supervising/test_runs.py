@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from mastodon_pipeline.listening.supervising.groups import Assignment
+from mastodon_pipeline.listening.supervising.observing import RunObserver
 from mastodon_pipeline.listening.supervising.runs import (
     DEFAULT_GROUP,
     is_current,
@@ -69,8 +70,51 @@ def test_heartbeat_belongs_to_the_run_that_sent_it(instance: dg.DagsterInstance)
     send_heartbeat(instance, DEFAULT_GROUP, run.run_id, assignment_version=7)
     newer, older = listener_runs(instance, DEFAULT_GROUP)
     assert (newer.run_id, newer.assignment_version) == (run.run_id, 7)
-    assert time.time() - (newer.heartbeat_at or 0) < 10
-    assert (older.heartbeat_at, older.assignment_version) == (None, None)
+    assert newer.has_heartbeat
+    assert (older.has_heartbeat, older.assignment_version) == (False, None)
+
+
+def test_run_is_silent_while_its_heartbeat_stays_the_same(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the observer's clock alone: the run's machine is an hour ahead. Shows G4."""
+    seconds = 100.0
+    observer = RunObserver(lambda: seconds)
+
+    def silent_seconds() -> float:
+        [run] = listener_runs(instance, DEFAULT_GROUP, observer)
+        return run.silent_seconds
+
+    run = make_run(instance, dg.DagsterRunStatus.STARTED)
+    with monkeypatch.context() as other_machine:
+        ahead = time.time() + 3600
+        other_machine.setattr(time, "time", lambda: ahead)
+        send_heartbeat(instance, DEFAULT_GROUP, run.run_id)
+    assert silent_seconds() == 0
+    seconds += 15
+    assert silent_seconds() == 15
+    send_heartbeat(instance, DEFAULT_GROUP, run.run_id)
+    assert silent_seconds() == 0
+    seconds += 7
+    assert silent_seconds() == 7
+    instance.report_run_failed(run, "its state is a sign, too")
+    assert silent_seconds() == 0
+
+
+def test_silent_predecessor_is_not_waited_for(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process is gone, and no sensor is on that would mark it: a person starts the next."""
+    old = make_run(instance, dg.DagsterRunStatus.STARTED)
+    send_heartbeat(instance, DEFAULT_GROUP, old.run_id)
+    new = make_run(instance, dg.DagsterRunStatus.STARTED)
+    seconds = 100.0
+    observer = RunObserver(lambda: seconds)
+    assert predecessor(instance, DEFAULT_GROUP, new.run_id, observer) == old.run_id
+    seconds += 19
+    assert predecessor(instance, DEFAULT_GROUP, new.run_id, observer) == old.run_id
+    seconds += 2
+    assert predecessor(instance, DEFAULT_GROUP, new.run_id, observer) is None
 
 
 def test_assignments_are_loaded_as_they_were_saved(instance: dg.DagsterInstance) -> None:

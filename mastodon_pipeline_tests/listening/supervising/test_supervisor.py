@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from mastodon_pipeline.listening.sensors import listener_supervisor, supervise
+from mastodon_pipeline.listening.supervising.observing import RunObserver
 from mastodon_pipeline.listening.supervising.runs import (
     DEFAULT_GROUP,
     GROUP_TAG,
@@ -85,7 +86,7 @@ def test_run_keys_of_two_groups_differ(
 ) -> None:
     """Two groups that start in one tick are two runs."""
     configure(monkeypatch, SIX_SERVERS, groups=2)
-    requests, _ = supervise(instance, load_settings(), None)
+    requests, _ = supervise(instance, load_settings(), None, RunObserver())
     assert len({request.run_key for request in requests}) == 2
 
 
@@ -141,7 +142,7 @@ def test_each_group_is_supervised_separately(
     listening = make_run(instance, dg.DagsterRunStatus.STARTED, "group-1")
     send_heartbeat(instance, "group-1", listening.run_id)
     make_run(instance, dg.DagsterRunStatus.CANCELED, "group-2")
-    requests, lines = supervise(instance, load_settings(), None)
+    requests, lines = supervise(instance, load_settings(), None, RunObserver())
     assert [request.tags[GROUP_TAG] for request in requests] == ["group-3"]
     assert [line.split(",")[0] for line in lines] == [
         "wanted: group-1",
