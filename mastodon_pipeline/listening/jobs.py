@@ -14,6 +14,7 @@ import dagster as dg
 from pydantic import Field
 
 from mastodon_pipeline.errors import PipelineError, SettingsError
+from mastodon_pipeline.listening.supervising.lease import Lease, lease_seconds
 from mastodon_pipeline.listening.supervising.runs import (
     DEFAULT_GROUP,
     GROUP_TAG,
@@ -70,9 +71,11 @@ def listen_to_servers(context: dg.OpExecutionContext) -> None:
     context.log.info(f"{group} listens to {len(assignment.servers)} servers: {names}")
     if request := settings.contact_request(assignment.servers):
         context.log.warning(request)
-    supervised = SupervisedRun(instance, group, run_id, assignment, listener)
+    lease = Lease(listener.release_servers, lease_seconds())
+    supervised = SupervisedRun(instance, group, run_id, assignment, listener, lease)
     try:
-        listener.run(supervised.run_due_tasks)
+        with lease:
+            listener.run(supervised.run_due_tasks)
     except SettingsError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     finally:

@@ -144,6 +144,11 @@ class Listener:
         saved = self._positions.read(tuple(map(_key, servers)))
         loop.call_soon_threadsafe(self._change, tuple(servers), saved)
 
+    def release_servers(self) -> None:
+        """Follow no server until `change_servers`; callable from any thread, needs no Kafka."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(lambda: self._change((), self._saved))
+
     def run(self, beat: Callable[[], None] = lambda: None, beat_seconds: float = 0.5) -> None:
         """Listen until `stop`; call `beat` every `beat_seconds` seconds in this thread.
 

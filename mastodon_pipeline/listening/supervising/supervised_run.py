@@ -16,6 +16,7 @@ from mastodon_pipeline.asset_keys import TOPIC_ASSET
 from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.supervising.checks import report_evaluation
 from mastodon_pipeline.listening.supervising.groups import ALL_GROUPS, Assignment, spread
+from mastodon_pipeline.listening.supervising.lease import Lease
 from mastodon_pipeline.listening.supervising.observations import (
     ObservationPace,
     observation_metadata,
@@ -84,6 +85,7 @@ class SupervisedRun:
         run_id: str,
         assignment: Assignment,
         listener: Listener,
+        lease: Lease,
     ) -> None:
         self.marked_as_ended = False
         """Whether Dagster marked the run as ended while it still listened."""
@@ -93,6 +95,7 @@ class SupervisedRun:
         self._run_id = run_id
         self._assignment = assignment
         self._listener = listener
+        self._lease = lease
         self._reporter = Reporter(
             lambda: listener.statistics, lambda: load_rhythms(instance, ALL_GROUPS)
         )
@@ -138,7 +141,12 @@ class SupervisedRun:
             _log.info("now following %s", ", ".join(s.name for s in assignment.servers))
             self._listener.change_servers(assignment.servers)
             self._assignment = assignment
+        sent_at = time.monotonic()
         send_heartbeat(self._instance, self._group, self._run_id, self._followed_version())
+        self._lease.renew(sent_at, self._follow_assignment)
+
+    def _follow_assignment(self) -> None:
+        self._listener.change_servers(self._assignment.servers)
 
     def _followed_version(self) -> int | None:
         """Return the assignment's version once the listener follows exactly its servers."""
