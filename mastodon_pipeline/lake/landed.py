@@ -18,9 +18,8 @@ The index can be lost without harm, and misleads nobody for long:
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import groupby
-from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -28,21 +27,14 @@ import duckdb
 
 from mastodon_pipeline.lake.contents import FOREIGN, Contents, is_of_the_store
 from mastodon_pipeline.lake.files import ListFiles, StoredFile
+from mastodon_pipeline.lake.index_groups import DAY_FOLDERS, IndexGroups
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
 
 SMALL_INDEX_BYTES = 500_000
 """A lake whose index is smaller, some 5,000 files, is listed whole: a few requests."""
-SAVE_EVERY_FILES = 20
-"""So many new files of the newest group are opened again rather than saved: writing the index of a
-whole day for each commit of the sink would cost more."""
 FILES_PER_QUERY = 500
 HELD_SECONDS = 10.0
-LOAD_ATTEMPTS = 3
-CLOCK_MARGIN = timedelta(days=1)
-DAY_FOLDERS = ("created_at_hour=", "kafka_timestamp_day=")
-"""How the names of folders begin that sort by time: those of the sinks, before and since
-2026-11-26."""
 NO_FOLDER = "_"
 """The group of files directly below the topic's folder."""
 
@@ -101,11 +93,7 @@ class LandedFiles:
         self._layout, self._connection = layout, connection
         self._list_files = list_files
         self._contents = Contents(connection, list_files, empty_record)
-        self._objects: dict[str, StoredFile] = {}
-        """The index's objects by group, as last listed."""
-        self._loaded: dict[str, str] = {}
-        """The groups in the table, and the etag of the object that each was loaded from."""
-        self._unsaved: dict[str, int] = {}
+        self._groups = IndexGroups(layout, connection, list_files)
         self._held = False
         self._refreshed_at = -HELD_SECONDS
         self._complete_at: float | None = None
@@ -114,8 +102,20 @@ class LandedFiles:
         newest that is known, as those of the sink do: for a lake that stays open. A day of commits
         is nine requests, each as expensive as a small query."""
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-        self.read_only = False
+
+    @property
+    def read_only(self) -> bool:
         """Nothing is saved: for readers, whose keys may only read."""
+        return self._groups.read_only
+
+    @read_only.setter
+    def read_only(self, read_only: bool) -> None:
+        self._groups.read_only = read_only
+
+    @property
+    def loaded_groups(self) -> int:
+        """How many groups of the index are in the connection's memory."""
+        return len(self._groups.loaded)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -146,15 +146,15 @@ class LandedFiles:
         if self._held and monotonic() - self._refreshed_at < HELD_SECONDS:
             return Refreshed(0, 0)
         self._refreshed_at = monotonic()
-        self._list_objects()
+        self._groups.list_objects()
         began, complete_at = monotonic(), self._complete_at
         if not whole and complete_at and began - complete_at < self.complete_every_seconds:
             return self._open_newest()
-        if whole or sum(file.size for file in self._objects.values()) < SMALL_INDEX_BYTES:
+        if whole or self._groups.stored_bytes < SMALL_INDEX_BYTES:
             refreshed = self._sync_from("", None, retry=whole)[0]
         else:
             newest = self._newest_group()
-            first = newest if since is None else self._group_of_day(since)
+            first = newest if since is None else self._groups.of_day(since)
             refreshed = self._sync_from(min(newest, first), None)[0]
         self._complete_at = began
         return refreshed
@@ -164,7 +164,7 @@ class LandedFiles:
 
         Return the last group of it, '' at the end. At least one group is listed.
         """
-        self._list_objects()
+        self._groups.list_objects()
         return self._sync_from(f"{after}~" if after else "", monotonic() + seconds)
 
     def of_hours(self, hours: Collection[datetime]) -> dict[datetime, tuple[StoredFile, ...]]:
@@ -176,7 +176,7 @@ class LandedFiles:
             return {}
         by_hour: dict[datetime, dict[str, StoredFile]] = {}
         values = {"first": min(hours), "last": max(hours), "hours": list(hours)}
-        for row in self._query("landed_of_hours", values, self._unloaded()):
+        for row in self._query("landed_of_hours", values, self._groups.unloaded()):
             by_hour.setdefault(row[0], {})[row[1]] = StoredFile(*row[1:])
         return {
             hour: tuple(files[path] for path in sorted(files))
@@ -193,11 +193,7 @@ class LandedFiles:
 
         None: records without a plausible hour.
         """
-        changed = [
-            file.path
-            for group, file in self._objects.items()
-            if group not in self._loaded and file.modified + CLOCK_MARGIN >= moment
-        ]
+        changed = self._groups.unloaded(since=moment)
         hours: dict[datetime | None, IndexedHour] = {}
         for hour, *row in self._query("landed_since", {"moment": moment}, changed):
             more = IndexedHour(*row)
@@ -222,67 +218,25 @@ class LandedFiles:
         faults = []
         for path in paths:
             group = self._layout.index_group(path)
-            if group not in self._loaded:
-                self._load(group)
+            self._groups.load(group)
             if (reason := self._contents.damage(path)) is not None:
                 faults.append(UnreadableFile(path, reason))
         for fault in faults:
             self._connection.execute(query("lake/landed_mark_unreadable"), fault._asdict())
-            self._save(self._layout.index_group(fault.path))
+            self._groups.save(self._layout.index_group(fault.path))
         return tuple(faults)
-
-    @property
-    def loaded_groups(self) -> int:
-        """How many groups of the index are in the connection's memory."""
-        return len(self._loaded)
 
     def forget(self, paths: Collection[str]) -> None:
         """Forget files that are about to be removed, or were."""
         groups = sorted({self._layout.index_group(path) for path in paths})
         for group in groups:
-            if group not in self._loaded:
-                self._load(group)
+            self._groups.load(group)
         self._connection.execute(query("lake/landed_forget"), {"paths": list(paths)})
         for group in groups:
-            self._save(group)
-
-    def _list_objects(self) -> None:
-        if not self._loaded and not self._unsaved:
-            self._connection.execute(query("lake/landed_file"))
-        prefix = self._layout.landed_index()
-        self._objects = {
-            file.path.removeprefix(prefix).removesuffix(".parquet"): file
-            for file in self._list_files(prefix)
-        }
-        for group, etag in list(self._loaded.items()):
-            stored = self._objects.get(group)
-            if group not in self._unsaved and stored is not None and stored.etag != etag:
-                self._unload(group)  # another process knows more by now
-
-    def _list_group(self, group: str) -> None:
-        path = f"{self._layout.landed_index()}{group}.parquet"
-        stored = next((file for file in self._list_files(path) if file.path == path), None)
-        if stored is None:
-            self._objects.pop(group, None)
-        else:
-            self._objects[group] = stored
+            self._groups.save(group)
 
     def _newest_group(self) -> str:
-        """Return the group of the newest day of arrival that is not in the future."""
-        latest = f"{self.clock() + CLOCK_MARGIN:%Y-%m-%d}"
-        groups = self._objects.keys() | self._loaded.keys()
-        days = (group for group in groups if group.startswith(DAY_FOLDERS))
-        return max((group for group in days if group[-10:] <= latest), default="")
-
-    def _group_of_day(self, day: date) -> str:
-        return self._layout.index_group(f"{self._layout.landed_day(day)}_")
-
-    def _unloaded(self) -> list[str]:
-        return [
-            file.path
-            for group, file in self._objects.items()
-            if group not in self._loaded and not group.startswith("removed=")
-        ]
+        return self._groups.newest(self.clock())
 
     def _sync_from(
         self, first: str, deadline: float | None, *, retry: bool = False
@@ -315,18 +269,17 @@ class LandedFiles:
             for group, files in groupby(receipts, lambda f: self._layout.index_group(f.path)):
                 sync(group, list(files))
             sync(NO_FOLDER, roots)
-        for group in sorted((self._objects.keys() | self._loaded.keys()) - seen):
+        for group in sorted(self._groups.known() - seen):
             listed = group.startswith(DAY_FOLDERS) and first <= group and (not last or group < last)
             if whole or listed:
                 sync(group, [])
-        self._save_some(retried=retry)
+        self._groups.save_some(self._newest_group(), retried=retry)
         return Refreshed(opened, forgotten, whole), last
 
     def _open_newest(self) -> Refreshed:
         """Open the files whose names follow the newest known one of the newest group."""
         newest = self._newest_group()
-        if newest not in self._loaded:
-            self._load(newest)
+        self._groups.load(newest)
         after = max(self._known(newest), default=f"{self._layout.landed()}{newest}")
         listing = (file for file in self._list_files(self._layout.landed(), after))
         opened = 0
@@ -337,7 +290,7 @@ class LandedFiles:
                 opened += len(self._open(group, list(files)))
             elif group != NO_FOLDER:
                 opened += self._sync(group, list(files)).opened
-        self._save_some()
+        self._groups.save_some(newest)
         return Refreshed(opened, 0, whole=True)
 
     def _known(self, group: str) -> set[str]:
@@ -350,23 +303,12 @@ class LandedFiles:
         new = [file for file in files if file.path not in known]
         for start in range(0, len(new), FILES_PER_QUERY):
             self._contents.open(group, new[start : start + FILES_PER_QUERY], self.clock())
-        self._count_unsaved(group, len(new))
+        self._groups.count_unsaved(group, len(new))
         return new
-
-    def _count_unsaved(self, group: str, changed: int) -> None:
-        if changed:
-            self._unsaved[group] = self._unsaved.get(group, 0) + changed
-
-    def _save_some(self, *, retried: bool = False) -> None:
-        newest = self._newest_group()
-        for group, count in list(self._unsaved.items()):
-            if group != newest or count >= SAVE_EVERY_FILES or retried:
-                self._save(group)
 
     def _sync(self, group: str, listed: Sequence[StoredFile], *, retry: bool = False) -> Refreshed:
         """Make the table agree with the complete listing of a group."""
-        if group not in self._loaded:
-            self._load(group)
+        self._groups.load(group)
         values = {
             "group": group,
             "paths": [file.path for file in listed],
@@ -379,45 +321,8 @@ class LandedFiles:
         # Damage in other columns than the index's shows only if a file is read whole.
         self.mark_unreadable(file.path for file in new if file.path in unreadable)
         gone = {path for (path,) in forgotten} - {file.path for file in new}
-        self._count_unsaved(group, len(gone))
+        self._groups.count_unsaved(group, len(gone))
         return Refreshed(len(new), len(gone - {file.path for file in listed}))
-
-    def _load(self, group: str) -> None:
-        for attempts_left in reversed(range(LOAD_ATTEMPTS)):
-            stored = self._objects.get(group)
-            self._loaded[group] = "" if stored is None else stored.etag
-            if stored is None:
-                return
-            try:
-                values = {"group": group, "file": stored.path}
-                self._connection.execute(query("lake/load_landed_files"), values)
-            except (duckdb.Error, UnicodeDecodeError) as error:
-                # Damaged, or from another version of this code: it is made again. Else the store
-                # failed, or another process replaced it just now.
-                if isinstance(error, duckdb.Error) and not is_of_the_store(error):
-                    return
-                if not attempts_left:
-                    raise
-                self._list_group(group)
-            else:
-                return
-
-    def _unload(self, group: str) -> None:
-        del self._loaded[group]
-        self._unsaved.pop(group, None)
-        self._connection.execute("DELETE FROM landed_file WHERE group_name = ?", [group])
-
-    def _save(self, group: str) -> None:
-        if self.read_only:
-            return
-        path = f"{self._layout.landed_index()}{group}.parquet"
-        if "://" not in path:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        values = {"group": group, "path": path}
-        self._connection.execute(query("lake/save_landed_files"), values)
-        self._unsaved.pop(group, None)
-        self._list_group(group)
-        self._loaded[group] = self._objects[group].etag if group in self._objects else ""
 
     def _query(
         self, name: str, values: Mapping[str, object], unloaded: Sequence[str]
@@ -443,7 +348,7 @@ class LandedFiles:
         except duckdb.Error as error:
             if is_of_the_store(error):
                 raise
-            self._list_objects()
+            self._groups.list_objects()
             self._sync_from("", None)
             return self._connection.execute(text, values).fetchall()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from mastodon_pipeline.lake import landed, queries
+from mastodon_pipeline.lake import index_groups, landed, queries
 from mastodon_pipeline.lake.contents import Contents
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.refreshing.freshness import NEVER
@@ -73,7 +73,7 @@ def test_index_is_read_by_another_process_and_only_new_files_are_opened(
     assert lake.landed.refresh(whole=True).opened == 3
     lake.landed.forget([])
     monkeypatch.setattr(landed, "SMALL_INDEX_BYTES", 0)
-    monkeypatch.setattr(landed, "SAVE_EVERY_FILES", 1)
+    monkeypatch.setattr(index_groups, "SAVE_EVERY_FILES", 1)
     land_in(lake, days[2], record(kafka_offset=3), name="b")
     lake.landed.refresh()
     with local_lake(tmp_path) as other:
