@@ -33,6 +33,6 @@ def test_definitions_are_valid_without_a_stack(command: list[str], tmp_path: Pat
         },
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr

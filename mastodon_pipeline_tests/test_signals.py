@@ -13,7 +13,7 @@ from mastodon_pipeline_tests.support.signals import restore_default_signals
 restore_default_signals()
 child = subprocess.Popen(["sleep", "300"])
 child.send_signal(int(sys.argv[1]))
-sys.exit(child.wait(timeout=300) + int(sys.argv[1]))
+sys.exit(child.wait(timeout=900) + int(sys.argv[1]))
 """
 
 

@@ -85,7 +85,7 @@ class Installed:
     def run(self, *arguments: str) -> str:
         """Run a program of the environment, and return what it prints."""
         with self.popen(arguments) as process:
-            stdout, stderr = process.communicate(timeout=300)
+            stdout, stderr = process.communicate(timeout=900)
         assert process.returncode == 0, stderr
         return stdout
 
@@ -133,7 +133,7 @@ def test_installed_wheel_listens_with_the_settings_of_the_current_directory(
                 assert process.stdout is not None
                 assert "@stream.example" in process.stdout.readline()
                 process.send_signal(signal.SIGINT)
-                stderr = process.communicate(timeout=300)[1]
+                stderr = process.communicate(timeout=900)[1]
             finally:
                 process.kill()
     assert process.returncode == 0, stderr

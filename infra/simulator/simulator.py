@@ -83,11 +83,11 @@ class Simulator:
         chosen = self.server(server)
         return self.call(lambda: chosen.asked(endpoint))
 
-    def wait_until_done(self, seconds: float = 180.0) -> None:
+    def wait_until_done(self, seconds: float = 900.0) -> None:
         """Wait until the whole plan is published; raises TimeoutError, with the status, if late."""
         self.wait_until(self.fediverse.done.is_set, seconds)
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 180.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 900.0) -> None:
         """Wait until the condition, called in the simulator's event loop, holds.
 
         Raises TimeoutError, with the status, after `seconds`.

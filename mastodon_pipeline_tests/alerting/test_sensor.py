@@ -182,7 +182,7 @@ def test_sensor_works_in_dagsters_own_processes_and_leaves_no_secret(
         env={**os.environ, "DAGSTER_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert "target 1 (JSON): accepted 1" in preview.stdout + preview.stderr
     assert receiver.titles == [RED]

@@ -226,8 +226,8 @@ def _wait_until_every_server_is_followed(pipeline: Pipeline) -> None:
             for server in pipeline.simulator.status()["servers"]
         )
 
-    wait_until(followed, lambda: str(pipeline.simulator.status()), 600)
-    wait_until(pipeline.listens, "a run listens", 300)
+    wait_until(followed, lambda: str(pipeline.simulator.status()), 1200)
+    wait_until(pipeline.listens, "a run listens", 1200)
 
 
 def _resume(pipeline: Pipeline) -> None:

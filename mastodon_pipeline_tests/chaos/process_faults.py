@@ -34,7 +34,7 @@ def kill_listener(pipeline: Pipeline) -> None:
 
 def wait_for_listener(pipeline: Pipeline) -> psutil.Process:
     """Return the process of the run that listens, once there is one."""
-    process = wait_until(partial(listener_or_none, pipeline), "a run listens", 600)
+    process = wait_until(partial(listener_or_none, pipeline), "a run listens", 1200)
     assert process is not None
     return process
 

@@ -26,7 +26,7 @@ def test_two_minutes_of_faults_lose_no_toot_and_count_none_twice() -> None:
             output, _ = chaos.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
             chaos.terminate()  # it stops its stack
-            output, _ = chaos.communicate(timeout=180)
+            output, _ = chaos.communicate(timeout=300)
     assert chaos.returncode == 0, output
     assert " lost=0 duplicated=0 unnoticed=0 " in output
     assert " ledger=green " in output

@@ -43,7 +43,7 @@ class TopicWatch:
                 "log_level": 0,
             }
         )
-        partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        partitions = consumer.list_topics(topic, timeout=300).topics[topic].partitions
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
         while not self._stop.is_set():
             message = consumer.poll(0.5)

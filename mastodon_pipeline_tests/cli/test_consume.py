@@ -150,7 +150,7 @@ def test_new_records_are_printed_until_ctrl_c(settings: Settings) -> None:
         [record] = parsed(process.stdout.readline())
         assert record["mastodon_text"] == "after"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=900)
     assert (process.returncode, out, err) == (0, "", "1 records\n")
 
 

@@ -65,7 +65,7 @@ def test_listen_prints_each_toot_until_ctrl_c_or_sigterm(ending: signal.Signals)
         assert process.stdout is not None
         assert "@stream.example" in process.stdout.readline()
         process.send_signal(ending)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=900)
         assert process.returncode == 0
         assert out == ""
         assert "1 toots, 0 deletes, 0 not decodable" in err
@@ -78,7 +78,7 @@ def test_watchdog_ends_listen_if_no_toot_comes() -> None:
         Simulator(quiet(STREAMED)) as simulator,
         listen(simulator, ["--watchdog", "1"]) as process,
     ):
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=900)
         assert process.returncode == 1
         assert "no toot from 127.0.0.1" in err
 
@@ -86,7 +86,7 @@ def test_watchdog_ends_listen_if_no_toot_comes() -> None:
 def test_listen_ends_with_the_reason_if_the_server_is_parked() -> None:
     """Rather than waiting in silence for an hour."""
     with Simulator(quiet(LOCKED)) as simulator, listen(simulator, ["--quiet"]) as process:
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=900)
         assert process.returncode == 1
         assert "needs a token: set MASTODON_TOKEN_127_0_0_1_" in err
         assert "Traceback" not in err

@@ -94,7 +94,7 @@ def test_ctrl_c_ends_a_long_replay_and_reports_how_many_rows_were_sent(
     ) as process:
         wait_until(lambda: observe_topic(settings).end_offset > 0, "the first toots")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=900)
     assert process.returncode == 130
     assert "interrupted; replay again" in err
     assert "Traceback" not in err

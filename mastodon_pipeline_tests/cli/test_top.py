@@ -85,12 +85,12 @@ def test_picture_follows_the_topic_until_ctrl_c(settings: Settings) -> None:
             output.extend(os.read(screen, 65536))
             return text in output
 
-        wait_until(lambda: has(b"5 in the hour"), "the first picture", 300)
+        wait_until(lambda: has(b"5 in the hour"), "the first picture", 1200)
         send(settings, 4, first=100)
         wait_until(lambda: has(b"9 in the hour"), "the new toots")
         process.send_signal(signal.SIGINT)
         wait_until(lambda: has(b"\x1b[?1049l"), "the former screen")
-        assert process.wait(300) == 0
+        assert process.wait(900) == 0
     os.close(screen)
 
 

@@ -80,7 +80,7 @@ def dashboard(stack: Stack) -> Iterator[Dashboard]:
             yield Dashboard(url, settings, process)
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(900)
             patch.undo()
 
 

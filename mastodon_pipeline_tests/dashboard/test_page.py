@@ -42,7 +42,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         monkeypatch.setattr(showing, "datetime", _Clock)
         showing.shared_counts.clear()
         st.cache_data.clear()  # figures of another lake
-        return AppTest.from_file(str(PAGE), default_timeout=60)
+        return AppTest.from_file(str(PAGE), default_timeout=300)
 
     yield open_page
     showing.shared_counts.clear()
@@ -100,7 +100,7 @@ def test_empty_period_leads_to_the_days_that_are_counted(
     app.query_params.update({"from": "2023-02-01", "to": "2023-02-03", "server": "one.example"})
     [link] = re.findall(r"There are toots from (\S+) to (\S+) .*\]\(\?(.*)\)", shown(app.run()))
     assert link[:2] == (f"{min(t['created_at'] for t in toots()):%Y-%m-%d}", f"{NOW:%Y-%m-%d}")
-    visitor = AppTest.from_file(str(PAGE), default_timeout=60)
+    visitor = AppTest.from_file(str(PAGE), default_timeout=300)
     visitor.query_params.update(parse_qs(link[2]))
     assert "There are toots" not in shown(visitor.run())
     counted = sum(toot["server"] == "one.example" for toot in toots())

@@ -91,7 +91,7 @@ def test_server_that_was_away_is_used_again_by_the_same_process(
         with pytest.raises(Exception, match=r"retries|connection|server"):
             instance.get_run_by_id(before)
         server.start()
-        wait_until(lambda: build(instance), "a run in the restarted database", 60)
+        wait_until(lambda: build(instance), "a run in the restarted database", 1200)
         assert instance.get_run_by_id(before) is not None
 
 

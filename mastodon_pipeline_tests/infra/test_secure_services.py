@@ -56,7 +56,7 @@ def landed(secure: SecureStack) -> Iterator[Settings]:
             simulator.wait_until_done(60)
             wait_until(lambda: sum(p.end for p in sink_progress(settings)) >= TOOTS, "all toots")
             listener.stop()
-            thread.join(120)
+            thread.join(900)
         wait_for_sink(settings)
         yield settings
 

@@ -93,7 +93,7 @@ def test_connect_has_loaded_the_sink_and_the_converter(stack: Stack) -> None:
     plugins = requests.get(
         f"{stack.addresses.kafka_connect_url}/connector-plugins?connectorsOnly=false",
         auth=login(stack, "KAFKA_CONNECT"),
-        timeout=60,
+        timeout=300,
     ).json()
     classes = {plugin["class"] for plugin in plugins}
 
@@ -105,9 +105,9 @@ def test_broker_creates_no_topic_by_itself(stack: Stack) -> None:
     """A misspelt topic is an error, not a new topic."""
     admin = AdminClient({"bootstrap.servers": stack.addresses.kafka_bootstrap_servers})
 
-    admin.list_topics(topic="mistodon-topic", timeout=60)
+    admin.list_topics(topic="mistodon-topic", timeout=300)
 
-    assert "mistodon-topic" not in admin.list_topics(timeout=60).topics
+    assert "mistodon-topic" not in admin.list_topics(timeout=300).topics
 
 
 def test_killed_program_is_restarted_with_its_data(stack: Stack) -> None:
@@ -118,7 +118,7 @@ def test_killed_program_is_restarted_with_its_data(stack: Stack) -> None:
     kill(stack, "minio")
     kill(stack, "kafka")
 
-    assert "survivor" in admin.list_topics(timeout=60).topics
+    assert "survivor" in admin.list_topics(timeout=300).topics
 
 
 def test_schemas_and_compatibility_rule_survive_a_killed_registry(stack: Stack) -> None:
@@ -130,14 +130,14 @@ def test_schemas_and_compatibility_rule_survive_a_killed_registry(stack: Stack) 
     fields = [{"name": "a", "type": "string"}]
     schema = {"schema": json.dumps({"type": "record", "name": "Survivor", "fields": fields})}
     subject = f"{url}/subjects/survivor-value/versions"
-    registered = requests.post(subject, json=schema, auth=auth, timeout=60).json()
+    registered = requests.post(subject, json=schema, auth=auth, timeout=300).json()
 
     kill(stack, "registry")
 
-    latest = requests.get(f"{subject}/latest", auth=auth, timeout=60).json()
+    latest = requests.get(f"{subject}/latest", auth=auth, timeout=300).json()
     assert latest["id"] == registered["id"]
     assert json.loads(latest["schema"])["fields"] == fields
-    config = requests.get(f"{url}/config", auth=auth, timeout=60).json()
+    config = requests.get(f"{url}/config", auth=auth, timeout=300).json()
     assert config == {"compatibilityLevel": "BACKWARD"}
 
 

@@ -86,12 +86,12 @@ class Webserver:
     def post(self, query: str, **headers: str) -> httpx.Response:
         """Send a GraphQL request as programs do."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.post(f"{self.url}/graphql", json={"query": query}, headers=named, timeout=60)
+        return httpx.post(f"{self.url}/graphql", json={"query": query}, headers=named, timeout=300)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """Get a page of it."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.get(f"{self.url}{path}", headers=named, timeout=60)
+        return httpx.get(f"{self.url}{path}", headers=named, timeout=300)
 
 
 @contextmanager
@@ -119,11 +119,11 @@ def running_webserver(directory: Path, *module: str, **variables: str) -> Iterat
             except httpx.TransportError:
                 return False
 
-        wait_until(answers, "the webserver answers", timeout_seconds=240)
+        wait_until(answers, "the webserver answers", timeout_seconds=1200)
         yield webserver
     finally:
         process.terminate()
-        process.wait(300)
+        process.wait(900)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_pages_list_older_days_once_the_tables_begin_with_them(webserver: Webser
             wait_until(
                 lambda day=day: webserver.first_day() == str(day),  # type: ignore[misc]
                 f"the pages begin with {day}",
-                timeout_seconds=240,
+                timeout_seconds=1200,
             )
 
 
@@ -284,7 +284,7 @@ def test_a_websocket_of_a_foreign_page_is_refused(
             session.ws_connect(url, protocols=("graphql-ws",), headers=named) as socket,
         ):
             await socket.send_json({"type": "connection_init"})
-            return str((await socket.receive_json(timeout=120))["type"])
+            return str((await socket.receive_json(timeout=300))["type"])
 
     if accepted:
         assert asyncio.run(first_message()) == "connection_ack"
@@ -363,7 +363,7 @@ def test_a_foreign_page_in_a_real_browser_launches_nothing(webserver: Webserver)
         for url in (webserver.url, webserver.url.replace("127.0.0.1", "localhost")):
             own = browser.new_page()
             own.goto(f"{url}/runs")
-            expect(own.get_by_role("link", name="Runs").first).to_be_visible(timeout=30_000)
+            expect(own.get_by_role("link", name="Runs").first).to_be_visible(timeout=300_000)
             query = [f"{url}/graphql", RUNS]
             answer = own.evaluate(
                 """async ([address, query]) => (await fetch(address, {

@@ -69,7 +69,7 @@ def test_listener_run_follows_changed_assignments_and_ends_without_servers(
         save_assignment(dagster_home, DEFAULT_GROUP, Assignment((first,), 1))
         with python_process(*JOB, environment=simulator.environment) as process:
             streams = [server.streams for server in simulator.servers]
-            simulator.wait_until(lambda: len(streams[0]) > 0, 180)
+            simulator.wait_until(lambda: len(streams[0]) > 0, 1200)
             wait_until(lambda: follows(1), "a heartbeat")
             [run] = listener_runs(dagster_home, DEFAULT_GROUP)
             assert run.state == "started"
@@ -87,7 +87,7 @@ def test_listener_run_follows_changed_assignments_and_ends_without_servers(
             [report] = load_reports(dagster_home, [DEFAULT_GROUP])
             assert first in {server.snapshot.server for server in report.servers}
             save_assignment(dagster_home, DEFAULT_GROUP, Assignment((), 3))
-            process.wait(180)
+            process.wait(900)
     [run] = listener_runs(dagster_home, DEFAULT_GROUP)
     assert run.state == "ended"
 
@@ -101,12 +101,12 @@ def test_listener_run_that_a_signal_ends_has_failed_and_is_restarted(
             monkeypatch.setenv(name, value)
         with python_process(*JOB) as process:
             streams = simulator.servers[0].streams
-            simulator.wait_until(lambda: len(streams) > 0, 180)
+            simulator.wait_until(lambda: len(streams) > 0, 1200)
             uri = simulator.publish()
             simulator.wait_until(lambda: len(streams) > 0)
             wait_until(lambda: uri in new_toots(settings), "the toot")
             process.send_signal(signal.SIGTERM)
-            process.wait(180)
+            process.wait(900)
         [run] = listener_runs(dagster_home, DEFAULT_GROUP)
         assert run.state == "failed"
 

@@ -24,7 +24,7 @@ def environment(sink_lake: SinkLake, monkeypatch: pytest.MonkeyPatch) -> None:
 def maintain(*options: str) -> subprocess.CompletedProcess[str]:
     """Run the command."""
     return subprocess.run(
-        [COMMAND, "maintain", *options], capture_output=True, text=True, timeout=300
+        [COMMAND, "maintain", *options], capture_output=True, text=True, timeout=900
     )
 
 

@@ -129,11 +129,11 @@ def test_connect_killed_after_maintenance_neither_loses_nor_doubles_records(
     before = connect_pid()
     os.kill(before, signal.SIGKILL)
     aged_lake.produce(100, YOUNG)
-    wait_until(lambda: connect_pid() not in (0, before), "Connect is started again", 300)
+    wait_until(lambda: connect_pid() not in (0, before), "Connect is started again", 1200)
     wait_until(
         lambda: aged_lake.iceberg_rows() >= aged_lake.produced - outside,
         "the sink has caught up",
-        timeout_seconds=300,
+        timeout_seconds=1200,
     )
     aged_lake.land(1, YOUNG)
     assert aged_lake.iceberg_rows() == aged_lake.produced - outside

@@ -269,7 +269,7 @@ def test_job_runs_as_dagster_starts_it(home: Home) -> None:
         env=os.environ | {"DAGSTER_HOME": str(home.home), "RUN_HISTORY_DAYS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert process.returncode == 0, process.stdout + process.stderr
     (run,) = home.instance.get_runs()

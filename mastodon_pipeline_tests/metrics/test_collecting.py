@@ -138,7 +138,7 @@ def test_empty_pipeline_has_metrics_too(home: Path, settings: Settings) -> None:
 def test_grafana_shows_metrics_that_exist(filled: Path, settings: Settings) -> None:
     """`infra/grafana/dashboard.json`. Those of Kafka, which is away here, exist without values."""
     with metrics_server(filled, settings, LOOPBACK, 0) as server, serving(server):
-        text = httpx.get(f"http://{LOOPBACK}:{server.server_port}/metrics", timeout=60).text
+        text = httpx.get(f"http://{LOOPBACK}:{server.server_port}/metrics", timeout=300).text
     exist = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)) | {f"{PREFIX}_sink_lag_records"}
     shown = set(re.findall(rf"{PREFIX}_\w+", " ".join(grafana_queries().values())))
     assert len(shown) > 10
@@ -151,7 +151,7 @@ def test_grafana_shows_metrics_that_exist(filled: Path, settings: Settings) -> N
 def test_page_of_another_site_reads_nothing(home: Path, settings: Settings, host: str) -> None:
     with metrics_server(home, settings, LOOPBACK, 0) as server, serving(server):
         url = f"http://{LOOPBACK}:{server.server_port}/metrics"
-        answer = httpx.get(url, headers={"Host": host}, timeout=60)
+        answer = httpx.get(url, headers={"Host": host}, timeout=300)
     assert answer.status_code == 403
     assert PREFIX not in answer.text
 

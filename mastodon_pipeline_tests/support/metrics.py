@@ -26,7 +26,7 @@ Samples = dict[str, dict[tuple[str, ...], float]]
 def scrape(url: str) -> Samples:
     """Return what the metrics at an address are now."""
     samples: Samples = defaultdict(dict)
-    answer = httpx.get(url, timeout=60).raise_for_status()
+    answer = httpx.get(url, timeout=300).raise_for_status()
     for family in text_string_to_metric_families(answer.text):
         for sample in family.samples:
             name = sample.name.removeprefix(f"{PREFIX}_")
@@ -63,7 +63,7 @@ def prometheus(target: str, directory: Path) -> Iterator[Callable[[str], int]]:
     )
 
     def series(query: str) -> int:
-        answer = httpx.get(f"http://{address}/api/v1/query", params={"query": query}, timeout=30)
+        answer = httpx.get(f"http://{address}/api/v1/query", params={"query": query}, timeout=300)
         return len(answer.raise_for_status().json()["data"]["result"])
 
     with (directory / "prometheus.log").open("w") as log:
@@ -73,4 +73,4 @@ def prometheus(target: str, directory: Path) -> Iterator[Callable[[str], int]]:
         yield series
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(900)

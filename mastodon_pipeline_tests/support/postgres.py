@@ -65,7 +65,7 @@ class PostgresServer:
             cwd=self._sockets,
             stdout=subprocess.DEVNULL,  # a pipe would stay open in the server
             stderr=subprocess.STDOUT,
-            timeout=120,
+            timeout=300,
         )
         assert done.returncode == 0, f"{program} failed"
 

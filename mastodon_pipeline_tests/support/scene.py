@@ -65,7 +65,7 @@ def listening(
         yield listener
     finally:
         listener.stop()
-        thread.join(120)
+        thread.join(900)
         assert not thread.is_alive(), "the listener did not stop within two minutes"
 
 
@@ -106,7 +106,7 @@ class Scene:
         return self.statistics(server).state in _FOLLOWED
 
     def wait_for(
-        self, state: str, *reasons: str, server: int | str = 0, timeout_seconds: float = 180
+        self, state: str, *reasons: str, server: int | str = 0, timeout_seconds: float = 900
     ) -> str:
         """Wait until the server is in this state with all these words in its reason."""
         statistics = self.statistics(server)
@@ -145,7 +145,7 @@ class Scene:
         self.wait_for(state, server=server)
         wait_until(lambda: self.statistics(server).gaps_filled > 0, "the timeline's first pages")
 
-    def wait_for_toots(self, uris: Sequence[str], timeout_seconds: float = 180) -> None:
+    def wait_for_toots(self, uris: Sequence[str], timeout_seconds: float = 900) -> None:
         """Wait until all of these toots are recorded.
 
         By whatever event: the edit of a missed toot contains all of it.
@@ -160,7 +160,7 @@ class Scene:
 
         wait_until(lambda: not missing(), failure, timeout_seconds, _POLL_SECONDS)
 
-    def receive_toot(self, server: int | str = 0, timeout_seconds: float = 180) -> str:
+    def receive_toot(self, server: int | str = 0, timeout_seconds: float = 900) -> str:
         """Publish a toot, wait until it is recorded and return its uri."""
         uri = self.simulator.publish(server)
         self.wait_for_toots([uri], timeout_seconds)

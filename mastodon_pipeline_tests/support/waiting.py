@@ -10,7 +10,7 @@ T = TypeVar("T")
 def wait_until(
     condition: Callable[[], T],
     message: str | Callable[[], str],
-    timeout_seconds: float = 400.0,
+    timeout_seconds: float = 1200.0,
     poll_seconds: float = 0.1,
 ) -> T:
     """Poll `condition` every `poll_seconds` and return its first truthy value.

@@ -146,7 +146,7 @@ def test_table_is_materialized_from_the_shell(lake: Lake, tmp_path: Path) -> Non
         env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     secret = load_settings().aws_secret_access_key
@@ -161,7 +161,7 @@ def run_sql(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
         [str(BIN / "mastodon-pipeline"), "sql", *arguments],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         **options,
     )
 

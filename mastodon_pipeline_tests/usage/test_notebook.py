@@ -54,7 +54,7 @@ def test_notebook_runs_and_shows_the_tables_figures(
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     monkeypatch.delenv("MPLBACKEND", raising=False)  # streamlit sets it, and no figure is shown
     notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
+    NotebookClient(notebook, timeout=900, resources={"metadata": {"path": tmp_path}}).execute()
     assert len(outputs(notebook, "image/png")) == FIGURES
     tables, ours, articles, *_ = outputs(notebook, "text/plain")
     assert "mastodon_toot" in tables

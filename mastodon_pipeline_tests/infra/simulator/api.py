@@ -12,4 +12,4 @@ INSTANCE, TIMELINE, STREAM = "v2/instance", "v1/timelines/public", "v1/streaming
 def get(server: SimulatedServer, path: str, **options: Any) -> requests.Response:
     """Send a GET request with the user's token."""
     headers = {"Authorization": f"Bearer {server.tokens.user}"}
-    return requests.get(f"{server.base_url}/api/{path}", headers=headers, timeout=60, **options)
+    return requests.get(f"{server.base_url}/api/{path}", headers=headers, timeout=300, **options)

@@ -43,7 +43,7 @@ def timeline(server: SimulatedServer, user: bool = False, **params: object) -> r
         f"{server.base_url}/api/v1/timelines/public",
         params={name: str(value) for name, value in params.items()},
         headers=bearer(server) if user else {},
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -102,8 +102,8 @@ def test_link_header_leads_to_older_and_newer_pages(published: Simulator) -> Non
     server = published.servers[MEADOW]
     every = everything_local(server)
     first = timeline(server, local=1, limit=10, max_id=every[20])
-    older = requests.get(first.links["next"]["url"], timeout=60)
-    newer = requests.get(first.links["prev"]["url"], timeout=60)
+    older = requests.get(first.links["next"]["url"], timeout=300)
+    newer = requests.get(first.links["prev"]["url"], timeout=300)
     assert ids(older) == every[9::-1]
     assert ids(newer) == every[29:19:-1]
     assert "local=1" in first.links["next"]["url"]
@@ -135,7 +135,7 @@ def test_public_feeds_exclude_boosts_unlisted_toots_and_replies(
     assert {("unlisted", None, True), ("public", "other", True), ("public", None, False)} <= kinds
     assert hidden.isdisjoint(toot.uri for toot in published.truth())
     assert hidden.isdisjoint(status["uri"] for status in timeline(server, limit=40).json())
-    weeks = requests.get(f"{server.base_url}/api/v1/instance/activity", timeout=60).json()
+    weeks = requests.get(f"{server.base_url}/api/v1/instance/activity", timeout=300).json()
     own = [h for h in happenings if h.kind == "publish" and h.observer == server.domain]
     today = datetime.fromtimestamp(int(weeks[0]["week"]), UTC).date()
     ages = [(today - datetime.fromtimestamp(h.at // 1000, UTC).date()).days for h in own]
@@ -182,7 +182,7 @@ def test_wrong_token_is_refused_everywhere(published: Simulator) -> None:
     base = published.servers[ORBIT].base_url
     for path in ("timelines/public", "accounts/verify_credentials", "streaming/public"):
         wrong = {"Authorization": "Bearer wrong"}
-        assert requests.get(f"{base}/api/v1/{path}", headers=wrong, timeout=60).status_code == 401
+        assert requests.get(f"{base}/api/v1/{path}", headers=wrong, timeout=300).status_code == 401
 
 
 def test_streams_need_a_users_token(published: Simulator) -> None:
@@ -190,18 +190,18 @@ def test_streams_need_a_users_token(published: Simulator) -> None:
     server = published.servers[ORBIT]
     stream = f"{server.base_url}/api/v1/streaming"
     granted = requests.post(
-        f"{server.base_url}/oauth/token", data={"grant_type": "client_credentials"}, timeout=60
+        f"{server.base_url}/oauth/token", data={"grant_type": "client_credentials"}, timeout=300
     ).json()
     app = {"access_token": granted["access_token"]}
-    assert requests.get(f"{stream}/public", timeout=60).json() == {"error": "Missing access token"}
-    assert requests.get(f"{stream}/public", params=app, timeout=60).status_code == 401
-    unknown = requests.get(stream, params={"stream": "no"}, headers=bearer(server), timeout=60)
+    assert requests.get(f"{stream}/public", timeout=300).json() == {"error": "Missing access token"}
+    assert requests.get(f"{stream}/public", params=app, timeout=300).status_code == 401
+    unknown = requests.get(stream, params={"stream": "no"}, headers=bearer(server), timeout=300)
     assert unknown.status_code == 400
 
 
 def test_instance_declares_streaming_address_and_feed_access(published: Simulator) -> None:
     server = published.servers[HARBOUR]
-    instance = requests.get(f"{server.base_url}/api/v2/instance", timeout=60).json()
+    instance = requests.get(f"{server.base_url}/api/v2/instance", timeout=300).json()
     assert instance["domain"] == "harbour.example"
     assert instance["configuration"]["urls"]["streaming"] == f"ws://127.0.0.1:{server.port}"
     assert instance["configuration"]["timelines_access"]["live_feeds"] == {
@@ -209,7 +209,7 @@ def test_instance_declares_streaming_address_and_feed_access(published: Simulato
         "remote": "authenticated",
     }
     fortress = published.servers[FORTRESS].base_url
-    assert requests.get(f"{fortress}/api/v1/instance/activity", timeout=60).status_code == 404
+    assert requests.get(f"{fortress}/api/v1/instance/activity", timeout=300).status_code == 404
 
 
 @pytest.mark.parametrize("epoch", [False, True])
@@ -278,5 +278,5 @@ def test_servers_and_control_port_listen_on_loopback_only(published: Simulator) 
     addresses = published.call(lambda: published.fediverse.addresses)
     assert len(addresses) == len(SERVERS) + 1
     assert {host for host, _ in addresses} == {"127.0.0.1"}
-    status = requests.get(f"{published.control_url}/status", timeout=60).json()
+    status = requests.get(f"{published.control_url}/status", timeout=300).json()
     assert (status["planned"], status["published"], status["done"]) == (1200, 1200, True)

@@ -49,7 +49,7 @@ def control_url(process: subprocess.Popen[str]) -> str:
 
 
 def status(control: str) -> Any:
-    return requests.get(f"{control}/status", timeout=60).json()
+    return requests.get(f"{control}/status", timeout=300).json()
 
 
 def test_tokens_file_is_private_and_tokens_are_not_printed(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_tokens_file_is_private_and_tokens_are_not_printed(tmp_path: Path) -> No
         tokens = [values.get(server.token_env) for server in servers]
         assert [token is not None for token in tokens] == [True, False, True]
         process.send_signal(signal.SIGTERM)
-        printed, _ = process.communicate(timeout=300)
+        printed, _ = process.communicate(timeout=900)
         assert all(token not in printed for token in tokens if token)
         assert servers[0].base_url in printed
 
@@ -80,12 +80,12 @@ def test_signal_ends_the_simulator_with_an_open_stream(
             f"{server.base_url}/api/v1/streaming/public/local",
             headers={"Authorization": f"Bearer {values[server.token_env]}"},
             stream=True,
-            timeout=60,
+            timeout=300,
         )
         with stream:
             assert stream.status_code == 200
             process.send_signal(number)
-            assert process.wait(timeout=300) == 0
+            assert process.wait(timeout=900) == 0
 
 
 def test_control_api_reports_the_truth_and_controls_publication(tmp_path: Path) -> None:
@@ -94,15 +94,15 @@ def test_control_api_reports_the_truth_and_controls_publication(tmp_path: Path) 
         tmp_path / "s.env", "--toots", "30", "--speed", "inf", "--start", "control"
     ) as process:
         control = control_url(process)
-        assert requests.get(f"{control}/truth", timeout=60).text == ""
-        requests.post(f"{control}/start", timeout=60).raise_for_status()
+        assert requests.get(f"{control}/truth", timeout=300).text == ""
+        requests.post(f"{control}/start", timeout=300).raise_for_status()
         wait_until(lambda: status(control)["done"], "all toots are published")
-        lines = requests.get(f"{control}/truth", timeout=60).text.splitlines()
-        rows = requests.get(f"{control}/truth/toots_per_server_per_hour", timeout=60).json()
+        lines = requests.get(f"{control}/truth", timeout=300).text.splitlines()
+        rows = requests.get(f"{control}/truth/toots_per_server_per_hour", timeout=300).json()
         assert len(lines) == 30 == sum(row["toots"] for row in rows)
-        requests.post(f"{control}/live", params={"rate": 100}, timeout=60).raise_for_status()
+        requests.post(f"{control}/live", params={"rate": 100}, timeout=300).raise_for_status()
         wait_until(lambda: status(control)["published"] > 35, "live toots are published")
-        wrong = requests.post(f"{control}/fault", params={"kind": "no"}, timeout=60)
+        wrong = requests.post(f"{control}/fault", params={"kind": "no"}, timeout=300)
         assert wrong.status_code == 400
         assert "GET  /status" in wrong.text
 
@@ -116,7 +116,7 @@ def test_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
             [*COMMAND, "--first-port", port, "--control-port", "0"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert second.returncode == 2

@@ -70,7 +70,7 @@ def test_redirect_leads_to_the_same_path_here_or_elsewhere() -> None:
 
 def test_hanging_server_accepts_and_never_answers() -> None:
     with Simulator(quiet()) as simulator:
-        simulator.fault("hang", seconds=60)
+        simulator.fault("hang", seconds=3600)
         url = f"{simulator.servers[0].base_url}/api/{INSTANCE}"
         with pytest.raises(requests.ReadTimeout):
             requests.get(url, timeout=0.2)
@@ -186,7 +186,7 @@ def test_streaming_can_have_a_separate_address() -> None:
             f"{server.streaming_url}/api/{STREAM}",
             params={"access_token": server.tokens.user},
             stream=True,
-            timeout=60,
+            timeout=300,
         ) as stream:
             assert stream.status_code == 200
             simulator.wait_until(lambda: len(server.streams) == 1)
@@ -198,7 +198,7 @@ def test_server_can_serve_https() -> None:
     with Simulator(quiet(ServerPolicy("tls.example", tls=context))) as simulator:
         assert simulator.servers[0].base_url.startswith("https://127.0.0.1:")
         with pytest.raises(requests.exceptions.SSLError):
-            requests.get(simulator.servers[0].base_url, timeout=60)
+            requests.get(simulator.servers[0].base_url, timeout=300)
 
 
 def test_faults_can_be_injected_over_the_control_port() -> None:
@@ -206,12 +206,12 @@ def test_faults_can_be_injected_over_the_control_port() -> None:
     with Simulator(quiet(), control_port=0) as simulator:
         server, fault = simulator.servers[0], f"{simulator.control_url}/fault"
         order = {"kind": "answer", "status": "429", "endpoint": "timeline", "reset": "epoch"}
-        assert requests.post(fault, params=order, timeout=60).status_code == 200
+        assert requests.post(fault, params=order, timeout=300).status_code == 200
         refused = get(server, TIMELINE)
         assert refused.status_code == 429
         assert refused.headers["X-RateLimit-Reset"].isdigit()
         assert get(server, INSTANCE).status_code == 200
         for wrong in ({"endpoint": "nowhere"}, {"reset": "soon"}, {"kind": "nonsense"}):
-            answer = requests.post(fault, params=order | wrong, timeout=60)
+            answer = requests.post(fault, params=order | wrong, timeout=300)
             assert answer.status_code == 400
             assert "POST /fault" in answer.text

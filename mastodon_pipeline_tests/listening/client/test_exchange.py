@@ -158,7 +158,7 @@ def test_next_exchange_of_a_session_has_its_own_deadline() -> None:
     """A person pastes a code minutes after the first exchange of a login."""
     with Simulator(quiet(POLLED)) as simulator, ServerSession("test", True) as session:
         url = f"{simulator.servers[0].base_url}/api/v1/instance"
-        simulator.fault("slow_header", seconds=60)
+        simulator.fault("slow_header", seconds=3600)
         exceed_the_deadline(session, url)
         simulator.fault("clear")
         answers = 0
@@ -179,7 +179,7 @@ def test_all_answers_of_a_report_share_a_deadline(monkeypatch: pytest.MonkeyPatc
         settings = simulator_settings(simulator, monkeypatch)
         server = parse_server(simulator.servers[0].base_url)
         for path in ("/api/v2/instance", "/api/v1/instance/activity"):
-            simulator.fault("slow_header", seconds=60, endpoint="instance", path=path)
+            simulator.fault("slow_header", seconds=3600, endpoint="instance", path=path)
             began = time.monotonic()
             report = fetch_server_report(server, settings, date(2026, 12, 1), seconds=1)
             assert report.reason == "timed out"
@@ -190,7 +190,7 @@ def test_login_at_a_slow_server_ends_at_its_deadline(monkeypatch: pytest.MonkeyP
     """With one line."""
     with Simulator(quiet(POLLED)) as simulator:
         settings = simulator_settings(simulator, monkeypatch)
-        simulator.fault("slow_header", seconds=60)
+        simulator.fault("slow_header", seconds=3600)
         server = parse_server(simulator.servers[0].base_url)
         with (
             Login(server, settings, TIMEOUT_SECONDS) as login,

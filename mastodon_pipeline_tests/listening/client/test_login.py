@@ -144,7 +144,7 @@ def test_login_at_a_server_that_does_not_stream_says_what_the_token_is_good_for(
 ) -> None:
     with Simulator(quiet(STREAMED)) as simulator:
         simulator_settings(simulator, monkeypatch)
-        simulator.fault("answer", status=501, endpoint="streaming", seconds=60)
+        simulator.fault("answer", status=501, endpoint="streaming", seconds=3600)
         code = simulator.servers[0].tokens.login_code
         result = log_in(simulator, tmp_path / ".env", code)
     assert "shows us its local timeline with it: it does not stream (501" in result.output

@@ -101,7 +101,7 @@ def read(base_url: str) -> HostRules:
 def test_missing_or_forbidden_file_allows_everything(status: int) -> None:
     """RFC 9309, section 2.3.1.3."""
     with Simulator(quiet(POLLED)) as simulator:
-        simulator.fault("answer", endpoint="robots", status=status, seconds=60)
+        simulator.fault("answer", endpoint="robots", status=status, seconds=3600)
         assert not read(simulator.servers[0].base_url).refused
 
 
@@ -109,7 +109,7 @@ def test_missing_or_forbidden_file_allows_everything(status: int) -> None:
 def test_server_error_refuses_everything(status: int) -> None:
     """RFC 9309, section 2.3.1.4. Shows P5."""
     with Simulator(quiet(POLLED)) as simulator:
-        simulator.fault("answer", endpoint="robots", status=status, seconds=60)
+        simulator.fault("answer", endpoint="robots", status=status, seconds=3600)
         with pytest.raises(RobotsUnreadable, match=str(status)):
             read(simulator.servers[0].base_url)
 
@@ -118,7 +118,7 @@ def test_server_error_refuses_everything(status: int) -> None:
 def test_unreadable_file_refuses_everything(kind: str) -> None:
     """Shows P5."""
     with Simulator(quiet(POLLED)) as simulator:
-        simulator.fault(kind, endpoint="robots", seconds=60)
+        simulator.fault(kind, endpoint="robots", seconds=3600)
         with (
             ServerSession("a test", allow_private_addresses=True) as session,
             pytest.raises(RobotsUnreadable),
@@ -128,7 +128,7 @@ def test_unreadable_file_refuses_everything(kind: str) -> None:
 
 def test_being_asked_to_slow_down_is_no_permission() -> None:
     with Simulator(quiet(POLLED)) as simulator:
-        simulator.fault("answer", endpoint="robots", status=429, seconds=60)
+        simulator.fault("answer", endpoint="robots", status=429, seconds=3600)
         with pytest.raises(Refused, match="429"):
             read(simulator.servers[0].base_url)
 
@@ -138,7 +138,7 @@ def test_redirect_to_another_host_leads_to_the_rules() -> None:
     other = ServerPolicy("other.example", robots="User-agent: *\nDisallow: /")
     with Simulator(quiet(POLLED, other)) as simulator:
         first, target = (server.base_url for server in simulator.servers)
-        simulator.fault("redirect", endpoint="robots", target=target, seconds=60)
+        simulator.fault("redirect", endpoint="robots", target=target, seconds=3600)
         rules = read(first)
         assert rules.refusal(API_PATHS)
         assert rules.base_url == first

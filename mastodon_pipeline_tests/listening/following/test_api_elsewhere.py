@@ -25,7 +25,7 @@ def serve_elsewhere(simulator: Simulator, how: str, status: int) -> str:
     domain, social = simulator.servers
     policy = replace(SOCIAL, domain=f"127.0.0.1:{domain.port}")
     simulator.call(lambda: setattr(social, "policy", policy))
-    simulator.fault("elsewhere", target=social.base_url, text=how, status=status, seconds=300)
+    simulator.fault("elsewhere", target=social.base_url, text=how, status=status, seconds=3600)
     return social.base_url
 
 
@@ -62,7 +62,7 @@ def test_address_that_does_not_describe_itself_as_the_domains_is_not_named(
     """Anybody can write a document. Shows G8."""
     with Simulator(quiet(DOMAIN, SOCIAL)) as simulator:
         target = simulator.servers[1].base_url
-        simulator.fault("elsewhere", target=target, text="host-meta", status=404, seconds=300)
+        simulator.fault("elsewhere", target=target, text="host-meta", status=404, seconds=3600)
         with listening_to(simulator, monkeypatch, only=[0]) as scene:
             reason = scene.wait_for("parked", "404")
         assert target not in reason

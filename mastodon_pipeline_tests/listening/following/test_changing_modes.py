@@ -40,7 +40,7 @@ def test_unfillable_gap_is_reported_and_survives_a_restart(
         with listening_to(simulator, monkeypatch, positions=positions) as scene:
             scene.wait_until_connected()
             first = scene.receive_toot()
-            simulator.fault("answer", endpoint="timeline", status=422, seconds=60)
+            simulator.fault("answer", endpoint="timeline", status=422, seconds=3600)
             simulator.fault("drop", endpoint="streaming", seconds=0.5)
             simulator.fault("cut")
             missed = simulator.publish()
@@ -64,7 +64,7 @@ def test_unfillable_gap_is_reported_and_survives_a_restart(
 def test_feed_that_was_never_read_has_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was published before the feed was wanted is not missing."""
     with Simulator(quiet(STREAMED)) as simulator:
-        simulator.fault("answer", endpoint="timeline", status=422, seconds=60)
+        simulator.fault("answer", endpoint="timeline", status=422, seconds=3600)
         with listening_to(simulator, monkeypatch) as scene:
             scene.wait_for("streaming")
             wait_until(lambda: scene.requests("timeline") > 0, "the refusal")
@@ -123,7 +123,7 @@ def test_restarted_listener_connects_by_saved_instance_info(
         [saved] = positions.positions.values()
         assert saved.instance is not None
         assert saved.instance.domain == "stream.example"
-        simulator.fault("answer", endpoint="instance", status=503, seconds=60)
+        simulator.fault("answer", endpoint="instance", status=503, seconds=3600)
         with listening_to(simulator, monkeypatch, positions=positions) as scene:
             scene.wait_until_connected()
             uri = scene.receive_toot()
@@ -141,7 +141,7 @@ def test_server_without_current_instance_info_is_still_followed(
         listening_to(simulator, monkeypatch, timings=FREQUENT) as scene,
     ):
         scene.wait_for("streaming" if policy.token else "polling")
-        simulator.fault("answer", endpoint="instance", status=503, seconds=60)
+        simulator.fault("answer", endpoint="instance", status=503, seconds=3600)
         before = scene.requests("instance")
         wait_until(lambda: scene.requests("instance") > before, "the next request")
         simulator.fault("end")
@@ -221,7 +221,7 @@ def test_stream_that_cannot_be_opened_is_polled_until_it_can(
     ):
         scene.wait_until_connected()
         first = scene.receive_toot()
-        simulator.fault("answer", endpoint="streaming", status=status, seconds=600)
+        simulator.fault("answer", endpoint="streaming", status=status, seconds=3600)
         simulator.fault("cut")
         missed = [simulator.publish() for _ in range(3)]
         scene.wait_for_toots([first, *missed])
@@ -239,7 +239,7 @@ def test_listener_that_starts_behind_a_bot_wall_says_so_and_waits_for_it_to_pass
     """It is not parked for an hour: walls come and go within minutes. Shows G6."""
     with Simulator(quiet(POLLED, STREAMED)) as simulator:
         for server, endpoint in enumerate(("timeline", "")):  # or before all of it
-            simulator.fault("wall", server, endpoint=endpoint, status=403, seconds=60)
+            simulator.fault("wall", server, endpoint=endpoint, status=403, seconds=3600)
         with listening_to(simulator, monkeypatch) as scene:
             for server in range(2):
                 scene.wait_for("waiting", "a bot wall stands before it", server=server)

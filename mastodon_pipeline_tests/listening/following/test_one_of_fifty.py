@@ -99,7 +99,7 @@ class Fifty:
         """Publish on every other server, and wait until all of it is recorded."""
         others = [server for server in range(SERVERS) if server != victim]
         self.published += [self.simulator.publish(server) for server in others]
-        self.scene.wait_for_toots(self.published, timeout_seconds=180)
+        self.scene.wait_for_toots(self.published, timeout_seconds=1200)
         assert duplicates(self.scene.sink.uris()) == {}
 
     def recover(self, victim: int) -> None:
@@ -111,7 +111,7 @@ class Fifty:
             lambda: statistics.state in LISTENING_STATES,
             lambda: f"{victim} is followed again: {statistics.snapshot().line()}",
         )
-        self.scene.receive_toot(victim, timeout_seconds=180)
+        self.scene.receive_toot(victim, timeout_seconds=1200)
 
 
 @pytest.fixture

@@ -47,8 +47,8 @@ def miss_toots(scene: Scene, servers: int) -> list[list[str]]:
     """Let all servers publish while they cannot be listened to; return the uris by server."""
     simulator = scene.simulator
     for server in range(servers):
-        simulator.fault("answer", server, status=503, endpoint="timeline", seconds=60)
-        simulator.fault("drop", server, endpoint="streaming", seconds=60)
+        simulator.fault("answer", server, status=503, endpoint="timeline", seconds=3600)
+        simulator.fault("drop", server, endpoint="streaming", seconds=3600)
         simulator.fault("cut", server)
     missed = [[simulator.publish(server) for _ in range(MISSED)] for server in range(servers)]
     for server in range(servers):

@@ -52,7 +52,7 @@ def test_server_is_not_asked_while_its_robots_file_cannot_be_read(
 ) -> None:
     """A server error refuses everything (RFC 9309), as long as it lasts. Shows P5."""
     with Simulator(quiet(STREAMED)) as simulator:
-        simulator.fault("answer", endpoint="robots", status=503, seconds=600)
+        simulator.fault("answer", endpoint="robots", status=503, seconds=3600)
         with listening_to(simulator, monkeypatch) as scene:
             scene.wait_for("waiting", "503", "robots.txt", "RFC 9309")
             assert simulator.asked() == 0
@@ -70,7 +70,7 @@ def test_known_rules_count_while_the_file_cannot_be_read(monkeypatch: pytest.Mon
         old = tuple(msgspec.structs.replace(rules, read_at_ms=0) for rules in saved.robots)
         assert old
         positions.write(key, type(saved)(saved.last_id, instance=saved.instance, robots=old))
-        simulator.fault("answer", endpoint="robots", status=503, seconds=600)
+        simulator.fault("answer", endpoint="robots", status=503, seconds=3600)
         with listening_to(simulator, monkeypatch, positions=positions) as scene:
             scene.wait_for("polling")
         assert simulator.asked("robots") >= 2

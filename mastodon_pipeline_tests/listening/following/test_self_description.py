@@ -45,7 +45,7 @@ def test_older_api_describes_a_server_whose_newer_one_fails(
     with Simulator(quiet(*policies(POLLED, len(failures)))) as simulator:
         faults = [{"endpoint": "instance", "path": "/api/v2/", **each} for each in failures]
         for server, fault in enumerate(faults):
-            simulator.fault(fault.pop("kind"), server, seconds=60, **fault)
+            simulator.fault(fault.pop("kind"), server, seconds=3600, **fault)
         with listening_to(simulator, monkeypatch) as scene:
             for server in range(len(failures)):
                 assert scene.wait_for("polling", server=server) == "there is no token"
@@ -64,7 +64,7 @@ def test_server_that_does_not_describe_itself_is_followed(
     with Simulator(quiet(*policies(policy, len(FAILURES)))) as simulator:
         for server, fault in enumerate(FAILURES):
             details = {key: value for key, value in fault.items() if key != "kind"}
-            simulator.fault(fault["kind"], server, seconds=60, endpoint="instance", **details)
+            simulator.fault(fault["kind"], server, seconds=3600, endpoint="instance", **details)
         with listening_to(simulator, monkeypatch, positions=positions) as scene:
             for server in range(len(FAILURES)):
                 state = "streaming" if policy.token else "polling"
@@ -77,7 +77,7 @@ def test_server_that_does_not_describe_itself_is_followed(
 def test_description_counts_once_it_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     timings = replace(FAST, fresh_seconds=0.3)
     with Simulator(quiet(POLLED)) as simulator:
-        simulator.fault("answer", status=500, endpoint="instance", seconds=60)
+        simulator.fault("answer", status=500, endpoint="instance", seconds=3600)
         with listening_to(simulator, monkeypatch, timings=timings) as scene:
             scene.wait_for("polling", "does not describe itself (the server answers 500")
             scene.receive_toot()
@@ -128,10 +128,10 @@ def test_domain_that_was_described_once_stays_known(monkeypatch: pytest.MonkeyPa
         listening_to(simulator, monkeypatch, timings=timings) as scene,
     ):
         scene.receive_toot()
-        simulator.fault("answer", status=404, seconds=60)
+        simulator.fault("answer", status=404, seconds=3600)
         simulator.fault("cut")
         scene.wait_for("parked")
         simulator.fault("clear")
-        simulator.fault("answer", status=500, endpoint="instance", seconds=60)
+        simulator.fault("answer", status=500, endpoint="instance", seconds=3600)
         scene.receive_toot()
         assert {record.server for record in scene.sink.records} == {STREAMED.domain}

@@ -93,7 +93,7 @@ def test_server_that_refuses_the_token_is_polled_without_it_or_parked(
     """A public feed is polled; a closed one is parked with the name of the token's variable."""
     with Simulator(quiet(STREAMED, CLOSED)) as simulator:
         for server in (0, 1):
-            simulator.fault("answer", server, status=status, endpoint="streaming", seconds=60)
+            simulator.fault("answer", server, status=status, endpoint="streaming", seconds=3600)
         with listening_to(simulator, monkeypatch) as scene:
             scene.wait_for("polling", "token", str(status))
             scene.receive_toot()
@@ -111,7 +111,7 @@ def test_server_without_event_streams_is_polled(
 ) -> None:
     """After a 404 a WebSocket is tried first; after a 410 (gone) it is not."""
     with Simulator(quiet(STREAMED)) as simulator:
-        simulator.fault("answer", status=status, endpoint="streaming", seconds=60)
+        simulator.fault("answer", status=status, endpoint="streaming", seconds=3600)
         with listening_to(simulator, monkeypatch) as scene:
             scene.wait_for("polling", str(status))
             scene.receive_toot()
@@ -130,7 +130,7 @@ def test_instance_info_is_fetched_again_if_a_stream_is_gone(
         scene.wait_until_connected()
         time.sleep(0.5)
         assert scene.requests("instance") == 1
-        simulator.fault("answer", status=404, endpoint="streaming", seconds=60)
+        simulator.fault("answer", status=404, endpoint="streaming", seconds=3600)
         simulator.fault("cut")
         scene.wait_for("polling", "404")
         scene.receive_toot()

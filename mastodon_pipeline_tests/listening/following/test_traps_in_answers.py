@@ -53,7 +53,7 @@ def test_redirect_to_another_host_is_not_followed(
         Simulator(quiet(policy)) as simulator,
     ):
         target = elsewhere.servers[0].base_url
-        simulator.fault("redirect", endpoint=endpoint, target=target, seconds=60)
+        simulator.fault("redirect", endpoint=endpoint, target=target, seconds=3600)
         with listening_to(simulator, monkeypatch) as scene:
             here = simulator.servers[0].base_url.split("://")[1]
             scene.wait_for("parked", here, target.split("://")[1])
@@ -65,7 +65,7 @@ def test_redirect_to_another_host_is_not_followed(
 def test_redirect_on_the_same_host_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     with Simulator(quiet(STREAMED, POLLED)) as simulator:
         for server in (0, 1):
-            simulator.fault("redirect", server, seconds=60)
+            simulator.fault("redirect", server, seconds=3600)
         with listening_to(simulator, monkeypatch) as scene:
             scene.receive_toot(0)
             scene.receive_toot(1)
@@ -122,7 +122,7 @@ def test_no_response_exhausts_memory(
     Shows G6.
     """
     with Simulator(quiet(POLLED if endpoint == "timeline" else STREAMED)) as simulator:
-        simulator.fault(fault, endpoint=endpoint, megabytes=64, seconds=60)
+        simulator.fault(fault, endpoint=endpoint, megabytes=64, seconds=3600)
         tracemalloc.start()
         try:
             with listening_to(simulator, monkeypatch, backoff=Backoff(3600, 3600)) as scene:
@@ -139,7 +139,7 @@ def test_html_page_with_status_200_is_no_response(monkeypatch: pytest.MonkeyPatc
     policies = [replace(policy, domain=at) for policy, at in zip(policies, ENDPOINTS, strict=True)]
     with Simulator(quiet(*policies)) as simulator:
         for server, endpoint in enumerate(ENDPOINTS):
-            simulator.fault("garbage", server, endpoint=endpoint, seconds=60, **SHORT_RESET)
+            simulator.fault("garbage", server, endpoint=endpoint, seconds=3600, **SHORT_RESET)
         since = time.monotonic()
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             for server, endpoint in enumerate(ENDPOINTS):
@@ -171,7 +171,8 @@ def test_server_that_ignores_min_id_is_not_polled_in_a_hot_loop(
             requests = scene.requests("timeline", 0)
             wait_until(lambda: scene.requests("timeline", 0) >= requests + 4, "four polls")
             assert min(pauses(scene.request_times("timeline", 0)[requests:])) >= 0.2
-            assert scene.requests("timeline", 1) <= 5
+            # A busy machine may lose its stream once more, and fill another gap.
+            assert scene.requests("timeline", 1) <= 3 * (scene.statistics(1).gaps_filled + 1)
         assert duplicates(scene.sink.uris()) == {}
 
 

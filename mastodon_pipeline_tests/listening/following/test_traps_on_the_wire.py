@@ -92,8 +92,8 @@ def test_stream_that_ends_at_once_is_not_reopened_in_a_hot_loop(
     with Simulator(
         quiet(*(policy_for("streaming", name) for name in ("ends", "breaks")))
     ) as simulator:
-        simulator.fault("hang_up", 0, endpoint="streaming", seconds=60)
-        simulator.fault("cut_body", 1, endpoint="streaming", seconds=60)
+        simulator.fault("hang_up", 0, endpoint="streaming", seconds=3600)
+        simulator.fault("cut_body", 1, endpoint="streaming", seconds=3600)
         since = time.monotonic()
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             scene.wait_for("waiting", "ended", server=0)
@@ -132,7 +132,7 @@ def test_reset_and_refused_connections_are_reported_and_retried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Simulator(quiet(STREAMED)) as simulator:
-        simulator.fault("drop", seconds=60)
+        simulator.fault("drop", seconds=3600)
         with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
             scene.wait_for("waiting", "connection reset")
             simulator.fault("clear")
@@ -168,7 +168,7 @@ def test_redirect_from_https_to_http_is_not_followed(
     with Simulator(quiet(replace(STREAMED, tls=context), replace(POLLED, tls=context))) as secure:
         for server, endpoint in enumerate(("streaming", "timeline")):
             insecure = secure.servers[server].base_url.replace("https", "http")
-            secure.fault("redirect", server, endpoint=endpoint, target=insecure, seconds=60)
+            secure.fault("redirect", server, endpoint=endpoint, target=insecure, seconds=3600)
         with listening_to(secure, monkeypatch) as scene:
             for server in (0, 1):
                 scene.wait_for("parked", "https to http", server=server)

@@ -38,7 +38,7 @@ def running_listener(settings: Settings) -> Iterator[Listener]:
         yield listener
     finally:
         listener.stop()
-        thread.join(120)
+        thread.join(900)
         assert not thread.is_alive(), "the listener did not stop within 15 s"
 
 
@@ -107,5 +107,5 @@ def test_killed_listener_loses_nothing(policy: ServerPolicy, settings: Settings)
         with python_process(*listen, environment=environment) as second:
             wait_until(lambda: set(new_toots(settings)) >= set(published), "every toot")
             second.send_signal(signal.SIGINT)
-            second.wait(180)
+            second.wait(900)
         assert set(new_toots(settings)) == set(published)

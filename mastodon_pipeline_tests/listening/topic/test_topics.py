@@ -23,7 +23,7 @@ def test_topics_are_created_once(settings: Settings) -> None:
         settings.tallies_topic,
     }
     assert ensure_topics(settings, topics) == ()
-    topic = admin_client(settings).list_topics(timeout=60).topics[settings.kafka_topic]
+    topic = admin_client(settings).list_topics(timeout=300).topics[settings.kafka_topic]
     assert len(topic.partitions) == settings.kafka_topic_partitions
 
 
