@@ -4,9 +4,9 @@ Readers assign partitions to themselves and commit nothing, so they disturb no o
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -29,15 +29,19 @@ from mastodon_pipeline.errors import KafkaUnavailable
 from mastodon_pipeline.kafka_errors import client_config_errors, kafka_errors
 from mastodon_pipeline.settings import Settings
 
+_Answer = TypeVar("_Answer")
 _READERS_GROUP = "mastodon-pipeline-readers"
 """librdkafka wants a group, though nothing is committed."""
 _BATCH = 1000
 _POLL_SECONDS = 0.1
 _RETRY_SECONDS = 0.1
-_NO_LEADER_YET = frozenset(
+_NOT_READY_YET = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
     }
 )
@@ -179,22 +183,45 @@ def offsets(consumer: Consumer, topic: str, timeout_seconds: float) -> dict[int,
     A topic that was created a moment ago has no leader yet, and its broker says so: it is asked
     again until `timeout_seconds` have passed. Raises KafkaException.
     """
+
+    def ask() -> dict[int, range]:
+        numbers = partitions(consumer, topic, timeout_seconds)
+        if not numbers:
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+        return {
+            number: range(
+                *consumer.get_watermark_offsets(
+                    TopicPartition(topic, number), timeout=timeout_seconds
+                )
+            )
+            for number in numbers
+        }
+
+    return _once_ready(ask, timeout_seconds)
+
+
+def committed(
+    consumer: Consumer, topic: str, numbers: Sequence[int], timeout_seconds: float
+) -> dict[int, int]:
+    """Return the offset that the consumer's group committed in each partition; negative for none.
+
+    A broker that was started a moment ago does not know the group yet: it is asked again until
+    `timeout_seconds` have passed. Raises KafkaException.
+    """
+    asked = [TopicPartition(topic, number) for number in numbers]
+    places = _once_ready(
+        lambda: consumer.committed(asked, timeout=timeout_seconds), timeout_seconds
+    )
+    return {place.partition: place.offset for place in places}
+
+
+def _once_ready(ask: Callable[[], _Answer], timeout_seconds: float) -> _Answer:
     deadline = time.monotonic() + timeout_seconds
     while True:
         try:
-            numbers = partitions(consumer, topic, timeout_seconds)
-            if not numbers:
-                raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
-            return {
-                number: range(
-                    *consumer.get_watermark_offsets(
-                        TopicPartition(topic, number), timeout=timeout_seconds
-                    )
-                )
-                for number in numbers
-            }
+            return ask()
         except KafkaException as error:
-            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
+            if error.args[0].code() not in _NOT_READY_YET or time.monotonic() > deadline:
                 raise
         time.sleep(_RETRY_SECONDS)
 
@@ -224,7 +251,7 @@ def read(
             error, number, offset = message.error(), message.partition(), message.offset()
             at_end = error is not None and error.code() == KafkaError._PARTITION_EOF
             if error is not None and not at_end:
-                if error.code() in _NO_LEADER_YET:
+                if error.code() in _NOT_READY_YET:
                     continue
                 raise KafkaException(error)
             if number is None or offset is None or number not in ends:

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from mastodon_pipeline.errors import KafkaUnavailable
-from mastodon_pipeline.kafka import offsets, partitions, read
+from mastodon_pipeline.kafka import committed, offsets, partitions, read
 from mastodon_pipeline.kafka_errors import kafka_errors
 from mastodon_pipeline.settings import Settings
 
@@ -62,6 +62,12 @@ class FakeConsumer:
             raise KafkaException(KafkaError(self._code))
         return 3, 7 + partition.partition
 
+    def committed(self, asked: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        if self.refusals:
+            self.refusals -= 1
+            raise KafkaException(KafkaError(self._code))
+        return [TopicPartition(place.topic, place.partition, 5) for place in asked]
+
     def assign(self, places: list[TopicPartition]) -> None:
         self.assigned = [(place.partition, place.offset) for place in places]
 
@@ -89,6 +95,13 @@ def test_offsets_of_a_topic_without_a_leader_yet_are_asked_for_again() -> None:
     """A broker under load takes a moment between creating a topic and leading it."""
     fake = FakeConsumer(refusals=2, code=KafkaError.NOT_LEADER_FOR_PARTITION)
     assert offsets(consumer(fake), "t", 10)[0] == range(3, 7)
+    assert fake.refusals == 0
+
+
+def test_committed_offsets_are_asked_for_again_until_a_new_broker_knows_the_group() -> None:
+    """It says that it is not the group's coordinator, for seconds under load."""
+    fake = FakeConsumer(refusals=2, code=KafkaError.NOT_COORDINATOR)
+    assert committed(consumer(fake), "t", [0, 1], 10) == {0: 5, 1: 5}
     assert fake.refusals == 0
 
 

@@ -36,7 +36,7 @@ class Program:
     """The ports it listens on; checked to be free before it is started."""
     depends_on: tuple[str, ...] = ()
     """Programs that must be ready before this one starts, and are stopped after it."""
-    start_seconds: float = 240.0
+    start_seconds: float = 600.0
     """How long it may take to become ready."""
     stop_seconds: int = 20
     """How long it may take to stop before it is killed."""

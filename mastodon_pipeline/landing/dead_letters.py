@@ -24,7 +24,7 @@ from typing import Literal
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Message, Producer, TopicPartition
 
 from mastodon_pipeline.errors import KafkaUnavailable
-from mastodon_pipeline.kafka import offsets, open_consumer, partitions, read
+from mastodon_pipeline.kafka import committed, offsets, open_consumer, partitions, read
 from mastodon_pipeline.landing.sink_progress import Place, connect_header, header_values, origin
 from mastodon_pipeline.settings import Settings
 
@@ -158,10 +158,9 @@ def _unread(consumer: Consumer, settings: Settings, timeout_seconds: float) -> r
     if not partitions(consumer, topic, timeout_seconds):
         return range(0)
     held = offsets(consumer, topic, timeout_seconds)[_PARTITION]
-    [committed] = consumer.committed([TopicPartition(topic, _PARTITION)], timeout=timeout_seconds)
+    settled = committed(consumer, topic, [_PARTITION], timeout_seconds)[_PARTITION]
     # Beyond the end: the topic was made again since.
-    start = committed.offset if held.start <= committed.offset <= held.stop else held.start
-    return range(start, held.stop)
+    return range(settled if held.start <= settled <= held.stop else held.start, held.stop)
 
 
 def _letter(message: Message, place: Place) -> SinkLetter:

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, Message
 
-from mastodon_pipeline.kafka import offsets, open_consumer, partitions, read
+from mastodon_pipeline.kafka import committed, offsets, open_consumer, partitions, read
 from mastodon_pipeline.settings import Settings
 
 Place = tuple[int, int]
@@ -67,20 +67,18 @@ def progress(
     numbers = partitions(consumer, topic, timeout_seconds)
     if not numbers:
         return ()
-    places = consumer.committed(
-        [TopicPartition(topic, number) for number in numbers], timeout=timeout_seconds
-    )
+    places = committed(consumer, topic, numbers, timeout_seconds)
     held = offsets(consumer, topic, timeout_seconds)
     return tuple(
         PartitionProgress(
-            place.partition,
-            held[place.partition].start,
+            number,
+            held[number].start,
             # Negative if nothing was committed yet. Beyond the end, it is the place in an earlier
             # topic of this name: the sink will read this one from its start.
-            place.offset if 0 <= place.offset <= held[place.partition].stop else 0,
-            held[place.partition].stop,
+            place if 0 <= place <= held[number].stop else 0,
+            held[number].stop,
         )
-        for place in places
+        for number, place in places.items()
     )
 
 
