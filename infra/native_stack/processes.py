@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -36,12 +38,35 @@ def end_processes(data: Path, timeout_seconds: float) -> int:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=timeout_seconds)
+    alive = wait_until_ended(processes, timeout_seconds)
     for process in alive:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(alive, timeout=5)
+    wait_until_ended(alive, 5)
     return len(processes)
+
+
+def wait_until_ended(
+    processes: Iterable[psutil.Process], timeout_seconds: float
+) -> list[psutil.Process]:
+    """Wait until the processes have ended; return those that still run after the timeout."""
+    deadline = time.monotonic() + timeout_seconds
+    while alive := [process for process in processes if not has_ended(process)]:
+        if time.monotonic() > deadline:
+            break
+        psutil.wait_procs(alive, timeout=0.1)
+    return alive
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Return whether a process has ended, reaped or not.
+
+    Where PID 1 is no init, as in most containers, orphans stay zombies, which psutil calls running.
+    """
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def memory_bytes(process: psutil.Process) -> int:

@@ -6,6 +6,7 @@ from functools import partial
 
 import psutil
 
+from infra.native_stack.processes import wait_until_ended
 from mastodon_pipeline_tests.chaos.fault import MOMENT, Fault, answers, send, sink_runs
 from mastodon_pipeline_tests.chaos.pipeline import Pipeline
 from mastodon_pipeline_tests.support.waiting import wait_until
@@ -68,7 +69,7 @@ def kill_everything(pipeline: Pipeline) -> None:
     """SIGKILL to every process, the process manager first, as in a power cut; then `make up`."""
     processes = pipeline.all_processes()
     send(processes, signal.SIGKILL)
-    psutil.wait_procs(processes, timeout=20)
+    wait_until_ended(processes, 20)
     pipeline.up()
 
 

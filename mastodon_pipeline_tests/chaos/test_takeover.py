@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
+from infra.native_stack.processes import wait_until_ended
 from mastodon_pipeline.listening.supervising.groups import ALL_GROUPS, spread
 from mastodon_pipeline.listening.supervising.runs import (
     DEFAULT_GROUP,
@@ -161,8 +161,7 @@ def test_hung_listener_run_is_replaced_and_stops_when_resumed(scene: Scene) -> N
         successor = scene.listener()
     finally:
         process.resume()
-    psutil.wait_procs([process], timeout=FENCE_SECONDS)
-    assert not process.is_running(), "the resumed run still listens"
+    assert not wait_until_ended([process], FENCE_SECONDS), "the resumed run still listens"
     scene.assert_listeners_stay([successor], 10)
     scene.reset_stream_count()
     scene.wait_until_all_listened_to()

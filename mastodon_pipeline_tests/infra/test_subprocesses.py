@@ -9,6 +9,7 @@ import pytest
 
 from infra.native_stack import StackError
 from infra.native_stack.minio import find_go
+from infra.native_stack.processes import has_ended
 from infra.native_stack.subprocesses import Interrupted, failure_message, run_tool
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -31,15 +32,11 @@ def test_stopping_a_tool_stops_its_children(tmp_path: Path) -> None:
 
     processes = [int(pid) for pid in pids.read_text().split()]
     # They have been sent SIGKILL, but on a busy machine they take a moment to end.
-    wait_until(lambda: not any(map(is_alive, processes)), "all processes have ended")
+    wait_until(lambda: not any(map(runs, processes)), "all processes have ended")
 
 
-def is_alive(pid: int) -> bool:
-    """Return whether the process runs; zombies, which a container's PID 1 may not reap, do not."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+def runs(pid: int) -> bool:
+    return psutil.pid_exists(pid) and not has_ended(psutil.Process(pid))
 
 
 @pytest.mark.parametrize(
