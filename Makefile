@@ -15,7 +15,7 @@ SERVERS ?=
 help: ## Show this list
 	@echo "mastodon_pipeline measures what is posted on the Fediverse. Start with: make demo"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "Every port and path can be set; see docs/operations.md."
 
@@ -115,7 +115,8 @@ lock: .uv/path ## Update requirements.lock from pyproject.toml; existing pins st
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is missing or older than 3.11; name another: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@mkdir -p .uv
 	@if command -v uv > $@.new; then :; \
-	elif $(PYTHON) -m venv --clear .uv/venv >/dev/null 2>&1 && .uv/venv/bin/pip install -q uv==$(UV_VERSION); then echo "$(CURDIR)/.uv/venv/bin/uv" > $@.new; \
-	elif $(PYTHON) -m pip install -q --target .uv/site uv==$(UV_VERSION); then echo "$(CURDIR)/.uv/site/bin/uv" > $@.new; \
-	else echo "make: could not get uv from PyPI; is the network up, and python3-venv installed (apt install python3-venv)?" >&2; exit 1; fi
+	elif $(PYTHON) -m venv --clear .uv/venv >/dev/null 2>&1; then .uv/venv/bin/pip install -q uv==$(UV_VERSION) && echo "$(CURDIR)/.uv/venv/bin/uv" > $@.new; \
+	elif $(PYTHON) -c 'import pip' 2>/dev/null; then $(PYTHON) -m pip install -q --target .uv/site uv==$(UV_VERSION) && echo "$(CURDIR)/.uv/site/bin/uv" > $@.new; \
+	else echo "make: $(PYTHON) has neither venv nor pip: install them (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; \
+	fi || { echo "make: could not get uv from PyPI; is the network up?" >&2; exit 1; }
 	@mv $@.new $@
