@@ -23,7 +23,7 @@ from pathlib import Path
 
 DIRECTORY = Path(tempfile.gettempdir())
 CHECK, SILENCE = "health.json", "silence.json"
-LOOK_SECONDS, SILENT_LOOKS, STARTING_LOOKS = 9.0, 6, 18
+LOOK_SECONDS, SILENT_LOOKS, STARTING_LOOKS = 9.0, 6, 72
 """As in `infra.native_stack.watchdog`, which takes too long to import."""
 _TIMEOUT_SECONDS = 5.0
 _API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)

@@ -32,6 +32,8 @@ from infra.native_stack.program import Program
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR")
 # The path of a Unix socket is at most 108 bytes long.
 _MAX_SOCKET_PATH_BYTES = 100
+LAUNCH_SECONDS = 120.0
+"""How long supervisord may take to answer: less than one, but on a very busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Supervisor:
     def launch(self) -> None:
         """Launch supervisord without programs, and wait until it answers.
 
-        Raises StackError if it does not within 15 s.
+        Raises StackError if it does not within LAUNCH_SECONDS.
         """
         programs = self.directory / "programs"
         for directory in (self.directory, programs, self.logs):
@@ -102,7 +104,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + LAUNCH_SECONDS
         while not self.running():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 output_text = (self.logs / "supervisord.out").read_text(errors="replace").strip()

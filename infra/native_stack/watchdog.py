@@ -26,8 +26,8 @@ from infra.native_stack.supervision import Process
 LOOK_SECONDS = 10.0
 SILENT_LOOKS = 6
 """Of a program that has answered before: after a minute."""
-STARTING_LOOKS = 18
-"""Of one that has not answered since it started: after three minutes."""
+STARTING_LOOKS = 72
+"""Of one that has not answered since it started: later than `up` would give it up."""
 NEEDS = {"connect": CONNECT_NEEDS}
 """What a program may wait for: it is not blamed while one of these does not answer."""
 _UNWATCHED = "dagster-daemon"

@@ -2,11 +2,13 @@
 
 import re
 from functools import partial
+from pathlib import Path
 
 from infra.native_stack.fetch import INFRA
+from infra.native_stack.program import Program
 from infra.native_stack.programs import CONNECT_NEEDS, CONNECT_TOPICS
 from infra.native_stack.supervision import Process
-from infra.native_stack.watchdog import SILENT_LOOKS, STARTING_LOOKS, Watchdog
+from infra.native_stack.watchdog import LOOK_SECONDS, SILENT_LOOKS, STARTING_LOOKS, Watchdog
 
 
 def process(name: str, pid: int = 7) -> Process:
@@ -33,6 +35,12 @@ def test_program_that_has_just_started_has_more_time() -> None:
     assert looks_until_killed(watchdog, process("registry")) == (STARTING_LOOKS, ["registry"])
     assert watchdog.look([process("registry", pid=8)]) == []
     assert looks_until_killed(watchdog, process("registry", pid=8))[0] == STARTING_LOOKS - 1
+
+
+def test_program_that_up_still_waits_for_is_not_killed(tmp_path: Path) -> None:
+    """On a busy machine `up` gives a program up with its log, not the watchdog without."""
+    program = Program("registry", ("true",), lambda: False, tmp_path)
+    assert program.start_seconds < STARTING_LOOKS * LOOK_SECONDS
 
 
 def test_one_answer_starts_the_count_again() -> None:
