@@ -18,6 +18,7 @@ from mastodon_pipeline.lake.lake import Lake, empty_record_file
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.schemas import record_fields
+from mastodon_pipeline.usage.tables.hourly import build_toots
 
 HOUR = datetime(2026, 11, 24, 15, tzinfo=UTC)
 DAY = HOUR.date()
@@ -62,6 +63,12 @@ def delete(**fields: Any) -> Record:
     """Return a delete as a listener writes it: only which toot, which server and when."""
     empty = {"mastodon_text": "", "characters": 0, "username": "", "acct": "", "language": ""}
     return record(event="delete", **{**empty, **fields})
+
+
+EDITED = record(
+    event="status.update", edited_at=HOUR + timedelta(minutes=5), mastodon_text="hello, world"
+)
+"""The record's toot after an edit of its author."""
 
 
 def in_order(*records: Record) -> list[Record]:
@@ -109,6 +116,11 @@ def rows(lake: Lake, path: str) -> list[Record]:
     """Return the rows of a table's file."""
     table = lake.connection.read_parquet(path, hive_partitioning=False)
     return [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
+
+
+def built_toots(lake: Lake) -> list[Record]:
+    """Build the toots of `HOUR`, and return them."""
+    return rows(lake, build_toots(lake, HOUR).path)
 
 
 def file_columns(lake: Lake, path: str) -> dict[str, str]:

@@ -15,8 +15,10 @@ from mastodon_pipeline.usage.checks.hours import no_duplicate_toots
 from mastodon_pipeline.usage.tables import hourly
 from mastodon_pipeline.usage.tables.hourly import TOOTS, build_toots, carried_fields
 from mastodon_pipeline_tests.support.local_lake import (
+    EDITED,
     HOUR,
     Record,
+    built_toots,
     delete,
     file_columns,
     in_order,
@@ -27,11 +29,6 @@ from mastodon_pipeline_tests.support.local_lake import (
 )
 
 
-def build(lake: Lake) -> list[Record]:
-    """Build the hour's toots, and return them."""
-    return rows(lake, build_toots(lake, HOUR).path)
-
-
 def test_record_that_landed_twice_is_one_toot(lake: Lake) -> None:
     """The sink delivers at least once: the same partition and offset may be in two files.
 
@@ -39,21 +36,18 @@ def test_record_that_landed_twice_is_one_toot(lake: Lake) -> None:
     """
     land(lake, record(), name="first")
     land(lake, record(), name="again")
-    assert [toot["uri"] for toot in build(lake)] == ["https://one.example/1"]
+    assert [toot["uri"] for toot in built_toots(lake)] == ["https://one.example/1"]
 
 
 def test_toot_seen_by_two_servers_is_one_toot(lake: Lake) -> None:
     """The uri is the identity; each server has its own id for it. Shows G12."""
     copy = {"base_url": "https://two.example", "status_id": "77", "acct": "ada@one.example"}
     land(lake, *in_order(record(app="Tusky"), record(**copy)))
-    (toot,) = build(lake)
+    (toot,) = built_toots(lake)
     assert toot["seen_by"] == ["https://one.example", "https://two.example"]
     assert toot["app"] == "Tusky", "only the home server names the application"
 
 
-EDITED = record(
-    event="status.update", edited_at=HOUR + timedelta(minutes=5), mastodon_text="hello, world"
-)
 EDITED_AGAIN = record(
     event="status.update", edited_at=HOUR + timedelta(minutes=9), mastodon_text="good-bye"
 )
@@ -63,7 +57,7 @@ EDITED_AGAIN = record(
 def test_newest_edit_wins_in_any_order(lake: Lake, order: tuple[Record, ...]) -> None:
     """A server that federates late may report the first version last. Shows G12."""
     land(lake, *in_order(*order))
-    (toot,) = build(lake)
+    (toot,) = built_toots(lake)
     assert toot["mastodon_text"] == "good-bye"
     assert toot["edited_at"] == EDITED_AGAIN["edited_at"]
 
@@ -71,7 +65,7 @@ def test_newest_edit_wins_in_any_order(lake: Lake, order: tuple[Record, ...]) ->
 def test_latest_reading_of_a_version_wins(lake: Lake) -> None:
     """Favourites are those of the newest reading."""
     land(lake, *in_order(record(favourites=1), record(favourites=4)))
-    assert [toot["favourites"] for toot in build(lake)] == [4]
+    assert [toot["favourites"] for toot in built_toots(lake)] == [4]
 
 
 TAGGED = record(tags=1, tag_names=["cats"])
@@ -83,7 +77,7 @@ def test_deleted_toot_keeps_its_row_without_text_in_any_order(
 ) -> None:
     """The toot was published, and counts; its words are gone. Shows G15 and P4."""
     land(lake, *in_order(*order))
-    (toot,) = build(lake)
+    (toot,) = built_toots(lake)
     assert (toot["deleted"], toot["mastodon_text"], toot["tag_names"]) == (True, "", [])
     assert toot["username"] == "ada"
 
@@ -92,7 +86,7 @@ def test_delete_without_uri_is_resolved_by_the_observing_servers_id(lake: Lake) 
     """A listener that restarted knows only the id; another server's same id is another toot."""
     other = record(uri="https://two.example/1", base_url="https://two.example")
     land(lake, *in_order(record(), other, delete(uri="")))
-    assert {toot["uri"]: toot["deleted"] for toot in build(lake)} == {
+    assert {toot["uri"]: toot["deleted"] for toot in built_toots(lake)} == {
         "https://one.example/1": True,
         "https://two.example/1": False,
     }
@@ -100,133 +94,19 @@ def test_delete_without_uri_is_resolved_by_the_observing_servers_id(lake: Lake) 
 
 def test_delete_of_a_toot_never_seen_gives_no_row(lake: Lake) -> None:
     land(lake, delete(uri="https://one.example/9", status_id="9"))
-    assert build(lake) == []
+    assert built_toots(lake) == []
 
 
 def test_server_that_reported_only_the_delete_has_not_seen_the_toot(lake: Lake) -> None:
     """`seen_by` names the servers that listed it."""
     land(lake, *in_order(record(), delete(base_url="https://two.example", status_id="77")))
-    assert [toot["seen_by"] for toot in build(lake)] == [["https://one.example"]]
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_text_withheld_by_the_home_server_is_not_restored_by_a_copy(
-    lake: Lake, order: tuple[int, ...]
-) -> None:
-    """Servers report noindex of their own accounts only, so other copies still have the text.
-
-    Shows G15.
-    """
-    copies = [
-        record(mastodon_text=""),
-        record(base_url="https://two.example", status_id="77"),
-        {**EDITED, "base_url": "https://two.example", "status_id": "77"},
-    ]
-    land(lake, *in_order(*(copies[place] for place in order)))
-    (toot,) = build(lake)
-    assert (toot["mastodon_text"], toot["characters"], toot["deleted"]) == ("", 5, False)
+    assert [toot["seen_by"] for toot in built_toots(lake)] == [["https://one.example"]]
 
 
 def test_picture_without_words_withholds_no_later_text(lake: Lake) -> None:
     """Empty text is not taken for noindex if the toot has no characters."""
     land(lake, *in_order(record(mastodon_text="", characters=0, media=1), EDITED))
-    assert [toot["mastodon_text"] for toot in build(lake)] == ["hello, world"]
-
-
-STRANGER: Record = {"base_url": "https://evil.example", "status_id": "666"}
-"""Another server than the toot's home."""
-TAKEOVER = record(
-    **STRANGER,
-    event="status.update",
-    edited_at=HOUR + timedelta(minutes=50),
-    server="evil.example",
-    username="mallory",
-    acct="mallory",
-    app="Evil",
-    mastodon_text="taken over",
-)
-
-
-@pytest.mark.parametrize(
-    "claim",
-    [
-        {},
-        {"edited_at": HOUR.replace(year=9999)},
-        {"server": "one.example", "username": "ada", "acct": "ada@one.example"},
-        {"server": "one.example", "username": "ada", "acct": "ada", "app": "Zzz"},
-        {"mastodon_text": "", "characters": 5},
-    ],
-)
-@pytest.mark.parametrize("own_last", [True, False])
-def test_other_server_cannot_take_a_toot_over(lake: Lake, claim: Record, own_last: bool) -> None:
-    """Its home server is listened to, and its word counts first, whatever others date later.
-
-    Shows G12.
-    """
-    events = [record(app="Tusky"), {**TAKEOVER, **claim}]
-    land(lake, *in_order(*(reversed(events) if own_last else events)))
-    (toot,) = build(lake)
-    expected = ("one.example", "ada", "hello", "Tusky", None)
-    names = ("server", "username", "mastodon_text", "app", "edited_at")
-    assert tuple(toot[name] for name in names) == expected
-    assert toot["seen_by"] == ["https://evil.example", "https://one.example"]
-
-
-def test_edit_of_the_home_server_wins_over_a_later_one_of_another(lake: Lake) -> None:
-    """Shows G12."""
-    land(lake, *in_order(TAKEOVER, record(), EDITED))
-    assert [toot["mastodon_text"] for toot in build(lake)] == ["hello, world"]
-
-
-def test_home_server_may_have_its_accounts_under_another_domain(lake: Lake) -> None:
-    """As with Mastodon's WEB_DOMAIN: the uri has the host that answers. Shows G12."""
-    split = {"uri": "https://social.one.example/users/ada/1", "server": "one.example"}
-    home = record(**split, base_url="https://social.one.example")
-    copy = {**split, **STRANGER, "acct": "ada@one.example", "mastodon_text": "forged"}
-    land(lake, *in_order(home, record(**copy, edited_at=HOUR + timedelta(minutes=1))))
-    assert [toot["mastodon_text"] for toot in build(lake)] == ["hello"]
-
-
-def test_home_server_reached_by_another_address_is_known_by_its_domain(lake: Lake) -> None:
-    """Its own account, whose domain is the uri's host."""
-    home = record(base_url="http://127.0.0.1:9101")
-    copy = record(**STRANGER, acct="ada@one.example", edited_at=HOUR, mastodon_text="forged")
-    land(lake, *in_order(home, copy))
-    assert [toot["mastodon_text"] for toot in build(lake)] == ["hello"]
-
-
-def test_toot_of_a_home_not_listened_to_is_as_its_newest_copy_says(lake: Lake) -> None:
-    """But a server that claims it for its own account is not believed beside one that does not.
-
-    Shows G12.
-    """
-    copy = {"base_url": "https://two.example", "status_id": "77", "acct": "ada@one.example"}
-    newer = {**copy, "edited_at": HOUR + timedelta(minutes=1), "mastodon_text": "edited"}
-    land(lake, *in_order(record(**copy), TAKEOVER, record(**newer)))
-    (toot,) = build(lake)
-    assert (toot["server"], toot["mastodon_text"]) == ("one.example", "edited")
-
-
-@pytest.mark.parametrize("uri", ["https://one.example/1", ""])
-def test_delete_of_another_server_takes_no_text_away(lake: Lake, uri: str) -> None:
-    """A moderator there removes their copy; the home server, which streams, still has it.
-
-    Shows G12.
-    """
-    land(lake, *in_order(record(), record(**STRANGER), delete(**STRANGER, uri=uri)))
-    assert [(toot["deleted"], toot["mastodon_text"]) for toot in build(lake)] == [(False, "hello")]
-
-
-@pytest.mark.parametrize(
-    "home", [[], [record(source="poll")], [record(source="gap")]], ids=["absent", "poll", "gap"]
-)
-def test_delete_of_another_server_counts_where_the_home_would_not_report_it(
-    lake: Lake, home: list[Record]
-) -> None:
-    """A home server that is polled, or not listened to, reports no deletes. Shows G15."""
-    copy = record(**STRANGER, acct="ada@one.example")
-    land(lake, *in_order(*home, copy, delete(**STRANGER, uri="")))
-    assert [(toot["deleted"], toot["mastodon_text"]) for toot in build(lake)] == [(True, "")]
+    assert [toot["mastodon_text"] for toot in built_toots(lake)] == ["hello, world"]
 
 
 AHEAD = timedelta(minutes=5)
@@ -251,7 +131,7 @@ def test_toot_whose_clock_is_ahead_counts_in_the_first_hour_only(lake: Lake) -> 
     Shows G12.
     """
     land(lake, FIRST, SECOND, record(uri="b", created_at=NEXT))
-    assert [toot["uri"] for toot in build(lake)] == [FIRST["uri"]]
+    assert [toot["uri"] for toot in built_toots(lake)] == [FIRST["uri"]]
     assert [toot["uri"] for toot in rows(lake, build_toots(lake, NEXT).path)] == ["b"]
 
 
@@ -259,7 +139,7 @@ def test_toot_reported_again_under_its_claimed_time_is_counted_once(lake: Lake) 
     """A clock ten minutes ahead: the second server reports the time that the author's claimed."""
     claimed = NEXT + timedelta(minutes=3)
     land(lake, FIRST, record(created_at=claimed, ingested_at=claimed + timedelta(minutes=9)))
-    assert len(build(lake)) == 1
+    assert len(built_toots(lake)) == 1
     assert rows(lake, build_toots(lake, NEXT).path) == []
 
 
@@ -268,7 +148,7 @@ def test_toot_claimed_at_two_times_is_counted_twice_and_reported_by_the_check(
 ) -> None:
     """Also if a claimed time is a little ahead: only times that the listener wrote are merged."""
     land(lake, record(created_at=HOUR + AHEAD, ingested_at=HOUR + timedelta(seconds=1)))
-    build(lake)
+    built_toots(lake)
     land(lake, record(created_at=NEXT, ingested_at=NEXT))
     assert len(rows(lake, build_toots(lake, NEXT).path)) == 1
     assert not no_duplicate_toots(lake, [NEXT]).passed
@@ -279,7 +159,7 @@ def test_files_from_before_a_schema_change_are_read_beside_newer_ones(lake: Lake
     missing = ["language_primary", "indexable", "tag_names", "media", "sensitive"]
     land(lake, record(), name="old", without=missing)
     land(lake, record(uri="https://one.example/2", media=3), name="new")
-    old, new = build(lake)
+    old, new = built_toots(lake)
     assert [old[name] for name in missing] == ["", None, [], 0, False]
     assert new["media"] == 3
 
@@ -287,7 +167,7 @@ def test_files_from_before_a_schema_change_are_read_beside_newer_ones(lake: Lake
 def test_hour_of_old_files_only_has_every_column(lake: Lake) -> None:
     """Even if no file of the hour has a field."""
     land(lake, record(), without=["language_primary", "edited_at"])
-    assert list(build(lake)[0]) == [column.name for column in TOOTS.columns]
+    assert list(built_toots(lake)[0]) == [column.name for column in TOOTS.columns]
 
 
 def test_field_that_this_version_does_not_know_is_left_out(lake: Lake) -> None:
@@ -296,7 +176,7 @@ def test_field_that_this_version_does_not_know_is_left_out(lake: Lake) -> None:
     land(lake, record(), name="plain")
     plain = f"{lake.layout.landed_hour(HOUR)}plain.parquet"
     lake.connection.read_parquet(plain).project("*, 7 AS boosts").write_parquet(path)
-    assert "boosts" not in build(lake)[0]
+    assert "boosts" not in built_toots(lake)[0]
 
 
 def test_rows_are_sorted_by_server_time_and_uri(lake: Lake) -> None:
@@ -309,7 +189,7 @@ def test_rows_are_sorted_by_server_time_and_uri(lake: Lake) -> None:
         record(uri="b", server="a.example", status_id="2"),
         record(uri="a", server="a.example", status_id="1"),
     )
-    assert [toot["uri"] for toot in build(lake)] == ["a", "b", "c", "d"]
+    assert [toot["uri"] for toot in built_toots(lake)] == ["a", "b", "c", "d"]
 
 
 def test_building_again_writes_the_same_bytes(lake: Lake) -> None:
@@ -331,7 +211,7 @@ def test_hour_in_which_nothing_landed_has_an_empty_table(lake: Lake) -> None:
 
 def test_toots_whose_landed_files_are_gone_are_left_unchanged(lake: Lake) -> None:
     land(lake, record())
-    build(lake)
+    built_toots(lake)
     Path(f"{lake.layout.landed_hour(HOUR)}a.parquet").unlink()
     table = build_toots(lake, HOUR)
     assert (table.rows, table.unchanged) == (1, True)
@@ -339,7 +219,7 @@ def test_toots_whose_landed_files_are_gone_are_left_unchanged(lake: Lake) -> Non
 
 def test_only_the_folder_of_the_hour_is_read(lake: Lake) -> None:
     land(lake, record(), record(uri="x", created_at=HOUR + timedelta(hours=1)))
-    assert len(build(lake)) == 1
+    assert len(built_toots(lake)) == 1
 
 
 def test_fields_that_are_carried_along_default_to_nothing() -> None:
@@ -374,16 +254,16 @@ def test_field_added_to_the_record_is_carried_into_toots(
     lake.connection.table("newer").write_parquet(f"{folder}new.parquet")
     with empty_record_file(lake.connection, fields) as empty_record:
         extended = replace(lake, empty_record=empty_record)
-        toots = build(extended)
+        toots = built_toots(extended)
         assert list(toots[0]) == [*(field.name for field in fields), "seen_by", "deleted"]
         added = [[toot[field["name"]] for field in ADDED_FIELDS] for toot in toots]
         assert added == [[True, 7, ["glad"], ""], [False, None, [], ""]]
         write_parquet(lake.connection, f"{lake.layout.removed_hour(HOUR)}a.parquet", [record()])
-        assert build(extended) == toots
+        assert built_toots(extended) == toots
         for name in ("old", "new"):
             Path(f"{folder}{name}.parquet").unlink()
         land(lake, record(uri="late", status_id="3"), name="late")
-        assert build(extended)[:2] == toots
+        assert built_toots(extended)[:2] == toots
 
 
 def test_file_that_is_damaged_within_is_left_out_and_named(lake: Lake) -> None:
