@@ -7,6 +7,7 @@ import time
 
 import dagster as dg
 
+from mastodon_pipeline.check_events import check_event
 from mastodon_pipeline.event_log import reuse_instance
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.ledger.assets import CHECK, check_result, ledger_check
@@ -50,12 +51,5 @@ def ledger_sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg
         return dg.SensorResult(run_requests=[dg.RunRequest()])
     if time.monotonic() - began <= LONGEST_SECONDS:
         save_value(instance, _KEY, "0")
-    evaluation = dg.AssetCheckEvaluation(
-        asset_key=CHECK.asset_key,
-        check_name=CHECK.name,
-        passed=result.passed,
-        metadata=result.metadata,
-        severity=result.severity,
-        description=result.description,
-    )
-    return dg.SensorResult(asset_events=[evaluation], skip_reason=result.description)
+    event = check_event(result, CHECK)
+    return dg.SensorResult(asset_events=[event], skip_reason=result.description)

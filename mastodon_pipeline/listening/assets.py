@@ -1,8 +1,8 @@
 """The listening stage's assets: they exist outside of Dagster, which observes them.
 
-`mastodon_topic` is observed by the schedule below every ten minutes (what the broker holds), and by
-each listener run at least every 15 minutes (`supervising.observations`). Both then evaluate its
-check `all_servers_reporting`.
+`mastodon_topic` is observed by `mastodon_topic_sensor` every ten minutes (what the broker holds),
+and by each listener run at least every 15 minutes (`supervising.observations`). Both then evaluate
+its check `all_servers_reporting`.
 """
 
 from collections.abc import Mapping
@@ -54,14 +54,8 @@ mastodon_topic = dg.AssetSpec(
 def observe_mastodon_topic_op(context: dg.OpExecutionContext) -> None:
     """Observe `mastodon_topic` once."""
     with readable_failures():
-        observation = observe_topic(load_settings())
-    context.log_event(
-        dg.AssetObservation(
-            TOPIC_ASSET,
-            description="reported by the broker",
-            metadata=_metadata(observation, _previous(context.instance)),
-        )
-    )
+        observation = topic_observation(context.instance)
+    context.log_event(observation)
 
 
 @dg.op(
@@ -88,13 +82,19 @@ def observe_mastodon_topic() -> None:
     observe_mastodon_topic_op(after=check_servers_op())
 
 
-mastodon_topic_observation_schedule = dg.ScheduleDefinition(
-    name="mastodon_topic_observation_schedule",
-    job=observe_mastodon_topic,
-    cron_schedule="*/10 * * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Observes mastodon_topic and checks the servers every ten minutes.",
-)
+def topic_observation(
+    instance: dg.DagsterInstance, request_seconds: float = 20.0
+) -> dg.AssetObservation:
+    """Ask the broker, and return what Dagster shows of it.
+
+    Raises SettingsError if the settings are wrong, KafkaUnavailable if Kafka does not answer.
+    """
+    observation = observe_topic(load_settings(), request_seconds)
+    return dg.AssetObservation(
+        TOPIC_ASSET,
+        description="reported by the broker",
+        metadata=_metadata(observation, _previous(instance)),
+    )
 
 
 def _metadata(

@@ -1,12 +1,18 @@
-"""`listener_supervisor`: keeps the set of running listeners equal to the configured one."""
+"""`listener_supervisor` keeps the set of running listeners equal to the configured one.
+
+`mastodon_topic_sensor` observes the topic.
+"""
 
 import time
 
 import dagster as dg
 
+from mastodon_pipeline.check_events import check_event
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.event_log import reuse_instance
+from mastodon_pipeline.listening.assets import observe_mastodon_topic, topic_observation
 from mastodon_pipeline.listening.jobs import mastodon_listener
+from mastodon_pipeline.listening.supervising.checks import CHECK, evaluate
 from mastodon_pipeline.listening.supervising.groups import (
     Assignment,
     group_names,
@@ -32,6 +38,9 @@ from mastodon_pipeline.settings import Settings, load_settings
 TICK_SECONDS = 5
 """After a kill -9, a run is back within the 20 s of a stale heartbeat, two ticks, and the 7 s that
 Dagster takes to start a run."""
+OBSERVATION_SECONDS = 600
+REQUEST_SECONDS = 10.0
+"""Of the broker, four in all; a tick has a minute."""
 _observer = RunObserver()
 """Ticks run in the code server's process, which remembers what the former ones saw."""
 
@@ -70,6 +79,37 @@ def listener_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     for line in lines:
         context.log.info(line)
     return dg.SensorResult(run_requests=requests)
+
+
+@dg.sensor(
+    job=observe_mastodon_topic,
+    minimum_interval_seconds=OBSERVATION_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Observes mastodon_topic in the broker and evaluates the check all_servers_reporting "
+        "every ten minutes. If that fails, it requests a run of observe_mastodon_topic, whose "
+        "failure says why."
+    ),
+)
+def mastodon_topic_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Observe and check in this tick, or request a run: a run takes 6 s of CPU, most to start.
+
+    Not in the first tick after a while without any: listeners have not started or reported yet.
+    """
+    reuse_instance(context)
+    now = time.time()
+    cursor, last_tick = f"{now:.0f}", float(context.cursor or 0)
+    if now - last_tick > 2 * OBSERVATION_SECONDS:
+        return dg.SensorResult(skip_reason="listeners get ten minutes to start", cursor=cursor)
+    try:
+        check = check_event(evaluate(context.instance), CHECK)
+        observation = topic_observation(context.instance, REQUEST_SECONDS)
+    except Exception as error:  # whatever it is, a run shows it, and its failures are an alert
+        context.log.warning(f"a run observes the topic, since it failed here: {error}")
+        return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=cursor)
+    return dg.SensorResult(
+        asset_events=[check, observation], skip_reason=check.description, cursor=cursor
+    )
 
 
 def supervise(

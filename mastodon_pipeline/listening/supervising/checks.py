@@ -15,6 +15,7 @@ from typing import Literal
 import dagster as dg
 
 from mastodon_pipeline.asset_keys import TOPIC_ASSET
+from mastodon_pipeline.check_events import check_event
 from mastodon_pipeline.listening.client.clock import wrong_clock
 from mastodon_pipeline.listening.following.position_store import feed_key
 from mastodon_pipeline.listening.supervising.groups import ALL_GROUPS
@@ -31,6 +32,7 @@ from mastodon_pipeline.servers import Server
 from mastodon_pipeline.settings import load_settings
 
 CHECK_NAME = "all_servers_reporting"
+CHECK = dg.AssetCheckKey(TOPIC_ASSET, CHECK_NAME)
 FRESH_REPORT_SECONDS = 120.0
 """Reports are written every 30 s, and a dead listener is back within 60 s."""
 MAX_SERVERS_NAMED = 10
@@ -122,17 +124,7 @@ def report_evaluation(instance: dg.DagsterInstance) -> None:
 
     Raises SettingsError if the settings are wrong.
     """
-    result = evaluate(instance)
-    instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset_key=TOPIC_ASSET,
-            check_name=CHECK_NAME,
-            passed=result.passed,
-            severity=result.severity,
-            description=result.description,
-            metadata=result.metadata,
-        )
-    )
+    instance.report_runless_asset_event(check_event(evaluate(instance), CHECK))
 
 
 @dg.asset_check(

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
+from mastodon_pipeline.check_events import check_event
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.asset_checks import check_result
 from mastodon_pipeline.usage.assets import build_metadata
@@ -148,14 +149,8 @@ class HourBuilder:
             metadata=build_metadata(lake, table, built),
         )
         for result in results:
-            yield dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey(table.name),
-                check_name=str(result.check_name),
-                passed=result.passed,
-                metadata=result.metadata,
-                severity=result.severity,
-                description=result.description,
-            )
+            check = dg.AssetCheckKey(dg.AssetKey(table.name), f"{result.check_name}")
+            yield check_event(result, check)
 
     def _forget(self, now: datetime) -> None:
         clock = self._clock()

@@ -8,12 +8,11 @@ from mastodon_pipeline.listening.jobs import mastodon_listener
 from mastodon_pipeline_tests.listening.supervising.dagster_runs import configure
 
 
-def test_supervisor_and_observation_schedule_are_on_from_the_start() -> None:
+@pytest.mark.parametrize("name", ["listener_supervisor", "mastodon_topic_sensor"])
+def test_sensors_are_on_from_the_start(name: str) -> None:
     """Nobody has to switch anything on after `make up`."""
-    repository = definitions.get_repository_def()
-    assert repository.get_sensor_def("listener_supervisor").default_status.value == "RUNNING"
-    schedule = repository.get_schedule_def("mastodon_topic_observation_schedule")
-    assert schedule.default_status.value == "RUNNING"
+    sensor = definitions.get_repository_def().get_sensor_def(name)
+    assert sensor.default_status.value == "RUNNING"
 
 
 def test_topic_has_its_check_and_depends_on_the_servers() -> None:
