@@ -51,8 +51,8 @@ def reuse_instance(context: dg.SensorEvaluationContext) -> None:
     """Let a tick use the instance that the last tick in this process has opened.
 
     Dagster would open one for each tick, and read the history of its tables' revisions twice for
-    that, 24 ms of CPU, every five seconds and oftener. A context made by a test has the test's
-    instance.
+    that, 24 ms of CPU, every five seconds and oftener. It would do so for a resource that a sensor
+    takes, too, so our sensors take none. A context made by a test has the test's instance.
     """
     ref = context.instance_ref
     if ref is None or context._instance is not None:

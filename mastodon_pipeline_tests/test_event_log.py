@@ -13,6 +13,7 @@ from dagster._core.instance.ref import InstanceRef
 from infra.native_stack.programs import REPOSITORY
 from mastodon_pipeline.cli import health_checks, top
 from mastodon_pipeline.cli.machine_checks import Unhealthy
+from mastodon_pipeline.dagster_sqlite import OpenRunStorage, OpenScheduleStorage
 from mastodon_pipeline.event_log import BatchedEventLogStorage, reuse_instance
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline.usage.partitions import single_run
@@ -126,7 +127,11 @@ def test_home_of_dagsters_own_storage_is_read_on(batched_home: Path) -> None:
         assert isinstance(instance.event_log_storage, BatchedEventLogStorage)
         assert len(instance.get_materialized_partitions(dg.AssetKey("hourly"))) == 4
         assert instance.all_logs(earlier)
-        assert build(instance) != earlier
+        assert isinstance(instance.run_storage, OpenRunStorage)
+        assert isinstance(instance.schedule_storage, OpenScheduleStorage)
+        later = build(instance)
+        assert [run.run_id for run in instance.get_runs()] == [later, earlier]
+        assert instance.all_instigator_state() == []
 
 
 def test_databases_of_many_runs_are_not_all_kept_open(batched_home: Path) -> None:

@@ -6,6 +6,7 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+import certifi
 import pytest
 
 from mastodon_pipeline.errors import SettingsError
@@ -53,6 +54,33 @@ def test_wrong_setting_in_a_file_is_named_with_the_file(clean_environment: Path)
     file = clean_environment / "stack.env"
     file.write_text("SINK=hdfs\n")
     with pytest.raises(SettingsError, match=rf"wrong in the environment or .*{file}: SINK"):
+        load_settings()
+
+
+def test_changes_are_seen_at_once(monkeypatch: pytest.MonkeyPatch, clean_environment: Path) -> None:
+    """Of the environment and of files; what did not change is not read again."""
+    file = clean_environment / "stack.env"
+    file.write_text("LISTENER_GROUPS=2\nKAFKA_TOPIC=one\n")
+    first = load_settings()
+    assert load_settings() is first
+    monkeypatch.setenv("LISTENER_GROUPS", "3")
+    file.write_text("LISTENER_GROUPS=2\nKAFKA_TOPIC=two\n")
+    second = load_settings()
+    assert (first.listener_groups, first.kafka_topic) == (2, "one")
+    assert (second.listener_groups, second.kafka_topic) == (3, "two")
+    file.unlink()
+    assert load_settings().kafka_topic == "mastodon-topic"
+
+
+def test_authorities_are_looked_at_each_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(Path(certifi.where()).read_bytes())
+    monkeypatch.setenv("SERVICES_CA_FILE", str(file))
+    assert load_settings().services_ca_file == file
+    file.unlink()
+    with pytest.raises(SettingsError, match="SERVICES_CA_FILE"):
         load_settings()
 
 

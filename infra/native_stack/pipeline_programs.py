@@ -114,7 +114,8 @@ def instance_configuration(postgres: bool) -> str:
     if not postgres:
         return text
     configuration = yaml.safe_load(text)
-    del configuration["event_log_storage"]
+    for name in ("run_storage", "schedule_storage", "event_log_storage"):
+        del configuration[name]
     configuration["storage"] = {"postgres": {"postgres_url": {"env": POSTGRES_VARIABLE}}}
     return yaml.safe_dump(configuration)
 

@@ -110,4 +110,5 @@ class _Standing:
 _STANDING = _Standing()
 
 LAKE = LakeResource()
-"""The resource of every stage: merging their definitions takes one object under one key."""
+"""The resource of every stage: merging their definitions takes one object under one key. Sensors
+use it without taking a resource, see `event_log.reuse_instance`."""

@@ -55,13 +55,10 @@ def connector_supervisor(context: dg.SensorEvaluationContext) -> dg.SensorResult
     save_sink_report(context.instance, health, time.time())
     if health.state is not SinkState.UNREACHABLE:
         _keep_positions(context, settings)
-    decision = decide(
-        health,
-        memory,
-        _repair_in_progress(context.instance),
-        time.time(),
-        None if health.state is SinkState.UNREACHABLE else _control_topic_id(settings),
-    )
+    control_topic = None if health.state is SinkState.UNREACHABLE else _control_topic_id(settings)
+    well = health.state is SinkState.HEALTHY and control_topic == memory.control_topic_id
+    in_progress = not well and _repair_in_progress(context.instance)
+    decision = decide(health, memory, in_progress, time.time(), control_topic)
     wanted = f"wanted: {settings.sink} sink {settings.connector_name} running as reviewed"
     explanation = f"{wanted}; {decision.explanation}"
     context.log.info(explanation)

@@ -9,7 +9,7 @@ import dagster as dg
 
 from mastodon_pipeline.check_events import check_event
 from mastodon_pipeline.event_log import reuse_instance
-from mastodon_pipeline.lake.resource import LakeResource
+from mastodon_pipeline.lake.resource import LAKE
 from mastodon_pipeline.ledger.assets import CHECK, check_result, ledger_check
 from mastodon_pipeline.listening.supervising.runs import load_values, save_value
 
@@ -33,7 +33,7 @@ _KEY = "ledger_sensor/runs_until"
         " runs of ledger_check instead for an hour."
     ),
 )
-def ledger_sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+def ledger_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Check in this tick, or request a run."""
     reuse_instance(context)
     instance, now = context.instance, time.time()
@@ -44,7 +44,7 @@ def ledger_sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg
     save_value(instance, _KEY, f"{now + RUNS_FOR_SECONDS:.0f}")
     began = time.monotonic()
     try:
-        with lake.open() as opened:
+        with LAKE.open() as opened:
             result = check_result(instance, opened, SINK_SECONDS)
     except Exception as error:  # whatever it is, a run shows it, and its failures are an alert
         context.log.warning(f"a run makes the check, since it failed here: {error}")

@@ -107,6 +107,7 @@ def test_stack_puts_dagster_into_the_database_that_is_named(
     assert "sesame" not in written
     assert "SqliteEventLog" not in written
     assert "BatchedEventLogStorage" not in written
+    assert "dagster_sqlite" not in written
     for program in programs:
         assert program.environment[POSTGRES_VARIABLE] == url.replace("ql://", "ql+psycopg2://")
     monkeypatch.delenv(POSTGRES_VARIABLE)

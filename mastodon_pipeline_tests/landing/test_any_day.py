@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from infra.native_stack import Stack
 from mastodon_pipeline.cli.main import cli
 from mastodon_pipeline.kafka import ensure_topics
-from mastodon_pipeline.lake.resource import LAKE
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import apply_connector_config
 from mastodon_pipeline.listening.topic.topics import listening_topics
@@ -84,9 +83,7 @@ def replay(directory: Path, day: str) -> None:
 
 def refresh(instance: dg.DagsterInstance, cursor: list[str | None]) -> None:
     """Run the sensor once, and what it requests."""
-    context = dg.build_sensor_context(
-        instance=instance, cursor=cursor[0], definitions=definitions, resources={"lake": LAKE}
-    )
+    context = dg.build_sensor_context(instance=instance, cursor=cursor[0], definitions=definitions)
     result = sensor.landed_toots_sensor(context)
     assert isinstance(result, dg.SensorResult)
     cursor[0] = result.cursor

@@ -4,7 +4,6 @@ import dagster as dg
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.ledger import sensors
 from mastodon_pipeline.ledger.assets import CHECK, earlier_check
 from mastodon_pipeline.ledger.sensors import ledger_sensor
@@ -13,7 +12,7 @@ from mastodon_pipeline_tests.ledger.conftest import ENVIRONMENT, Books
 
 
 def tick(instance: dg.DagsterInstance) -> dg.SensorResult:
-    result = ledger_sensor(dg.build_sensor_context(instance=instance), lake=LakeResource())
+    result = ledger_sensor(dg.build_sensor_context(instance=instance))
     assert isinstance(result, dg.SensorResult)
     return result
 

@@ -1,13 +1,14 @@
 """Evaluating `landed_toots_sensor`, and what it returned."""
 
 from collections.abc import Iterable
+from unittest.mock import patch
 
 import dagster as dg
 
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.partitions import RANGE_END, RANGE_START
-from mastodon_pipeline.usage.refreshing.sensor import landed_toots_sensor
+from mastodon_pipeline.usage.refreshing import sensor
 from mastodon_pipeline_tests.support.local_lake import LocalLakeResource
 
 HOURLY, DAILY = "refresh_hourly_usage", "refresh_daily_usage"
@@ -53,13 +54,9 @@ def ranges(requests: Iterable[dg.RunRequest]) -> list[tuple[str | None, str, str
 def tick(instance: dg.DagsterInstance, lake: Lake, cursor: str | None = None) -> dg.SensorResult:
     """Evaluate the sensor once."""
     TICKS.append(TICKS[-1] + 1)
-    context = dg.build_sensor_context(
-        instance=instance,
-        cursor=cursor,
-        definitions=definitions,
-        resources={"lake": LocalLakeResource(root=lake.layout.root)},
-    )
-    result = landed_toots_sensor(context)
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=definitions)
+    with patch.object(sensor, "LAKE", LocalLakeResource(root=lake.layout.root)):
+        result = sensor.landed_toots_sensor(context)
     assert isinstance(result, dg.SensorResult)
     return result
 

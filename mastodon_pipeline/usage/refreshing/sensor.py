@@ -8,7 +8,8 @@ from itertools import takewhile
 
 import dagster as dg
 
-from mastodon_pipeline.lake.resource import LakeResource
+from mastodon_pipeline.event_log import reuse_instance
+from mastodon_pipeline.lake.resource import LAKE
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.first_day import first_day_of
 from mastodon_pipeline.usage.partitions import (
@@ -72,20 +73,19 @@ _ENDED = [
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def landed_toots_sensor(
-    context: dg.SensorEvaluationContext, lake: LakeResource
-) -> dg.SensorResult | dg.SkipReason:
+def landed_toots_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Materialize the hours that got new files, late ones too, then the days they belong to.
 
     Small hours at once, without a run (see `in_tick`). Else one run a contiguous range, never for
     an hour that an unfinished run will build, and with a growing pause if runs fail. Stopping it
     loses nothing: when it runs again, it finds what is behind.
     """
+    reuse_instance(context)
     now = datetime.now(UTC)
     hourly = _Refresh(context.instance, refresh_hourly_usage.name, HOUR, HOUR_KEY, now)
     earliest = load_settings().first_day
     remembered = load_first_day(context.instance)
-    with lake.standing() as opened:
+    with LAKE.standing() as opened:
         first_day = remembered.day if remembered else first_day_of(opened, earliest, now)
         cursor = Cursor.parse(context.cursor) if remembered else Cursor()
         freshness = scan(opened, cursor, now, max(first_day, earliest), earliest=earliest)
