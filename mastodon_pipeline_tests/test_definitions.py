@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mastodon_pipeline.definitions import defs
 from mastodon_pipeline.paths import REPOSITORY
 
 pytestmark = pytest.mark.thorough
@@ -36,3 +37,12 @@ def test_definitions_are_valid_without_a_stack(command: list[str], tmp_path: Pat
         timeout=900,
     )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+def test_refresh_makes_only_the_tables_own_checks() -> None:
+    """The ledger's check, on `toots` as well, waits for the sink, and needs Kafka."""
+    for name in ("refresh_hourly_usage", "refresh_daily_usage"):
+        job = defs.resolve_job_def(name)
+        # Other checks are ops of their own.
+        tables = {key.to_python_identifier() for key in job.asset_layer.executable_asset_keys}
+        assert set(job.graph.node_names()) == tables
