@@ -8,7 +8,8 @@
     │   ├── ConnectUnavailable
     │   ├── ObjectStoreUnavailable
     │   │   └── BucketMissing     nothing has created the bucket yet
-    │   └── CatalogUnavailable
+    │   ├── CatalogUnavailable
+    │   └── HistoryUnavailable    Dagster's database does not answer
     ├── SchemaIncompatible        the registry refuses a schema that could not read older records
     ├── TopicMissing              a topic that nothing has created yet
     ├── ConnectorError            Kafka Connect answers, and the sink cannot run
@@ -20,6 +21,7 @@
     ├── LoginFailed               a server gave no token
     ├── TableError                a table that cannot be built
     │   └── RecordsGone           an hour's landed files and its toots are both gone
+    ├── MoveError                 what cannot be copied into a database
     ├── MaintenanceError          maintenance that may not go on
     ├── LedgerError               a ledger that cannot be read, or a loss that it does not have
     ├── ListeningFailed           `mastodon-pipeline listen` ends, since nothing comes
@@ -129,6 +131,10 @@ class CatalogUnavailable(ServiceUnavailable):
     """The Iceberg catalog cannot be read, or refuses a commit."""
 
 
+class HistoryUnavailable(ServiceUnavailable):
+    """Dagster's database does not answer, or refuses us."""
+
+
 class SchemaIncompatible(PipelineError):
     """The registry refuses the schema: readers with it could not read older records."""
 
@@ -176,6 +182,10 @@ class TableError(PipelineError):
 
 class RecordsGone(TableError):
     """An hour's landed files were removed, and the toots made from them are gone too."""
+
+
+class MoveError(PipelineError):
+    """SQLite files cannot be copied into a database; the message says why."""
 
 
 class MaintenanceError(PipelineError):

@@ -29,7 +29,8 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 
-from mastodon_pipeline.dagster_database import POSTGRES_VARIABLE, postgres_url
+from mastodon_pipeline.dagster_database import POSTGRES_VARIABLE, database_name, postgres_url
+from mastodon_pipeline.errors import HistoryUnavailable
 
 BATCH_EVENTS = 1000
 """The most events in one transaction: 1 MB, written in a fifth of a second."""
@@ -39,12 +40,29 @@ KEPT_ENGINES = 4
 
 @contextmanager
 def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """Open Dagster's instance in a directory, which its `dagster.yaml` calls DAGSTER_HOME."""
+    """Open Dagster's instance in a directory, which its `dagster.yaml` calls DAGSTER_HOME.
+
+    Raises HistoryUnavailable if its database does not answer, now or while it is used.
+    """
     os.environ["DAGSTER_HOME"] = str(home)
-    if url := postgres_url():
-        os.environ[POSTGRES_VARIABLE] = url
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        yield instance
+    url = postgres_url()
+    if url is None:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            yield instance
+        return
+    from dagster_postgres.utils import DagsterPostgresException
+
+    os.environ[POSTGRES_VARIABLE] = url
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            yield instance
+    except (DagsterPostgresException, db.exc.OperationalError, db.exc.ArgumentError) as error:
+        cause = error.__cause__ if isinstance(error, DagsterPostgresException) else error
+        reason = str(getattr(cause, "orig", None) or cause or error).splitlines()[0]
+        raise HistoryUnavailable(
+            f"{database_name(url)}, which has Dagster's history, does not answer ({reason}): start"
+            f" it, or correct {POSTGRES_VARIABLE}"
+        ) from None
 
 
 def reuse_instance(context: dg.SensorEvaluationContext) -> None:

@@ -163,10 +163,11 @@ class Settings(BaseSettings):
             "?journal_mode=WAL&busy_timeout=15000"
         )
     )
-    """The Iceberg catalog as Kafka Connect reaches it, as a JDBC URL; SQLite needs no server."""
+    """The Iceberg catalog as Kafka Connect reaches it, as a JDBC URL; SQLite needs no server.
+    Unset, it is that of a `lake_catalog_uri` in PostgreSQL."""
     lake_catalog_uri: SqlAlchemyAddress | None = None
-    """The same catalog as a SQLAlchemy URL, if the pipeline cannot reach it as Kafka Connect does;
-    secret, because it may contain a password."""
+    """The Iceberg catalog as a SQLAlchemy URL: a PostgreSQL database, for the sink as well unless
+    that reaches it at another address; secret, because it may contain a password."""
     raw_retention_days: int = Field(30, ge=0, le=36_500)
     """Days after which an hour's landed files are removed once its `toots` are verified: a month in
     which it can still be rebuilt. 0 keeps them."""

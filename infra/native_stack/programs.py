@@ -23,6 +23,8 @@ from infra.native_stack.probes import (
 )
 from infra.native_stack.program import Program
 from infra.native_stack.readers import add_reader
+from mastodon_pipeline.landing.catalog import sink_variables
+from mastodon_pipeline.settings import load_settings
 
 REPOSITORY = INFRA.parent
 LOG4J = INFRA / "kafka" / "log4j2.properties"
@@ -240,6 +242,7 @@ def _connect(stack: Installation) -> Program:
         # The sink reads these from the environment, so no connector config holds a secret.
         environment={
             **{name: stack.variables[name] for name in _SINK_VARIABLES},
+            **sink_variables(load_settings()),
             "AWS_REGION": stack.addresses.aws_region,
         },
         config_files=(properties, LOG4J, jaas, users),

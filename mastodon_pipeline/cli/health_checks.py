@@ -14,8 +14,10 @@ from typing import Literal
 from botocore.exceptions import ClientError
 from duckdb import HTTPException, IOException
 
+from mastodon_pipeline.cli.database_checks import check_catalog, check_history
 from mastodon_pipeline.cli.machine_checks import (
     Unhealthy,
+    Waiting,
     check_clock,
     check_disk,
     check_limits,
@@ -54,10 +56,6 @@ class PartHealth:
     """One line; for an unhealthy part with what fixes it."""
 
 
-class _Waiting(Exception):
-    """This part has had nothing to do yet."""
-
-
 def check_health() -> Iterator[PartHealth]:
     """Check every part, in the order in which a toot passes them; yield each when it is checked.
 
@@ -71,7 +69,7 @@ def check_health() -> Iterator[PartHealth]:
     for part, check in _CHECKS:
         try:
             yield PartHealth(part, "healthy", without_credentials(check(settings)))
-        except _Waiting as waiting:
+        except Waiting as waiting:
             yield PartHealth(part, "waiting", without_credentials(str(waiting)))
         except (Unhealthy, PipelineError) as error:
             yield PartHealth(part, "unhealthy", without_credentials(str(error)))
@@ -80,7 +78,7 @@ def check_health() -> Iterator[PartHealth]:
 def _servers(settings: Settings) -> str:
     servers = settings.servers()
     if not servers:
-        raise _Waiting("none is configured: make up SERVERS=mastodon.social")
+        raise Waiting("none is configured: make up SERVERS=mastodon.social")
     with_token = sum(server.token is not None for server in servers)
     line = f"{len(servers)} configured, {with_token} of them with a token"
     return "; but ".join(filter(None, (line, settings.contact_request(servers))))
@@ -98,7 +96,7 @@ def _kafka(settings: Settings) -> str:
     with kafka_errors(settings):
         topics = admin_client(settings).list_topics(timeout=_DEADLINE_SECONDS).topics
     if settings.kafka_topic not in topics:
-        raise _Waiting(f"it has no {settings.kafka_topic} yet: the first listener creates it")
+        raise Waiting(f"it has no {settings.kafka_topic} yet: the first listener creates it")
     partitions = len(topics[settings.kafka_topic].partitions)
     return f"{settings.kafka_topic} has {partitions} partitions"
 
@@ -111,7 +109,7 @@ def _registry(settings: Settings) -> str:
     except Exception as error:
         raise Unhealthy(registry_problem(settings, error)) from None
     if not known:
-        raise _Waiting(f"it has no {subject} yet: the first listener registers it")
+        raise Waiting(f"it has no {subject} yet: the first listener registers it")
     return f"{subject} is registered"
 
 
@@ -122,7 +120,7 @@ def _object_store(settings: Settings) -> str:
         except ClientError as error:
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
                 raise
-            raise _Waiting(f"no bucket {settings.s3_bucket} yet: {APPLY_CONFIG}") from None
+            raise Waiting(f"no bucket {settings.s3_bucket} yet: {APPLY_CONFIG}") from None
     return f"bucket {settings.s3_bucket} is there"
 
 
@@ -139,7 +137,7 @@ def _sink(settings: Settings) -> str:
             f"{health.detail}: curl -X PUT{login if settings.connect_login else ''} {resume}"
         )
     if health.state is SinkState.STARTING:
-        raise _Waiting(health.detail)
+        raise Waiting(health.detail)
     raise Unhealthy(health.detail)
 
 
@@ -171,7 +169,7 @@ def _tables(settings: Settings) -> str:
     except (HTTPException, IOException, PipelineError):
         raise Unhealthy("they cannot be read: see the object store, above") from None
     if newest is None or newest[0] is None:
-        raise _Waiting("no hour has been counted yet: landed_toots_sensor does it once it is on")
+        raise Waiting("no hour has been counted yet: landed_toots_sensor does it once it is on")
     day, hour = newest[0].removeprefix(table).removesuffix(".parquet").split("/")
     return f"counted up to the hour {day.removeprefix('day=')} {hour}:00 UTC"
 
@@ -187,7 +185,9 @@ _CHECKS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
     ("Kafka", _kafka),
     ("schema registry", _registry),
     ("object store", _object_store),
+    ("catalog", check_catalog),
     ("sink", _sink),
+    ("history", check_history),
     ("Dagster", _dagster),
     ("tables", _tables),
 )

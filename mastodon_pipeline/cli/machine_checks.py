@@ -29,6 +29,10 @@ class Unhealthy(Exception):
     """This part is unhealthy; the message says why, and what fixes it."""
 
 
+class Waiting(Exception):
+    """This part has had nothing to do yet."""
+
+
 def check_proxy(settings: Settings) -> str:
     """Say which proxy the environment names; `load_settings` has checked its form."""
     names = [f"{name}={without_credentials(proxy)}" for name, proxy in proxies()]

@@ -61,6 +61,10 @@ _HINTS = (
      " good, let the sink begin a new table: DELETE FROM iceberg_tables in the catalog of"
      " ICEBERG_CATALOG_URI, then run the job kafka_connect_config"),
     (r"NoSuchBucket", "the bucket that S3_BUCKET names does not exist"),
+    (r"moved to PostgreSQL", "LAKE_CATALOG_URI must name the database that it was moved to"),
+    (r"PSQLException|postgresql",
+     "the catalog's database must answer where Connect runs: LAKE_CATALOG_URI, and the password in"
+     " the environment of Connect's worker"),
     (r"SQLITE|sqlite|jdbc|JDBC", "ICEBERG_CATALOG_URI must be writable where Connect runs"),
     (r"NoClassDefFound|ClassNotFound",
      "the plugin's jars are incomplete: run `make clean`, then `make up`"),

@@ -10,6 +10,7 @@ import json
 from string import Template
 
 from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.landing.catalog import sink_catalog
 from mastodon_pipeline.schemas import connector_template
 from mastodon_pipeline.settings import Settings
 
@@ -38,7 +39,6 @@ def connector_config(settings: Settings) -> dict[str, str]:
         "dead_letter_topic": settings.dead_letter_topic,
         "control_topic": CONTROL_TOPIC,
         "registry_url": settings.connect_registry_url,
-        "catalog_uri": settings.iceberg_catalog_uri,
         "table": settings.iceberg_table,
         "bucket": settings.s3_bucket,
         "folder": layout.key(layout.landed()).rstrip("/"),
@@ -49,4 +49,6 @@ def connector_config(settings: Settings) -> dict[str, str]:
     if settings.registry_login:
         template |= _REGISTRY_LOGIN
     filled = {key: _Placeholders(text).substitute(values) for key, text in template.items()}
+    if settings.sink == "iceberg":
+        filled |= sink_catalog(settings)
     return {"name": settings.connector_name, **filled}

@@ -7,20 +7,16 @@ the sink's commits and ours cannot overwrite each other: the later one is refuse
 See: https://iceberg.apache.org/spec/ and https://py.iceberg.apache.org/
 """
 
-import os
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, quote, urlsplit
 
-from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from mastodon_pipeline.dagster_database import with_driver
-from mastodon_pipeline.errors import CatalogUnavailable, SettingsError
+from mastodon_pipeline.errors import CatalogUnavailable
 from mastodon_pipeline.lake.bucket import s3_credentials
+from mastodon_pipeline.landing.catalog import CATALOG, catalog_address
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC
 from mastodon_pipeline.settings import Settings
 
@@ -30,59 +26,7 @@ if TYPE_CHECKING:  # its import takes half a second, which only maintenance shou
     from pyiceberg.table.snapshots import Snapshot
 
 
-CATALOG = "lake"
-"""The catalog's name in the sink's config (`iceberg.catalog`), and in the catalog's rows."""
-_ENVIRONMENT_REFERENCE = re.compile(r"\$\{env:(\w+)\}")
-BUSY_TIMEOUT_SECONDS = 15.0
-"""How long SQLite waits for the sink's transaction; the sink waits as long for ours."""
 COMMIT_ATTEMPTS = 12
-
-
-def catalog_address(settings: Settings) -> URL:
-    """Return the catalog's address for SQLAlchemy: LAKE_CATALOG_URI, else Connect's own.
-
-    A SQLite file is opened, never created: an empty catalog would hide that the address is wrong.
-
-    Raises SettingsError for a JDBC address that is neither SQLite's nor PostgreSQL's.
-    """
-    if settings.lake_catalog_uri is not None:
-        from sqlalchemy import make_url
-
-        try:
-            return make_url(with_driver(settings.lake_catalog_uri.get_secret_value()))
-        except (SQLAlchemyError, ValueError):  # a port that is no number
-            raise SettingsError(
-                "LAKE_CATALOG_URI is not an address as SQLAlchemy writes it, such as"
-                " postgresql://user:password@host/database"
-            ) from None
-    uri = _ENVIRONMENT_REFERENCE.sub(_variable, settings.iceberg_catalog_uri)
-    scheme, _, rest = uri.removeprefix("jdbc:").partition(":")
-    if scheme == "sqlite":
-        path = rest.removeprefix("file:").partition("?")[0]
-        options = {"mode": "rw", "uri": "true", "timeout": str(BUSY_TIMEOUT_SECONDS)}
-        return URL.create("sqlite", database=f"file:{quote(path)}", query=options)
-    if scheme == "postgresql":
-        parts = urlsplit(f"postgresql:{rest}")
-        options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        user, password = options.pop("user", None), options.pop("password", None)
-        return URL.create(
-            *("postgresql+psycopg2", user, password, parts.hostname, parts.port, parts.path[1:]),
-            query=options,
-        )
-    raise SettingsError(
-        f"the pipeline cannot reach an Iceberg catalog at {settings.iceberg_catalog_uri!r}: set"
-        " LAKE_CATALOG_URI to its address as SQLAlchemy writes it"
-    )
-
-
-def _variable(reference: re.Match[str]) -> str:
-    """Return what Kafka Connect's `${env:NAME}` stands for, as part of an address."""
-    if (value := os.environ.get(reference[1])) is None:
-        raise SettingsError(
-            f"ICEBERG_CATALOG_URI names the variable {reference[1]}, which is not set here: set it,"
-            " or LAKE_CATALOG_URI"
-        )
-    return value
 
 
 def open_table(settings: Settings) -> "Table | None":

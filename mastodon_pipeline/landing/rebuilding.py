@@ -20,8 +20,8 @@ from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.kafka import admin_client
 from mastodon_pipeline.kafka_errors import kafka_errors
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
+from mastodon_pipeline.landing.catalog import CATALOG, catalog_address
 from mastodon_pipeline.landing.connect_rest import ConnectRest
-from mastodon_pipeline.landing.iceberg import CATALOG, catalog_address
 from mastodon_pipeline.settings import Settings
 
 _MEMBERS_LEAVE_SECONDS = 60.0

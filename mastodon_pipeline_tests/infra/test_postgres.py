@@ -1,20 +1,27 @@
 """Dagster's history in PostgreSQL, with a real server."""
 
+import multiprocessing
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.utils import make_new_run_id
 from dagster_postgres import PostgresEventLogStorage
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalogBaseTable
 from sqlalchemy import create_engine, text
 
 from infra.native_stack.pipeline_programs import dagster_programs, instance_configuration
 from infra.native_stack.programs import Installation
-from mastodon_pipeline.dagster_database import POSTGRES_VARIABLE
+from mastodon_pipeline.cli.database_checks import check_catalog, check_history
+from mastodon_pipeline.cli.machine_checks import Unhealthy, Waiting
+from mastodon_pipeline.dagster_database import POSTGRES_VARIABLE, with_driver
+from mastodon_pipeline.errors import HistoryUnavailable
 from mastodon_pipeline.event_log import open_instance, stored_checks
-from mastodon_pipeline.landing.iceberg import catalog_address
+from mastodon_pipeline.landing.catalog import catalog_address
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline_tests.support.postgres import PASSWORD, USER, PostgresServer, postgres_server
 from mastodon_pipeline_tests.support.waiting import wait_until
@@ -72,6 +79,85 @@ def test_twenty_runs_that_report_at_once_are_all_recorded(home: Path) -> None:
         assert len(instance.get_materialized_partitions(dg.AssetKey("table"))) == 100
 
 
+def _build_in_a_process(home: Path, barrier: Any) -> None:
+    with open_instance(home) as instance:
+        barrier.wait(300)
+        build(instance)
+
+
+def test_twenty_runs_at_once_fit_into_the_servers_default_connections(
+    home: Path, server: PostgresServer
+) -> None:
+    """Each run is a process with storages of its own, as Dagster's are."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "dagster_postgres"])
+    with open_instance(home) as instance, context.Manager() as manager:
+        before = instance.get_runs_count()
+        barrier = manager.Barrier(20)
+        runs = [
+            context.Process(target=_build_in_a_process, args=(home, barrier)) for _ in range(20)
+        ]
+        for run in runs:
+            run.start()
+        most, engine = 0, create_engine(with_driver(server.url()))
+        with engine.connect() as connection:
+            while any(run.is_alive() for run in runs):
+                count = text("SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'cl%'")
+                most = max(most, connection.scalar(count) or 0)
+                time.sleep(0.05)
+        engine.dispose()
+        assert [run.exitcode for run in runs] == [0] * 20
+        done = dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS])
+        assert instance.get_runs_count(done) - before == 20
+        assert most < 80, "of a hundred"
+        print(f"{most} connections at most")
+
+
+def test_doctor_says_where_the_history_is_and_what_to_do_if_it_is_away(
+    home: Path, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_instance(home):
+        pass
+    settings = load_settings()
+    assert "answers, with" in check_history(settings)
+    monkeypatch.setenv(POSTGRES_VARIABLE, server.new_database())
+    with pytest.raises(Waiting, match="is empty yet"):
+        check_history(settings)
+    monkeypatch.setenv(POSTGRES_VARIABLE, server.url().replace(str(server.port), "9"))
+    with pytest.raises(Unhealthy, match=f"127.0.0.1:9/postgres: .*correct {POSTGRES_VARIABLE}"):
+        check_history(settings)
+    with (
+        pytest.raises(
+            HistoryUnavailable, match=r"127.0.0.1:9/postgres.*refused.*start it"
+        ) as error,
+        open_instance(home),
+    ):
+        pass
+    assert PASSWORD not in str(error.value)
+
+
+def test_doctor_says_where_the_catalog_is_and_what_to_do_if_it_is_away(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    database = server.new_database()
+    settings = load_settings(lake_catalog_uri=database)
+    with pytest.raises(Waiting, match="the sink makes it"):
+        check_catalog(settings)
+    engine = create_engine(with_driver(database))
+    SqlCatalogBaseTable.metadata.create_all(engine)
+    with engine.begin() as catalog:
+        row = {"catalog_name": "lake", "table_namespace": "mastodon", "table_name": "toots_raw"}
+        catalog.execute(IcebergTables.__table__.insert(), row)  # type: ignore[attr-defined]
+    engine.dispose()
+    assert check_catalog(settings).endswith("has mastodon.toots_raw")
+    away = load_settings(lake_catalog_uri=database.replace(str(server.port), "9"))
+    with pytest.raises(Unhealthy, match=r"127.0.0.1:9/.*correct LAKE_CATALOG_URI"):
+        check_catalog(away)
+    missing = load_settings(iceberg_catalog_uri=f"jdbc:sqlite:file:{tmp_path}/catalog.db")
+    with pytest.raises(Waiting, match="the sink makes it"):
+        check_catalog(missing)
+
+
 def test_dashboard_finds_the_checks_that_have_a_result(home: Path) -> None:
     check = dg.AssetCheckEvaluation(
         asset_key=answer.key, check_name="is_right", passed=False, metadata={}
@@ -109,7 +195,7 @@ def test_stack_puts_dagster_into_the_database_that_is_named(
     assert "BatchedEventLogStorage" not in written
     assert "dagster_sqlite" not in written
     for program in programs:
-        assert program.environment[POSTGRES_VARIABLE] == url.replace("ql://", "ql+psycopg2://")
+        assert program.environment[POSTGRES_VARIABLE].startswith("postgresql+psycopg2://pipeline:")
     monkeypatch.delenv(POSTGRES_VARIABLE)
     dagster_programs(installation, {}, ())
     written = (installation.data / "dagster" / "dagster.yaml").read_text()

@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 
+from mastodon_pipeline.landing.catalog import catalog_address, sink_variables
 from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.settings import load_settings
@@ -105,3 +106,38 @@ def test_records_are_filed_by_arrival_and_a_killed_worker_is_missed_soon(sink: S
         assert config["file.name.timestamp.source"] == "event"
     assert config["consumer.override.session.timeout.ms"] == "10000"
     assert config["consumer.override.heartbeat.interval.ms"] == "3000"
+
+
+def test_catalog_in_postgresql_is_one_setting_for_the_pipeline_and_the_sink() -> None:
+    """The sink's configuration names the password's variable, which its worker has. Shows G20."""
+    own = "postgresql://me:p%40ss%2Fw@db.example:5433/lake?sslmode=require"
+    settings = load_settings(lake_catalog_uri=own)
+    config = connector_config(settings)
+    uri = config["iceberg.catalog.uri"]
+    assert uri.startswith("jdbc:postgresql://db.example:5433/lake?sslmode=require&connectTimeout=")
+    assert config["iceberg.catalog.jdbc.user"] == "me"
+    assert config["iceberg.catalog.jdbc.password"] == "${env:LAKE_CATALOG_PASSWORD}"
+    assert sink_variables(settings) == {"LAKE_CATALOG_PASSWORD": "p@ss/w"}
+    assert "ss/w" not in json.dumps(config)
+
+
+def test_sink_may_reach_the_catalog_at_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """User and password are apart from the address, which the sink's errors quote. Shows G20."""
+    monkeypatch.setenv("CATALOG_PASSWORD", "sesame")
+    settings = load_settings(
+        lake_catalog_uri="postgresql://me:secret@db.example/lake",
+        iceberg_catalog_uri="jdbc:postgresql://db.internal/lake"
+        "?user=a%40b&sslmode=require&password=${env:CATALOG_PASSWORD}",
+    )
+    config = connector_config(settings)
+    assert config["iceberg.catalog.uri"] == "jdbc:postgresql://db.internal/lake?sslmode=require"
+    assert config["iceberg.catalog.jdbc.user"] == "a@b"
+    assert config["iceberg.catalog.jdbc.password"] == "${env:CATALOG_PASSWORD}"
+    assert sink_variables(settings) == {"CATALOG_PASSWORD": "sesame"}
+    assert catalog_address(settings).host == "db.example"
+
+
+def test_sqlite_catalog_needs_no_variables() -> None:
+    settings = load_settings()
+    assert connector_config(settings)["iceberg.catalog.uri"] == settings.iceberg_catalog_uri
+    assert sink_variables(settings) == {}

@@ -6,12 +6,15 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from infra.native_stack.ports import Ports
+from mastodon_pipeline.dagster_database import with_driver
 
 USER, PASSWORD = "pipeline", "sesame"
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -38,6 +41,15 @@ class PostgresServer:
     def url(self, database: str = "postgres") -> str:
         """Return the address of a database."""
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Create a database, and return its address."""
+        name = f"database_{uuid.uuid4().hex[:12]}"
+        engine = create_engine(with_driver(self.url()), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return self.url(name)
 
     def start(self) -> None:
         """Start it, and return once it answers."""
