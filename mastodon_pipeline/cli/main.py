@@ -80,6 +80,10 @@ COMMANDS = {
         "mastodon_pipeline.cli.sql:sql",
         "Query the lake in SQL: DuckDB, with a view for every table.",
     ),
+    "to-postgres": Command(
+        "mastodon_pipeline.cli.to_postgres:to_postgres",
+        "Copy Dagster's history and the Iceberg catalog from SQLite files into PostgreSQL.",
+    ),
     "top": Command(
         "mastodon_pipeline.cli.top:top",
         "Show toots a minute, languages and rising hashtags, live from Kafka.",
