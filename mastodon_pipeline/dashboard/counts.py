@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import RLock
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from weakref import finalize
+
+import duckdb
 
 from mastodon_pipeline.dashboard.live_toots import LiveFiles
 from mastodon_pipeline.dashboard.periods import DAY, HOUR, HOURLY_DAYS, Period, Span, start_of_day
@@ -26,6 +28,8 @@ LIVE_WAIT_SECONDS = 0.7
 """How long a page waits for a cut before it shows the tables alone."""
 SETTLED_SECONDS = 60.0
 """Daily tables are listed again after this: a day is built every few minutes."""
+CLOSING_SECONDS = 10.0
+"""How long interrupted queries may take to end."""
 SHOWN_SERVERS = 6
 OTHERS = "others"
 _HOURS = "toots_per_server_per_hour"
@@ -33,16 +37,46 @@ _NOTHING = Span(datetime(2016, 1, 1, tzinfo=UTC), datetime(2016, 1, 1, tzinfo=UT
 _WIDTHS = {"minute": timedelta(minutes=1), "hour": HOUR, "day": DAY}
 
 
+class _OpenLock:
+    """A reentrant lock that nobody enters any more once it refuses."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._refuses = False
+
+    def refuse(self) -> None:
+        self._refuses = True
+
+    def busy(self) -> bool:
+        """Return whether another thread has it."""
+        free = self._lock.acquire(blocking=False)
+        if free:
+            self._lock.release()
+        return not free
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self._refuses:
+            self._lock.release()
+            raise duckdb.ConnectionException("the page is being stopped")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Counts:
     """Answers the page's questions. Methods may be called from several threads."""
 
     def __init__(self, lake: Lake, take_live: Callable[[], LiveFiles] = LiveFiles) -> None:
         self._lake, self._take_live = lake, take_live
-        self._lock = RLock()
+        self._lock = _OpenLock()
+        self._cursors: set[duckdb.DuckDBPyConnection] = set()
+        """Of queries that run beside the lock."""
         self._directory = TemporaryDirectory(prefix="mastodon_pipeline_dashboard_")
         finalize(self, self._directory.cleanup)
         self._rows = TableRows(lake)
         self._live, self._live_at = LiveFiles(), -SAME_CUT_SECONDS
+        self._cuts = 0
         self._worker = ThreadPoolExecutor(1, "live toots")
         self._taking: Future[LiveFiles] | None = None
         self._recent_of: LiveFiles | None = None
@@ -57,6 +91,18 @@ class Counts:
         self._select_toots([], _NOTHING, Selection(), LiveFiles())
         for name in ("selected_toots", "sources"):
             lake.connection.execute(query(f"dashboard/{name}"))
+
+    def close(self) -> None:
+        """Interrupt the queries that run, and refuse others (duckdb.ConnectionException).
+
+        A thread that is still inside DuckDB when the interpreter ends aborts the process.
+        """
+        self._lock.refuse()
+        end = monotonic() + CLOSING_SECONDS
+        while (self._lock.busy() or self._cursors) and monotonic() < end:
+            for connection in (self._lake.connection, *tuple(self._cursors)):
+                connection.interrupt()
+            sleep(0.05)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -78,7 +124,14 @@ class Counts:
                 except TimeoutError:
                     return self._live
                 self._taking, self._live_at = None, monotonic()
+                self._cuts += 1
             return self._live
+
+    def cut(self) -> int:
+        """Return the number of the cut of the topic that counts now: what it counts stays."""
+        with self._lock:
+            self.live()
+            return self._cuts
 
     def rows(self, name: str, values: Mapping[str, object], source: str = "") -> list[Row]:
         """Return the rows of a query of the page. `source`: what it reads, if it can differ."""
@@ -237,10 +290,14 @@ class Counts:
         """Return the rows of a query over files, while other visitors' queries go on."""
         with self._lock:
             cursor = self._lake.connection.cursor()
-        with closing(cursor):
+            self._cursors.add(cursor)
+        try:
             result = cursor.execute(query(f"dashboard/{name}"), values)
             columns = [column[0] for column in result.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
+        finally:
+            cursor.close()
+            self._cursors.discard(cursor)
 
     def select_toots(self, span: Span, selection: Selection) -> None:
         """Have `selected_toots` show the selected toots of a span."""

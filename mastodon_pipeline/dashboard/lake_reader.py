@@ -11,6 +11,8 @@ from mastodon_pipeline.settings import Settings
 MEMORY_LIMIT = "96MB"
 """Of DuckDB, before it spills to disk: the whole page is to stay within 250 MB."""
 
+_OPEN = ExitStack()
+
 
 def reading_settings(settings: Settings) -> Settings:
     """Return the settings with the dashboard's own keys of the object store, if it has any."""
@@ -25,18 +27,26 @@ def reading_settings(settings: Settings) -> Settings:
 
 
 def open_counts(settings: Settings) -> Counts:
-    """Open the lake and the topic for as long as the process lives.
+    """Open the lake and the topic until `close_all`, or for as long as the process lives.
 
     Raises SettingsError if there are no credentials.
     """
-    stack = ExitStack()
     settings = reading_settings(settings)
-    lake = stack.enter_context(open_lake(settings))
+    lake = _OPEN.enter_context(open_lake(settings))
     lake.connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
     lake.connection.execute("SET http_retries = 1")
     # What is read again and again is in `TableRows`; the cache would hold files up to the limit.
     lake.connection.execute("SET enable_external_file_cache = false")
     live = LiveToots(settings)
-    stack.callback(live.close)
-    atexit.register(stack.close)
-    return Counts(lake, live.take)
+    _OPEN.callback(live.close)
+    counts = Counts(lake, live.take)
+    _OPEN.callback(counts.close)
+    return counts
+
+
+def close_all() -> None:
+    """Close what `open_counts` has opened, even while it is being read."""
+    _OPEN.close()
+
+
+atexit.register(close_all)

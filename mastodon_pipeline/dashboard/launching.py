@@ -1,11 +1,15 @@
 """Starts Streamlit with the page, on this machine alone."""
 
+import gc
+import signal
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs
 
 from mastodon_pipeline.errors import SettingsError
 from mastodon_pipeline.lake.without_pandas import without_pandas
@@ -15,30 +19,30 @@ PREPARING_SECONDS = 30.0
 
 
 def options(port: int) -> dict[str, Any]:
-    """Return Streamlit's options, by the names of its command line; they win over its files."""
+    """Return Streamlit's options, which win over its files."""
     return {
-        "server_address": LOOPBACK,
-        "server_port": port,
-        "server_headless": True,
+        "server.address": LOOPBACK,
+        "server.port": port,
+        "server.headless": True,
         # Nobody edits the page while it runs, and a watcher costs a thread and CPU.
-        "server_fileWatcherType": "none",
-        "server_runOnSave": False,
-        "server_allowRunOnSave": False,
-        "server_enableCORS": True,
-        "server_enableXsrfProtection": True,
+        "server.fileWatcherType": "none",
+        "server.runOnSave": False,
+        "server.allowRunOnSave": False,
+        "server.enableCORS": True,
+        "server.enableXsrfProtection": True,
         # Else a page of another site could come in through a name that leads here.
-        "server_allowedHosts": [LOOPBACK, "localhost", "[::1]"],
-        "server_showEmailPrompt": False,
-        "server_maxUploadSize": 1,
-        "server_disconnectedSessionTTL": 60,
-        "browser_gatherUsageStats": False,
-        "client_toolbarMode": "viewer",
-        "client_showErrorDetails": "none",
-        "client_showErrorLinks": "false",
-        "runner_magicEnabled": False,
-        "runner_fastReruns": True,
-        "logger_hideWelcomeMessage": True,
-        "logger_level": "error",
+        "server.allowedHosts": [LOOPBACK, "localhost", "[::1]"],
+        "server.showEmailPrompt": False,
+        "server.maxUploadSize": 1,
+        "server.disconnectedSessionTTL": 60,
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "viewer",
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": "false",
+        "runner.magicEnabled": False,
+        "runner.fastReruns": True,
+        "logger.hideWelcomeMessage": True,
+        "logger.level": "error",
     }
 
 
@@ -51,17 +55,36 @@ def run(port: int, announce: Callable[[], None] = lambda: None) -> None:
     Raises SettingsError where Streamlit is not installed.
     """
     require_packages()
+    import streamlit as st
+    from starlette.middleware import Middleware
     from streamlit.web import bootstrap
 
-    page = Path(__file__).with_name("page.py")
-    flags = options(port)
-    bootstrap.load_config_options(flags)
+    from mastodon_pipeline.dashboard.lake_reader import close_all
+    from mastodon_pipeline.dashboard.page_files import PageFiles
+
+    app = st.App(
+        Path(__file__).with_name("page.py"),
+        middleware=[Middleware(PageFiles, on_page=_Ahead().begin)],
+    )
+    bootstrap.load_config_options(options(port))
+    # Streamlit's server stops at either signal, and then raises it again.
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGINT, _exit)
     with without_pandas():
-        preparing = Thread(target=_prepare, name="prepare", daemon=True)
-        preparing.start()
-        preparing.join(PREPARING_SECONDS)
-        announce()
-        bootstrap.run(str(page), False, [], flags)
+        try:
+            preparing = Thread(target=_prepare, name="prepare", daemon=True)
+            preparing.start()
+            preparing.join(PREPARING_SECONDS)
+            # Streamlit collects garbage after each run of the page, among all that is imported.
+            gc.freeze()
+            announce()
+            app.run(config=options(port))
+        finally:
+            close_all()
+
+
+def _exit(*_: object) -> None:
+    raise SystemExit(0)
 
 
 def require_packages() -> None:
@@ -74,6 +97,27 @@ def require_packages() -> None:
             f"the dashboard needs {error.name}, which is not installed: pip install streamlit"
             " altair (in a checkout: make install)"
         ) from None
+
+
+class _Ahead:
+    """Counts a page's first numbers while its browser still loads the library."""
+
+    def __init__(self) -> None:
+        self._worker = ThreadPoolExecutor(1, "ahead")
+        self._counting: Future[None] | None = None
+
+    def begin(self, query: str) -> None:
+        """Count the first numbers of the page with this query, unless others are being counted."""
+        if self._counting is None or self._counting.done():
+            self._counting = self._worker.submit(self._count, query)
+
+    @staticmethod
+    def _count(query: str) -> None:
+        from mastodon_pipeline.dashboard.selection import selection_of
+        from mastodon_pipeline.dashboard.showing import prepare_first_numbers
+
+        with suppress(Exception):  # the page says what is wrong
+            prepare_first_numbers(selection_of(parse_qs(query)))
 
 
 def _prepare() -> None:

@@ -2,8 +2,10 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import sleep
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,14 +19,21 @@ from mastodon_pipeline.dashboard.figures import FIGURES
 from mastodon_pipeline.dashboard.filters import choose
 from mastodon_pipeline.dashboard.health import HealthReader
 from mastodon_pipeline.dashboard.health_strip import show_health
+from mastodon_pipeline.dashboard.key_figures import KeyFigure, KeyFigures, key_figures
 from mastodon_pipeline.dashboard.lake_reader import open_counts
-from mastodon_pipeline.dashboard.periods import DAY, Span, last_hour, this_week, today
+from mastodon_pipeline.dashboard.periods import DAY
 from mastodon_pipeline.dashboard.selection import Selection, parameters_of
 from mastodon_pipeline.errors import BucketMissing, PipelineError
 from mastodon_pipeline.settings import load_settings
 
 REFRESH_SECONDS = 15
 """Of a page whose period is running."""
+DRAWING_SECONDS = 0.25
+"""Nothing follows the first numbers and the first figure for this long, once for each visitor.
+
+While anything is still to be loaded, the browser's library (React) waits up to half a second with
+showing what is: it would draw the numbers with the last of the figures.
+"""
 _STYLE = """
 [data-stale] { opacity: 1 !important; transition: none !important; }
 [data-testid=stMainBlockContainer] { padding-top: 3.5rem; }
@@ -59,18 +68,22 @@ def show_page() -> None:
 
 
 def prepare() -> None:
-    """Count what a visitor sees first. Raises PipelineError or duckdb.Error as counting does."""
+    """Count what the first visitor sees. Raises PipelineError or duckdb.Error as counting does."""
+    prepare_first_numbers(selection := Selection())
+    counts, now = shared_counts(), datetime.now(UTC)
+    view = View(selection, selection.period(now), now)
+    for figure in FIGURES:
+        _rows(counts, figure, view, figure.name, selection=selection, age=figure.age())
+
+
+def prepare_first_numbers(selection: Selection) -> None:
+    """Count what a page waits for before its key figures. Raises as `prepare` does."""
     shared_health().latest()
-    counts, selection, now = shared_counts(), Selection(), datetime.now(UTC)
+    counts, now = shared_counts(), datetime.now(UTC)
     counts.servers(now)
     counts.languages(now)
     view = View(selection, selection.period(now), now)
-    for _, *spans in _spans(view):
-        for span in spans:
-            counts.toots_between(span, selection, now)
-    counts.accounts(selection, now)
-    for figure in FIGURES:
-        _rows(counts, figure, view, figure.name, selection=selection, age=figure.age())
+    _key_figures(counts, view, cut=counts.cut(), selection=selection)
 
 
 @st.cache_resource(show_spinner=False)
@@ -88,42 +101,28 @@ def shared_counts() -> Counts:
 def _show_body(counts: Counts, selection: Selection) -> None:
     now = datetime.now(UTC)
     view = View(selection, selection.period(now), now)
-    with counts.reading():
-        toots = _show_totals(counts, view)
-        problem = counts.live().problem
-    _show_accounts(counts, view)
-    if not toots:
+    numbers = _key_figures(counts, view, cut=counts.cut(), selection=selection)
+    _show_key_figures(numbers.toots)
+    _show_key_figures(numbers.accounts)
+    if not numbers.in_period:
         _show_counted_days(counts, selection)
-    if problem:
+    if numbers.problem:
         st.info("Counted from the tables alone, which are up to half a minute behind.")
-        st.text(problem)
+        st.text(numbers.problem)
+    first = "drawn" not in st.session_state
+    if first:
+        sleep(DRAWING_SECONDS)
     for figure in (figure for figure in FIGURES if figure.wide):
         _show_figure(counts, figure, view)
+    if first:
+        sleep(DRAWING_SECONDS)
+        st.session_state.drawn = True
     show_health(shared_health().latest(), counts.newest_hour(now), counts.coverage(now), now)
     columns = st.columns(2)
     for number, figure in enumerate(figure for figure in FIGURES if not figure.wide):
         with columns[number % 2]:
             _show_figure(counts, figure, view)
     st.caption(f"As of {now:%Y-%m-%d %H:%M:%S} UTC.")
-
-
-def _show_totals(counts: Counts, view: View) -> int:
-    """Show how many toots there are, and return how many in the chosen period."""
-    toots = 0
-    spans = _spans(view)
-    for column, (label, span, before) in zip(st.columns(len(spans)), spans, strict=True):
-        toots = counts.toots_between(span, view.selection, view.now)
-        earlier = counts.toots_between(before, view.selection, view.now)
-        column.metric(
-            f"Toots: {label.lower()}",
-            f"{toots:,}",
-            change(toots, earlier),
-            help=f"From {_moment(span.since)} to {_moment(span.until)}, UTC, against {earlier:,}"
-            f" from {_moment(before.since)} to {_moment(before.until)}.",
-            border=True,
-            height="stretch",
-        )
-    return toots
 
 
 def _show_counted_days(counts: Counts, selection: Selection) -> None:
@@ -139,40 +138,16 @@ def _show_counted_days(counts: Counts, selection: Selection) -> None:
     )
 
 
-def _spans(view: View) -> tuple[tuple[str, Span, Span], ...]:
-    return (
-        ("Last hour", *last_hour(view.now)),
-        ("Today", *today(view.now)),
-        ("This week", *this_week(view.now)),
-        ("Chosen period", view.period.span, view.period.before),
-    )
-
-
-def _show_accounts(counts: Counts, view: View) -> None:
-    [row] = counts.accounts(view.selection, view.now)
-    whose = {"with": "accounts", "without": "people", "only": "bots"}[view.selection.bots]
-    spans = (
-        ("today", row["today"], row["yesterday"], "the whole day before"),
-        ("in 7 days", row["week"], row["week_before"], "the seven days before"),
-        ("in 28 days", row["month"], row["month_before"], "the 28 days before"),
-    )
-    for column, (label, accounts, before, when) in zip(st.columns(3), spans, strict=True):
+def _show_key_figures(figures: Sequence[KeyFigure]) -> None:
+    for column, figure in zip(st.columns(len(figures)), figures, strict=True):
         column.metric(
-            f"Active {whose} {label}",
-            f"{accounts:,}",
-            change(accounts, before),
-            help=f"Distinct {whose} that posted, against {before:,} in {when}. Counted by day"
-            " (UTC), by home server; built every few minutes.",
+            figure.label,
+            figure.value,
+            figure.change,
+            help=figure.help,
             border=True,
             height="stretch",
         )
-
-
-def change(now: int, before: int) -> str | None:
-    """Return how a number has changed, in percent; None where nothing was before."""
-    if not before:
-        return None
-    return f"{100 * (now - before) / before:+.1f} %"
 
 
 def _show_figure(counts: Counts, figure: Figure, view: View) -> None:
@@ -196,6 +171,12 @@ def _show_figure(counts: Counts, figure: Figure, view: View) -> None:
                 type="tertiary",
                 icon=":material/download:",
             )
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _key_figures(_counts: Counts, _view: View, cut: int, selection: Selection) -> KeyFigures:
+    """Return the key figures of a cut, from the cache where another visitor has asked for them."""
+    return key_figures(_counts, _view)
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
@@ -243,7 +224,3 @@ def _show_problem(error: Exception) -> None:
     # Plain text: it may name what a person has typed, or a server has answered.
     st.text(str(error) if isinstance(error, PipelineError) else "The object store has failed.")
     st.markdown("`make up` starts the stack, and `mastodon-pipeline doctor` says what is wrong.")
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment:%a %d %b %H:%M}"

@@ -1,8 +1,11 @@
 """The page's numbers equal a count of the toots themselves."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
+import duckdb
 import pytest
 
 from mastodon_pipeline.dashboard.counts import Counts
@@ -107,3 +110,22 @@ def test_servers_and_languages_are_listed_by_use(lake_of_three_days: Lake) -> No
 def test_lake_without_tables_is_empty(lake: Lake, lake_of_three_days: Lake) -> None:
     assert Counts(lake).is_empty()
     assert not Counts(lake_of_three_days).is_empty()
+
+
+def test_counting_that_runs_is_interrupted_when_the_page_stops(lake_of_three_days: Lake) -> None:
+    counts = Counts(lake_of_three_days)
+    counting = Event()
+
+    def count_for_ever() -> None:
+        with counts.reading():
+            counting.set()
+            lake_of_three_days.connection.execute("SELECT count(*) FROM range(1_000_000_000_000)")
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(count_for_ever)
+        assert counting.wait(60)
+        counts.close()
+        with pytest.raises(duckdb.InterruptException):
+            running.result(60)
+    with pytest.raises(duckdb.ConnectionException, match="stopped"):
+        counts.servers(NOW)

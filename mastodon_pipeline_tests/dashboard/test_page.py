@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from mastodon_pipeline.dashboard import showing
 from mastodon_pipeline.dashboard.counts import SHOWN_SERVERS, Counts
-from mastodon_pipeline.dashboard.showing import as_csv, change
+from mastodon_pipeline.dashboard.key_figures import change
+from mastodon_pipeline.dashboard.showing import as_csv
 from mastodon_pipeline.errors import BucketMissing, ObjectStoreUnavailable
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.paths import REPOSITORY
