@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import RLock
 from time import monotonic, sleep
 from typing import Any
 from weakref import finalize
@@ -14,6 +13,7 @@ from weakref import finalize
 import duckdb
 
 from mastodon_pipeline.dashboard.live_toots import LiveFiles
+from mastodon_pipeline.dashboard.open_lock import OpenLock
 from mastodon_pipeline.dashboard.periods import DAY, HOUR, HOURLY_DAYS, Period, Span, start_of_day
 from mastodon_pipeline.dashboard.selection import Selection
 from mastodon_pipeline.dashboard.table_files import TableFiles
@@ -37,39 +37,12 @@ _NOTHING = Span(datetime(2016, 1, 1, tzinfo=UTC), datetime(2016, 1, 1, tzinfo=UT
 _WIDTHS = {"minute": timedelta(minutes=1), "hour": HOUR, "day": DAY}
 
 
-class _OpenLock:
-    """A reentrant lock that nobody enters any more once it refuses."""
-
-    def __init__(self) -> None:
-        self._lock = RLock()
-        self._refuses = False
-
-    def refuse(self) -> None:
-        self._refuses = True
-
-    def busy(self) -> bool:
-        """Return whether another thread has it."""
-        free = self._lock.acquire(blocking=False)
-        if free:
-            self._lock.release()
-        return not free
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        if self._refuses:
-            self._lock.release()
-            raise duckdb.ConnectionException("the page is being stopped")
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
 class Counts:
     """Answers the page's questions. Methods may be called from several threads."""
 
     def __init__(self, lake: Lake, take_live: Callable[[], LiveFiles] = LiveFiles) -> None:
         self._lake, self._take_live = lake, take_live
-        self._lock = _OpenLock()
+        self._lock = OpenLock()
         self._cursors: set[duckdb.DuckDBPyConnection] = set()
         """Of queries that run beside the lock."""
         self._directory = TemporaryDirectory(prefix="mastodon_pipeline_dashboard_")

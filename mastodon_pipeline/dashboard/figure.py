@@ -11,6 +11,8 @@ from mastodon_pipeline.dashboard.counts import Counts, Row
 from mastodon_pipeline.dashboard.periods import Period
 from mastodon_pipeline.dashboard.selection import Selection
 
+MOST = 12
+"""Bars of a figure."""
 Chart = alt.Chart | alt.LayerChart
 
 

@@ -1,17 +1,19 @@
 """What rises, counted from toots that were planted."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from mastodon_pipeline.dashboard import rising
 from mastodon_pipeline.dashboard.counts import Counts, Row
 from mastodon_pipeline.dashboard.figure import View
-from mastodon_pipeline.dashboard.figures import LEAST_ACCOUNTS, RISING_WORDS
+from mastodon_pipeline.dashboard.rising import LEAST_ACCOUNTS, RISING_WORDS
 from mastodon_pipeline.dashboard.selection import Selection
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline_tests.dashboard.conftest import NOW, toot
 from mastodon_pipeline_tests.support.building import build_hours
-from mastodon_pipeline_tests.support.local_lake import HOUR, land
+from mastodon_pipeline_tests.support.local_lake import HOUR, land, local_lake
 
 pytestmark = pytest.mark.thorough
 DAY = timedelta(days=1)
@@ -76,6 +78,22 @@ def test_word_of_few_accounts_is_not_shown(lake: Lake) -> None:
         )
         == []
     )
+
+
+def test_words_of_busy_hours_are_counted_in_a_sample_and_multiplied(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of four windows with 800 toots; every text is as much of the sample as of all."""
+    monkeypatch.setattr(rising, "READ_TOOTS", 50)
+    texts = (("eruption", 400, timedelta(0)), ("tea", 200, DAY), ("tea", 200, 2 * DAY))
+    [row] = rising_words(lake, *texts, accounts=100)
+    assert row["word"] == "eruption"
+    assert row["toots"] % 4 == 0
+    assert 300 < row["toots"] < 500
+    with local_lake(Path(lake.layout.root)) as again:
+        view = View(Selection(), Selection().period(NOW), NOW)
+        assert RISING_WORDS.rows(Counts(again), view) == [row]  # of the same toots
+    assert "every n-th toot" in RISING_WORDS.counted(view)
 
 
 def test_nothing_rises_without_a_day_before(lake: Lake) -> None:
