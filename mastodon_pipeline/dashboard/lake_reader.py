@@ -37,6 +37,9 @@ def open_counts(settings: Settings) -> Counts:
     lake.connection.execute("SET http_retries = 1")
     # What is read again and again is in `TableRows`; the cache would hold files up to the limit.
     lake.connection.execute("SET enable_external_file_cache = false")
+    # By default DuckDB returns to the system what it has freed once that is 128 MB.
+    lake.connection.execute("SET allocator_flush_threshold = '1MB'")
+    lake.connection.execute("SET allocator_bulk_deallocation_flush_threshold = '1MB'")
     live = LiveToots(settings)
     _OPEN.callback(live.close)
     counts = Counts(lake, live.take)
