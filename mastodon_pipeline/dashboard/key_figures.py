@@ -10,61 +10,33 @@ from mastodon_pipeline.dashboard.periods import Span, last_hour, this_week, toda
 
 @dataclass(frozen=True, slots=True)
 class KeyFigure:
-    """A number as the page shows it."""
+    """A number against the one before."""
 
     label: str
-    value: str
+    number: int
     change: str | None
     """In percent."""
     help: str
     """What is counted, against which number."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFigures:
-    """All of a view, of one cut of the topic."""
-
-    toots: tuple[KeyFigure, ...]
-    accounts: tuple[KeyFigure, ...]
-    in_period: int
-    """Toots of the chosen period."""
-    problem: str
-    """Why toots that are only in Kafka are not counted; '' if they are."""
-
-
-def key_figures(counts: Counts, view: View) -> KeyFigures:
-    """Count the key figures of a view. Raises PipelineError or duckdb.Error as counting does."""
+def toots_figure(counts: Counts, view: View, number: int) -> KeyFigure:
+    """Count the toots of one of the `toots_spans`. Raises PipelineError or duckdb.Error."""
+    label, span, before = toots_spans(view)[number]
     with counts.reading():
-        toots = [
-            (
-                label,
-                span,
-                counts.toots_between(span, view.selection, view.now),
-                before,
-                counts.toots_between(before, view.selection, view.now),
-            )
-            for label, span, before in _spans(view)
-        ]
-        problem = counts.live().problem
-    *_, (_, _, in_period, _, _) = toots
-    return KeyFigures(
-        toots=tuple(
-            KeyFigure(
-                label=f"Toots: {label.lower()}",
-                value=f"{number:,}",
-                change=change(number, earlier),
-                help=f"From {_moment(span.since)} to {_moment(span.until)}, UTC, against"
-                f" {earlier:,} from {_moment(before.since)} to {_moment(before.until)}.",
-            )
-            for label, span, number, before, earlier in toots
-        ),
-        accounts=_accounts(counts, view),
-        in_period=in_period,
-        problem=problem,
+        toots = counts.toots_between(span, view.selection, view.now)
+        earlier = counts.toots_between(before, view.selection, view.now)
+    return KeyFigure(
+        label=f"Toots: {label.lower()}",
+        number=toots,
+        change=change(toots, earlier),
+        help=f"From {_moment(span.since)} to {_moment(span.until)}, UTC, against {earlier:,}"
+        f" from {_moment(before.since)} to {_moment(before.until)}.",
     )
 
 
-def _spans(view: View) -> tuple[tuple[str, Span, Span], ...]:
+def toots_spans(view: View) -> tuple[tuple[str, Span, Span], ...]:
+    """Return the spans whose toots are counted, each with the one before; the last is chosen."""
     return (
         ("Last hour", *last_hour(view.now)),
         ("Today", *today(view.now)),
@@ -73,13 +45,14 @@ def _spans(view: View) -> tuple[tuple[str, Span, Span], ...]:
     )
 
 
-def _accounts(counts: Counts, view: View) -> tuple[KeyFigure, ...]:
+def account_figures(counts: Counts, view: View) -> tuple[KeyFigure, ...]:
+    """Count the active accounts. Raises PipelineError or duckdb.Error."""
     [row] = counts.accounts(view.selection, view.now)
     whose = {"with": "accounts", "without": "people", "only": "bots"}[view.selection.bots]
     return tuple(
         KeyFigure(
             label=f"Active {whose} {label}",
-            value=f"{row[now]:,}",
+            number=row[now],
             change=change(row[now], row[before]),
             help=f"Distinct {whose} that posted, against {row[before]:,} in {when}. Counted by day"
             " (UTC), by home server; built every few minutes.",

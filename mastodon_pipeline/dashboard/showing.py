@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import sleep
@@ -11,6 +10,7 @@ from urllib.parse import urlencode
 
 import duckdb
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from mastodon_pipeline.dashboard import charts
 from mastodon_pipeline.dashboard.counts import Counts, Row
@@ -19,7 +19,12 @@ from mastodon_pipeline.dashboard.figures import FIGURES
 from mastodon_pipeline.dashboard.filters import choose
 from mastodon_pipeline.dashboard.health import HealthReader
 from mastodon_pipeline.dashboard.health_strip import show_health
-from mastodon_pipeline.dashboard.key_figures import KeyFigure, KeyFigures, key_figures
+from mastodon_pipeline.dashboard.key_figures import (
+    KeyFigure,
+    account_figures,
+    toots_figure,
+    toots_spans,
+)
 from mastodon_pipeline.dashboard.lake_reader import open_counts
 from mastodon_pipeline.dashboard.periods import DAY
 from mastodon_pipeline.dashboard.selection import Selection, parameters_of
@@ -77,13 +82,19 @@ def prepare() -> None:
 
 
 def prepare_first_numbers(selection: Selection) -> None:
-    """Count what a page waits for before its key figures. Raises as `prepare` does."""
+    """Count what a page shows first. Raises as `prepare` does.
+
+    Not the toots of its own period: the page would wait for a long one before it shows anything.
+    """
     shared_health().latest()
     counts, now = shared_counts(), datetime.now(UTC)
     counts.servers(now)
     counts.languages(now)
     view = View(selection, selection.period(now), now)
-    _key_figures(counts, view, cut=counts.cut(), selection=selection)
+    cut = counts.cut()
+    for place in range(len(toots_spans(view)) - 1):
+        _toots_figure(counts, view, place, cut=cut, selection=selection)
+    _account_figures(counts, view, cut=cut, selection=selection)
 
 
 @st.cache_resource(show_spinner=False)
@@ -101,14 +112,11 @@ def shared_counts() -> Counts:
 def _show_body(counts: Counts, selection: Selection) -> None:
     now = datetime.now(UTC)
     view = View(selection, selection.period(now), now)
-    numbers = _key_figures(counts, view, cut=counts.cut(), selection=selection)
-    _show_key_figures(numbers.toots)
-    _show_key_figures(numbers.accounts)
-    if not numbers.in_period:
+    if not _show_key_figures(counts, view):
         _show_counted_days(counts, selection)
-    if numbers.problem:
+    if problem := counts.live().problem:
         st.info("Counted from the tables alone, which are up to half a minute behind.")
-        st.text(numbers.problem)
+        st.text(problem)
     first = "drawn" not in st.session_state
     if first:
         sleep(DRAWING_SECONDS)
@@ -125,6 +133,19 @@ def _show_body(counts: Counts, selection: Selection) -> None:
     st.caption(f"As of {now:%Y-%m-%d %H:%M:%S} UTC.")
 
 
+def _show_key_figures(counts: Counts, view: View) -> int:
+    """Show the first numbers, and return how many toots are in the chosen period."""
+    cut, toots = counts.cut(), 0
+    for place, column in enumerate(st.columns(len(toots_spans(view)))):
+        figure = _toots_figure(counts, view, place, cut=cut, selection=view.selection)
+        _show_key_figure(column, figure)
+        toots = figure.number
+    accounts = _account_figures(counts, view, cut=cut, selection=view.selection)
+    for column, figure in zip(st.columns(len(accounts)), accounts, strict=True):
+        _show_key_figure(column, figure)
+    return toots
+
+
 def _show_counted_days(counts: Counts, selection: Selection) -> None:
     """Lead from a period without toots to the days that have some, if there are others."""
     days = counts.counted_days()
@@ -138,16 +159,15 @@ def _show_counted_days(counts: Counts, selection: Selection) -> None:
     )
 
 
-def _show_key_figures(figures: Sequence[KeyFigure]) -> None:
-    for column, figure in zip(st.columns(len(figures)), figures, strict=True):
-        column.metric(
-            figure.label,
-            figure.value,
-            figure.change,
-            help=figure.help,
-            border=True,
-            height="stretch",
-        )
+def _show_key_figure(column: DeltaGenerator, figure: KeyFigure) -> None:
+    column.metric(
+        figure.label,
+        f"{figure.number:,}",
+        figure.change,
+        help=figure.help,
+        border=True,
+        height="stretch",
+    )
 
 
 def _show_figure(counts: Counts, figure: Figure, view: View) -> None:
@@ -173,10 +193,20 @@ def _show_figure(counts: Counts, figure: Figure, view: View) -> None:
             )
 
 
-@st.cache_data(max_entries=20, show_spinner=False)
-def _key_figures(_counts: Counts, _view: View, cut: int, selection: Selection) -> KeyFigures:
-    """Return the key figures of a cut, from the cache where another visitor has asked for them."""
-    return key_figures(_counts, _view)
+@st.cache_data(max_entries=40, show_spinner=False)
+def _toots_figure(
+    _counts: Counts, _view: View, place: int, cut: int, selection: Selection
+) -> KeyFigure:
+    """Return a number of toots of a cut, from the cache where another visitor has asked for it."""
+    return toots_figure(_counts, _view, place)
+
+
+@st.cache_data(max_entries=10, show_spinner=False)
+def _account_figures(
+    _counts: Counts, _view: View, cut: int, selection: Selection
+) -> tuple[KeyFigure, ...]:
+    """Return the numbers of accounts, from the cache as the others."""
+    return account_figures(_counts, _view)
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
