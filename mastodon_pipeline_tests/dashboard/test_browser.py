@@ -3,10 +3,11 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,17 +72,26 @@ def dashboard(stack: Stack) -> Iterator[Dashboard]:
     ensure_bucket(settings)
     ensure_topics(settings, listening_topics(settings))
     _build_tables(settings)
+    try:
+        with served() as (url, process):
+            yield Dashboard(url, settings, process)
+    finally:
+        patch.undo()
+
+
+@contextmanager
+def served() -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+    """Run the command with this process' environment until the end of the block."""
     port = Ports.free().dashboard_port
     command = [str(Path(sys.executable).with_name("mastodon-pipeline")), "dashboard"]
     with subprocess.Popen([*command, "--port", str(port)], env=os.environ) as process:
         try:
             url = f"http://127.0.0.1:{port}"
             wait_until(http_ok(f"{url}/_stcore/health"), "the dashboard answers")
-            yield Dashboard(url, settings, process)
+            yield url, process
         finally:
             process.terminate()
             process.wait(900)
-            patch.undo()
 
 
 def _build_tables(settings: Settings) -> None:
@@ -255,3 +265,18 @@ def test_new_toot_is_counted_within_twenty_seconds(
     produce(dashboard.settings, [record])
     wait_until(lambda: metric(page, "Toots: today") == 1, "the toot is counted")
     page.context.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_dashboard_ends_with_zero_while_somebody_waits_for_its_figures(
+    dashboard: Dashboard, browser: "Browser", number: signal.Signals
+) -> None:
+    """As the process manager and Ctrl-C end it."""
+    del dashboard  # its tables and its environment
+    with served() as (url, process):
+        page = browser.new_page()
+        page.goto(f"{url}/?period=30d&bots=only", wait_until="commit")
+        page.get_by_test_id("stMetric").first.wait_for(timeout=_WAIT_MS)
+        process.send_signal(number)
+        assert process.wait(_WAIT_MS / 1000) == 0
+        page.close()
