@@ -32,6 +32,7 @@ from mastodon_pipeline_tests.support.local_lake import (
     local_lake,
     rows,
 )
+from mastodon_pipeline_tests.support.prepared_lake import PreparedLake
 from mastodon_pipeline_tests.support.retiring import (
     COPY,
     EARLIER,
@@ -55,8 +56,20 @@ from mastodon_pipeline_tests.support.retiring import (
 )
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> PreparedLake:
+    return PreparedLake(tmp_path_factory.mktemp("filled"), fill, SALT)
+
+
 @pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
+def lake(filled: PreparedLake) -> Iterator[Lake]:
+    """Toots of three days, and their tables."""
+    with filled.copy() as lake:
+        yield lake
+
+
+@pytest.fixture
+def empty_lake(tmp_path: Path) -> Iterator[Lake]:
     with local_lake(tmp_path, salt=SALT) as lake:
         yield lake
 
@@ -64,7 +77,6 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
 @pytest.mark.parametrize("removed", [False, True])
 def test_old_days_name_nobody_and_count_as_before(lake: Lake, removed: bool) -> None:
     """Whether landed files of theirs are left or not; younger days stay. Shows G28 and P8."""
-    fill(lake)
     if removed:
         remove_landed_files(lake, HOUR)
     (chart,) = APP_USAGE.charts
@@ -88,7 +100,6 @@ def test_old_days_name_nobody_and_count_as_before(lake: Lake, removed: bool) -> 
 
 def test_old_toot_keeps_what_is_counted(lake: Lake) -> None:
     """Its hashtags, its home server, who saw it; not those hashtags that were withheld."""
-    fill(lake)
     before = rows(lake, lake.layout.toots(HOUR))
     retire(lake)
     after = rows(lake, lake.layout.toots(HOUR))
@@ -110,7 +121,6 @@ def test_late_toot_and_replay_of_an_old_hour_count_once_and_name_nobody(
     lake: Lake, removed: bool
 ) -> None:
     """At once in the tables, in the landed files after the next run. Shows G12, G18, G28 and P8."""
-    fill(lake)
     if removed:
         remove_landed_files(lake, HOUR)
     retire(lake)
@@ -142,7 +152,6 @@ def test_late_toot_and_replay_of_an_old_hour_count_once_and_name_nobody(
 @pytest.mark.parametrize("by_uri", [False, True])
 def test_late_delete_of_an_old_toot_is_applied(lake: Lake, by_uri: bool) -> None:
     """By its uri, or by the observing server's id: both are hashes by then. Shows G28."""
-    fill(lake)
     remove_landed_files(lake, HOUR)
     retire(lake)
     [own] = of_hour(HOUR, OWN)
@@ -156,7 +165,6 @@ def test_late_delete_of_an_old_toot_is_applied(lake: Lake, by_uri: bool) -> None
 
 def test_doing_it_again_changes_nothing(lake: Lake) -> None:
     """Nor does a setting that was raised, or switched off. Shows G18 and G28."""
-    fill(lake)
     retire(lake)
     before = {file.path: file.etag for file in _tables(lake)}
     for days in (90, 1000, 0):
@@ -173,7 +181,6 @@ def _tables(lake: Lake) -> list[StoredFile]:
 
 
 def test_dry_run_changes_nothing_and_says_how_much_would(lake: Lake) -> None:
-    fill(lake)
     before = {file.path: file.etag for file in lake.list_files(f"{lake.layout.root}/")}
     report = retire(lake, dry_run=True)
     assert (report.hours, report.landed_files) == ([EARLIER, HOUR], 2)
@@ -184,15 +191,15 @@ def test_dry_run_changes_nothing_and_says_how_much_would(lake: Lake) -> None:
     assert not lake.forgotten.current()
 
 
-def test_nothing_is_retired_unless_it_is_asked_for(lake: Lake) -> None:
+def test_nothing_is_retired_unless_it_is_asked_for(empty_lake: Lake) -> None:
     values = Settings(sink="s3", person_salt=SecretStr(SALT))
-    bucket = LocalBucket(Path(lake.layout.root)).client
+    bucket = LocalBucket(Path(empty_lake.layout.root)).client
     remover = BucketRemover(bucket, values, None, str)
-    assert retire_persons(values, bucket, lake, remover, NOW) is None
+    assert retire_persons(values, bucket, empty_lake, remover, NOW) is None
 
 
 def test_toot_of_a_clock_that_runs_ahead_counts_once_on_both_sides_of_the_retention(
-    lake: Lake,
+    empty_lake: Lake,
 ) -> None:
     """The hour before midnight has it under a hash, the one after under its uri. Shows G28."""
     midnight = datetime.combine(DAY + ONE_DAY, datetime.min.time(), UTC)
@@ -203,20 +210,21 @@ def test_toot_of_a_clock_that_runs_ahead_counts_once_on_both_sides_of_the_retent
         "ingested_at": midnight - timedelta(minutes=3),
     }
     other = OTHERS | {"created_at": midnight}
-    land(lake, ahead, again, other)
+    land(empty_lake, ahead, again, other)
     first, second = midnight - ONE_HOUR, midnight
-    build(lake, first, second)
-    assert len(rows(lake, lake.layout.toots(second))) == 1
-    retire(lake)
-    land(lake, again | {"kafka_offset": 7}, name="late")
-    build(lake, second)
-    assert [row["username"] for row in rows(lake, lake.layout.toots(second))] == ["annabel"]
-    assert_checks_are_green(lake, first, second)
+    build(empty_lake, first, second)
+    assert len(rows(empty_lake, empty_lake.layout.toots(second))) == 1
+    retire(empty_lake)
+    land(empty_lake, again | {"kafka_offset": 7}, name="late")
+    build(empty_lake, second)
+    assert [row["username"] for row in rows(empty_lake, empty_lake.layout.toots(second))] == [
+        "annabel"
+    ]
+    assert_checks_are_green(empty_lake, first, second)
 
 
 def test_person_can_be_forgotten_after_the_names_are_gone(lake: Lake) -> None:
     """Then the hashtags go as well, by the same pseudonym. Shows P7 and P8."""
-    fill(lake)
     remove_landed_files(lake, EARLIER)
     retire(lake)
     _save_names(lake, ["ann@one.example"], [])
@@ -234,7 +242,6 @@ def test_person_can_be_forgotten_after_the_names_are_gone(lake: Lake) -> None:
 
 def test_lake_with_nameless_days_is_not_built_with_another_salt(lake: Lake) -> None:
     """Late toots would count twice. Shows G28."""
-    fill(lake)
     retire(lake)
     for salt in ("another", ""):
         with pytest.raises(SettingsError, match="PERSON_SALT"):
@@ -242,7 +249,7 @@ def test_lake_with_nameless_days_is_not_built_with_another_salt(lake: Lake) -> N
 
 
 def test_days_without_a_salt_is_an_error_that_names_the_fix(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
+    empty_lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the settings have the object store's keys; without these, when it is applied."""
     monkeypatch.setenv("PERSON_RETENTION_DAYS", "90")
@@ -253,15 +260,14 @@ def test_days_without_a_salt_is_an_error_that_names_the_fix(
         load_settings()
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     values = load_settings(sink="s3")
-    bucket = LocalBucket(Path(lake.layout.root)).client
+    bucket = LocalBucket(Path(empty_lake.layout.root)).client
     remover = BucketRemover(bucket, values, None, str)
     with pytest.raises(SettingsError, match="PERSON_SALT"):
-        retire_persons(values, bucket, replace(lake, salt=""), remover, NOW)
+        retire_persons(values, bucket, replace(empty_lake, salt=""), remover, NOW)
 
 
 def test_accounts_of_another_salt_or_none_are_removed(lake: Lake) -> None:
     """Anybody can try names on hashes without a salt. Shows P8."""
-    fill(lake)
     build(replace(lake, salt=""), *HOURS)
     build(lake, *HOURS)
     retire(lake)

@@ -1,5 +1,6 @@
 """A chart that does not show its table is a fault: other figures, a stale picture, no picture."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +22,7 @@ from mastodon_pipeline.usage.checks.check import Finding
 from mastodon_pipeline.usage.tables.daily import APP_USAGE
 from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, LocalLakeResource, land, record
+from mastodon_pipeline_tests.support.prepared_lake import PreparedLake
 
 pytestmark = pytest.mark.thorough
 
@@ -28,14 +30,24 @@ pytestmark = pytest.mark.thorough
 TABLE = APP_USAGE.name
 
 
+@pytest.fixture(scope="module")
+def with_chart(tmp_path_factory: pytest.TempPathFactory) -> PreparedLake:
+    return PreparedLake(tmp_path_factory.mktemp("drawn"), build_and_draw)
+
+
 @pytest.fixture
-def drawn(lake: Lake) -> Lake:
+def drawn(with_chart: PreparedLake) -> Iterator[Lake]:
     """A day's app_usage and its chart."""
+    with with_chart.copy() as lake:
+        yield lake
+
+
+def build_and_draw(lake: Lake) -> None:
+    """Build the day's table, and draw its chart."""
     land(lake, record(app="Tusky"), record(uri="b", app="Elk"))
     build_toots(lake, HOUR)
     APP_USAGE.build(lake, DAY)
     draw_chart(lake, CHART, TABLE, DAY)
-    return lake
 
 
 def build_with_another_toot(lake: Lake) -> None:

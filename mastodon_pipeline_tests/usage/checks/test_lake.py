@@ -1,6 +1,7 @@
 """Checks of the lake as it is find tables that are behind, and files that no hour counts."""
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from mastodon_pipeline_tests.support.local_lake import (
     record,
     rows,
 )
+from mastodon_pipeline_tests.support.prepared_lake import PreparedLake
 
 pytestmark = pytest.mark.thorough
 
@@ -46,9 +48,20 @@ def land_at(lake: Lake, at: datetime, name: str) -> None:
     set_written(f"{lake.layout.landed_hour(HOUR)}{name}.parquet", at)
 
 
+@pytest.fixture(scope="module")
+def up_to_date(tmp_path_factory: pytest.TempPathFactory) -> PreparedLake:
+    return PreparedLake(tmp_path_factory.mktemp("current"), build)
+
+
 @pytest.fixture
-def current(lake: Lake) -> Lake:
+def current(up_to_date: PreparedLake) -> Iterator[Lake]:
     """An hour whose tables were built five minutes after its file, and its day's tables."""
+    with up_to_date.copy() as lake:
+        yield lake
+
+
+def build(lake: Lake) -> None:
+    """Land the hour's file, and build the tables."""
     land_at(lake, HOUR + timedelta(minutes=5), "a")
     build_hours(lake, HOUR)
     build_day(lake, DAY)
@@ -56,7 +69,6 @@ def current(lake: Lake) -> Lake:
         set_written(table.path(lake.layout, DAY), HOUR + timedelta(minutes=10))
     for path in (lake.layout.toots(HOUR), lake.layout.toots_per_server(HOUR)):
         set_written(path, HOUR + timedelta(minutes=10))
-    return lake
 
 
 def test_tables_made_from_all_that_landed_are_current(current: Lake) -> None:

@@ -30,6 +30,7 @@ from mastodon_pipeline_tests.support.local_lake import (
     record,
     rows,
 )
+from mastodon_pipeline_tests.support.prepared_lake import PreparedLake
 
 pytestmark = pytest.mark.thorough
 
@@ -47,6 +48,18 @@ def built() -> Iterator[Lake]:
     """A lake with an hour and a day of every table."""
     with tempfile.TemporaryDirectory() as directory, local_lake(Path(directory)) as lake:
         build_everything(lake)
+        yield lake
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedLake:
+    return PreparedLake(tmp_path_factory.mktemp("built"), build_everything)
+
+
+@pytest.fixture
+def changeable(prepared: PreparedLake) -> Iterator[Lake]:
+    """The same, for one test alone."""
+    with prepared.copy() as lake:
         yield lake
 
 
@@ -151,26 +164,24 @@ DELETES = (
     ("table", "changed"), LINEAGE, ids=[f"{table.name}-{name}" for table, name in LINEAGE]
 )
 def test_column_changes_with_each_column_that_it_is_made_from(
-    lake: Lake, table: Table[Any], changed: str
+    changeable: Lake, table: Table[Any], changed: str
 ) -> None:
     """A declared lineage is no guess: another value in the source gives another value."""
-    land(lake, *landed_records())
-    before = values_of(lake, table)
-    source = f"{lake.layout.landed_hour(HOUR)}a.parquet" if table is TOOTS else path_of(lake, TOOTS)
-    other = OTHER_VALUES[file_columns(lake, source)[changed]].format(changed)
+    before = values_of(changeable, table)
+    landed = f"{changeable.layout.landed_hour(HOUR)}a.parquet"
+    source = landed if table is TOOTS else path_of(changeable, TOOTS)
+    other = OTHER_VALUES[file_columns(changeable, source)[changed]].format(changed)
     change = f"UPDATE planted SET {changed} = {other} WHERE {CHANGED_ROWS}"
-    plant(lake, source, f"{change}; {DELETES}" if changed == "event" else change)
-    after = values_of(lake, table)
+    plant(changeable, source, f"{change}; {DELETES}" if changed == "event" else change)
+    table.build(changeable, HOUR if table.grain is Grain.HOUR else DAY)
+    after = values_of(changeable, table)
     for column in table.columns:
         if changed in column.made_from:
             assert before[column.name] != after[column.name], column.name
 
 
 def values_of(lake: Lake, table: Table[Any]) -> dict[str, list[str]]:
-    """The values of each column in any order, once the table was built."""
-    if not lake.parquet_files(path_of(lake, TOOTS)):
-        TOOTS.build(lake, HOUR)
-    table.build(lake, HOUR if table.grain is Grain.HOUR else DAY)
+    """The values of each column, in any order."""
     built_rows = rows(lake, path_of(lake, table))
     return {
         column.name: sorted(str(row[column.name]) for row in built_rows) for column in table.columns
@@ -179,33 +190,31 @@ def values_of(lake: Lake, table: Table[Any]) -> dict[str, list[str]]:
 
 @each_table
 def test_every_check_passes_on_its_table_and_finds_a_planted_fault(
-    lake: Lake, table: Table[Any]
+    changeable: Lake, table: Table[Any]
 ) -> None:
     assert table.checks
-    build_everything(lake)
     partition = HOUR if table.grain is Grain.HOUR else DAY
     for check in table.checks:
-        finding = check.find_faults(lake, table.name, [partition])
+        finding = check.find_faults(changeable, table.name, [partition])
         assert (finding.faults, finding.compared, finding.skipped) == ((), 1, 0), check.name
     if table is TOOTS:
-        plant(lake, path_of(lake, table), "INSERT INTO planted FROM planted")
+        plant(changeable, path_of(changeable, table), "INSERT INTO planted FROM planted")
     else:
-        plant(lake, path_of(lake, table), "UPDATE planted SET toots = toots + 1000")
+        plant(changeable, path_of(changeable, table), "UPDATE planted SET toots = toots + 1000")
     for check in table.checks:
-        finding = check.find_faults(lake, table.name, [partition])
+        finding = check.find_faults(changeable, table.name, [partition])
         assert not finding.passed, check.name
 
 
 @each_chart
 def test_every_chart_is_drawn_from_its_table_and_a_changed_table_is_noticed(
-    lake: Lake, table: Table[Any], chart: Chart
+    changeable: Lake, table: Table[Any], chart: Chart
 ) -> None:
-    build_everything(lake)
-    assert draw_chart(lake, chart, table.name, DAY).toots == 5
+    assert draw_chart(changeable, chart, table.name, DAY).toots == 5
     now = datetime.now(UTC)
-    assert chart_shows_its_table(lake, chart, table.name, [DAY], now).compared == 1
-    plant(lake, path_of(lake, table), "UPDATE planted SET toots = toots + 1")
-    later = chart_shows_its_table(lake, chart, table.name, [DAY], now + timedelta(hours=1))
+    assert chart_shows_its_table(changeable, chart, table.name, [DAY], now).compared == 1
+    plant(changeable, path_of(changeable, table), "UPDATE planted SET toots = toots + 1")
+    later = chart_shows_its_table(changeable, chart, table.name, [DAY], now + timedelta(hours=1))
     assert not later.passed
 
 
