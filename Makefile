@@ -52,8 +52,9 @@ takeover: install ## Test who listens when, beside a whole pipeline under load (
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m takeover
 
-exhaustive: install ## Draw many more random failures than `make test` does (2 min)
+exhaustive: install ## Draw many more random failures and inputs than `make test` does (3 min)
 	@$(BIN)/pytest -m exhaustive
+	@FUZZ_MINUTES=1 $(BIN)/pytest mastodon_pipeline_tests/listening/fuzzing
 
 containers: install ## Build the image, run everything in containers, kill them, compare (Podman as root, or Docker)
 	@$(BIN)/python -m mastodon_pipeline_tests.containers
