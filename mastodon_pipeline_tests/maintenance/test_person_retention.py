@@ -55,6 +55,8 @@ from mastodon_pipeline_tests.support.retiring import (
     shown,
 )
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> PreparedLake:

@@ -362,6 +362,7 @@ def shown(live: LiveLake) -> str:
     return repr(live.tables()).lower()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("built", [False, True])
 def test_person_who_was_forgotten_is_not_shown_from_the_topic(tmp_path: Path, built: bool) -> None:
     """Toots, copies, edits and deletes that Kafka has, and landed ones. Shows P7 and G27."""
@@ -385,6 +386,7 @@ def test_person_who_was_forgotten_is_not_shown_from_the_topic(tmp_path: Path, bu
         assert_live_is_what_tables_will_say(live)
 
 
+@pytest.mark.thorough
 def test_old_toots_from_the_topic_name_nobody(tmp_path: Path) -> None:
     """After PERSON_RETENTION_DAYS, though the day's tables are behind. Shows P8, G27 and G28."""
     with live_lake(tmp_path, SALT) as live:
