@@ -14,6 +14,7 @@ from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline.usage.views import create_views, table_folders
 from mastodon_pipeline_tests.support.building import build_day, build_hours
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record
+from mastodon_pipeline_tests.support.prepared_lake import PreparedLake
 
 ARTICLE = [
     *("m_id", "created_at", "created_at_str", "app", "url", "base_url", "language"),
@@ -22,9 +23,20 @@ ARTICLE = [
 ]
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedLake:
+    return PreparedLake(tmp_path_factory.mktemp("built"), build)
+
+
 @pytest.fixture
-def connection(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Views over a lake with two days of toots and the tables of the second."""
+def built(prepared: PreparedLake) -> Iterator[Lake]:
+    """Two days of toots and the tables of the second."""
+    with prepared.copy() as lake:
+        yield lake
+
+
+def build(lake: Lake) -> None:
+    """Land the toots, and build the tables."""
     posted = HOUR + timedelta(seconds=7.6)
     land(
         lake,
@@ -48,12 +60,17 @@ def connection(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     build_hours(lake, HOUR, HOUR - timedelta(days=1))
     build_day(lake, DAY)
     build_server_coverage(lake, DAY, DAY, list)
+
+
+@pytest.fixture
+def connection(built: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Views over the lake."""
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         create_views(
             connection,
-            table_folders(lake.layout),
-            lambda folder: next((file.path for file in lake.list_files(folder)), None),
+            table_folders(built.layout),
+            lambda folder: next((file.path for file in built.list_files(folder)), None),
         )
         yield connection
 
@@ -218,14 +235,14 @@ def test_the_articles_figures_can_be_drawn_from_their_queries(
 
 
 def test_view_lists_its_files_when_it_is_queried(
-    connection: duckdb.DuckDBPyConnection, lake: Lake
+    connection: duckdb.DuckDBPyConnection, built: Lake
 ) -> None:
     """A file built since is read; a file that is gone breaks only the view of its table."""
     later = HOUR + timedelta(hours=1)
-    land(lake, record(uri="d", created_at=later))
-    build_toots(lake, later)
+    land(built, record(uri="d", created_at=later))
+    build_toots(built, later)
     assert connection.sql("SELECT count(*) FROM toots").fetchall() == [(4,)]
-    Path(lake.layout.daily("app_usage", DAY)).unlink()
+    Path(built.layout.daily("app_usage", DAY)).unlink()
     assert connection.table("language_usage").fetchall()
     with pytest.raises(duckdb.IOException, match="app_usage"):
         connection.table("app_usage").fetchall()
