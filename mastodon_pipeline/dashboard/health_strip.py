@@ -69,8 +69,8 @@ def _freshness(
 ) -> None:
     posted = newest_post(health.servers)
     column.metric(
-        "Newest toot",
-        "unknown" if posted is None else f"{_age(now.timestamp() - posted)} ago",
+        "Newest toot's age",
+        "unknown" if posted is None else _age(now.timestamp() - posted),
         help="Posted, by the listeners' last reports, at most 30 s ago."
         + (f" The tables have the hour {newest_hour:%Y-%m-%d %H:00} UTC." if newest_hour else ""),
     )
