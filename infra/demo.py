@@ -39,6 +39,8 @@ LAUNCH = """
 """
 TIMEOUT_SECONDS = 480.0
 """The limit of each wait: for the listeners, for publication, and for the last toot's count."""
+LAUNCH_SECONDS = 120.0
+"""The limit of Dagster's answer: a second, but on a very busy machine."""
 PUBLISHING_SECONDS = 10.0
 """How long the simulated servers take to publish the past."""
 
@@ -140,7 +142,10 @@ def launch_observations(stack: Stack) -> None:
 
 
 def launch(stack: Stack, job: str, partition: str | None = None) -> None:
-    """Launch a run of a job, or put it into the queue. Raises StackError if Dagster refuses."""
+    """Launch a run of a job, or put it into the queue.
+
+    Raises StackError if Dagster refuses or does not answer.
+    """
     tags = [{"key": "dagster/partition", "value": partition}] if partition else []
     params = {
         "selector": {
@@ -151,8 +156,11 @@ def launch(stack: Stack, job: str, partition: str | None = None) -> None:
         "executionMetadata": {"tags": tags},
     }
     body = {"query": LAUNCH, "variables": {"params": params}}
-    response = httpx.post(f"{stack.addresses.dagster_url}/graphql", json=body, timeout=20)
-    answer = response.raise_for_status().json()
+    url = f"{stack.addresses.dagster_url}/graphql"
+    try:
+        answer = httpx.post(url, json=body, timeout=LAUNCH_SECONDS).raise_for_status().json()
+    except httpx.HTTPError as error:
+        raise StackError(f"Dagster does not launch {job}: {error}") from None
     kind = (answer.get("data") or {}).get("launchRun", {}).get("__typename")
     if kind != "LaunchRunSuccess":
         raise StackError(f"Dagster does not launch {job}: {kind or answer}")
