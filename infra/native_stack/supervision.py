@@ -185,10 +185,13 @@ class Supervisor:
         deadline = time.monotonic() + 90
         while self.running() and time.monotonic() < deadline:
             time.sleep(0.1)
+        # It no longer answers, but may still wait for its programs to end.
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=10)
+                self._process.wait(timeout=90)
         end_processes(self.data, timeout_seconds=10)
+        if self._process is not None:
+            self._process.wait()
         self.socket.unlink(missing_ok=True)
         if self.socket.parent != self.directory:
             with contextlib.suppress(OSError):  # it also holds another stack's socket
