@@ -91,9 +91,12 @@ def test_offsets_are_ranges_by_partition() -> None:
     assert partitions(consumer(FakeConsumer()), "t", 10) == (0, 1)
 
 
-def test_offsets_of_a_topic_without_a_leader_yet_are_asked_for_again() -> None:
+@pytest.mark.parametrize(
+    "code", [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._UNKNOWN_PARTITION]
+)
+def test_offsets_of_a_topic_without_a_leader_yet_are_asked_for_again(code: int) -> None:
     """A broker under load takes a moment between creating a topic and leading it."""
-    fake = FakeConsumer(refusals=2, code=KafkaError.NOT_LEADER_FOR_PARTITION)
+    fake = FakeConsumer(refusals=2, code=code)
     assert offsets(consumer(fake), "t", 10)[0] == range(3, 7)
     assert fake.refusals == 0
 
