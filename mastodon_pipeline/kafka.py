@@ -32,6 +32,7 @@ from mastodon_pipeline.settings import Settings
 _Answer = TypeVar("_Answer")
 _READERS_GROUP = "mastodon-pipeline-readers"
 """librdkafka wants a group, though nothing is committed."""
+_BROKERS_DEFAULT = -1
 _BATCH = 1000
 _POLL_SECONDS = 0.1
 _RETRY_SECONDS = 0.1
@@ -71,6 +72,20 @@ def admin_client(settings: Settings) -> AdminClient:
     """
     with client_config_errors():
         return AdminClient({**settings.kafka_client_config(), "log_level": 0})
+
+
+def new_topic(
+    settings: Settings, name: str, partitions: int = 1, config: Mapping[str, str] | None = None
+) -> NewTopic:
+    """Return a topic for `ensure_topics`, with as many replicas as the settings want."""
+    replicas = settings.kafka_topic_min_insync_replicas
+    in_sync = {} if replicas is None else {"min.insync.replicas": str(replicas)}
+    return NewTopic(
+        name,
+        num_partitions=partitions,
+        replication_factor=settings.kafka_topic_replication_factor or _BROKERS_DEFAULT,
+        config={**in_sync, **(config or {})},
+    )
 
 
 def ensure_topics(

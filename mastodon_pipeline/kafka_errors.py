@@ -35,6 +35,11 @@ def kafka_errors(settings: Settings) -> Iterator[None]:
         yield
     except KafkaException as error:
         where = f"Kafka at {settings.kafka_bootstrap_servers}"
+        if error.args[0].code() == KafkaError.INVALID_REPLICATION_FACTOR:
+            raise KafkaUnavailable(
+                f"{where} has fewer brokers up than a new topic is to have replicas: start them, or"
+                " set KAFKA_TOPIC_REPLICATION_FACTOR"
+            ) from None
         problem = None
         if error.args[0].code() in _NO_CONNECTION:
             problem = security_problem(settings)

@@ -38,6 +38,10 @@ def _http_address(value: str) -> str:
     return value
 
 
+def _http_addresses(value: str) -> str:
+    return ",".join(_http_address(part.strip()) for part in value.split(","))
+
+
 def _public_http_address(value: str) -> str:
     if "@" in _split(_http_address(value), "http://127.0.0.1:8081/apis").netloc:
         raise ValueError(
@@ -137,6 +141,8 @@ def _key(value: SecretStr) -> SecretStr:
 
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
 """An http or https address, with a path or without."""
+HttpAddresses = Annotated[str, AfterValidator(_http_addresses)]
+"""Comma-separated addresses of the same service."""
 PublicHttpAddress = Annotated[str, AfterValidator(_public_http_address)]
 """The same without credentials, because it is part of the connector's configuration."""
 HttpOrigin = Annotated[str, AfterValidator(_http_origin)]

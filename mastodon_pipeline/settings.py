@@ -9,6 +9,7 @@ Both files are beside the checkout's README.md; for an installed package they ar
 directory.
 """
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ from mastodon_pipeline.setting_values import (
     Brokers,
     Contact,
     HttpAddress,
+    HttpAddresses,
     HttpOrigin,
     JdbcAddress,
     PublicHttpAddress,
@@ -112,6 +114,12 @@ class Settings(BaseSettings):
     kafka_topic_retention_bytes: int = Field(2 * 1024**3, ge=-1, lt=2**63)
     """Bytes per partition when the topic is created; -1 keeps everything. By size and not by age:
     what arrives during an outage of the sink must be there after it, however long it was."""
+    kafka_topic_replication_factor: int | None = Field(None, ge=1, le=100)
+    """Brokers that have a copy of each partition, of every topic that the pipeline makes; unset, it
+    is the brokers' own default (`default.replication.factor`)."""
+    kafka_topic_min_insync_replicas: int | None = Field(None, ge=1, le=100)
+    """Copies that must have a record before Kafka acknowledges it, of every topic that the pipeline
+    makes; unset, it is the brokers' own default (`min.insync.replicas`)."""
     kafka_security_protocol: (
         Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], UpperCase] | None
     ) = None
@@ -139,8 +147,9 @@ class Settings(BaseSettings):
     schema_registry_password: SecretStr | None = None
     """That user's password."""
 
-    kafka_connect_url: HttpAddress = "http://127.0.0.1:8083"
-    """Kafka Connect's REST API; by default the native stack's."""
+    kafka_connect_url: HttpAddresses = "http://127.0.0.1:8083"
+    """Kafka Connect's REST API; by default the native stack's. Several workers of one group are
+    separated by commas, and the first that answers is asked."""
     kafka_connect_username: UserName | None = None
     """Kafka Connect's user, if its REST API asks for one: HTTP's basic authentication."""
     kafka_connect_password: SecretStr | None = None
@@ -224,6 +233,17 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
         return value
+
+    @model_validator(mode="after")
+    def _check_replicas(self) -> Self:
+        if (self.kafka_topic_min_insync_replicas or 1) > (
+            self.kafka_topic_replication_factor or math.inf
+        ):
+            raise ValueError(
+                "KAFKA_TOPIC_MIN_INSYNC_REPLICAS is more than KAFKA_TOPIC_REPLICATION_FACTOR, so"
+                " Kafka would take no record"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_salt(self) -> Self:
@@ -313,6 +333,11 @@ class Settings(BaseSettings):
     def registry_login(self) -> tuple[str, str] | None:
         """The registry's user and password, if both are set."""
         return _login(self.schema_registry_username, self.schema_registry_password)
+
+    @property
+    def connect_urls(self) -> tuple[str, ...]:
+        """The addresses of Kafka Connect's workers, one at least."""
+        return tuple(self.kafka_connect_url.split(","))
 
     @property
     def connect_login(self) -> tuple[str, str] | None:

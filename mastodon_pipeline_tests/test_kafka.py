@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from mastodon_pipeline.errors import KafkaUnavailable
-from mastodon_pipeline.kafka import committed, offsets, partitions, read
+from mastodon_pipeline.kafka import committed, new_topic, offsets, partitions, read
 from mastodon_pipeline.kafka_errors import kafka_errors
 from mastodon_pipeline.settings import Settings
 
@@ -169,3 +169,20 @@ def test_error_of_the_client_becomes_one_line_with_address_command_and_setting(
         raise KafkaException(KafkaError(KafkaError._TRANSPORT))
     assert "broker.example:9092" in str(raised.value)
     assert "KAFKA_BOOTSTRAP_SERVERS" in str(raised.value)
+
+
+def test_new_topic_has_the_replicas_of_the_settings_or_the_brokers_own() -> None:
+    """A topic's own configuration stays beside the minimum in sync."""
+    topic = new_topic(Settings(), "toots", config={"cleanup.policy": "compact"})
+    assert topic.replication_factor == -1
+    assert topic.config == {"cleanup.policy": "compact"}
+    settings = Settings(kafka_topic_replication_factor=3, kafka_topic_min_insync_replicas=2)
+    topic = new_topic(settings, "toots", 4, {"cleanup.policy": "compact"})
+    assert (topic.num_partitions, topic.replication_factor) == (4, 3)
+    assert topic.config == {"cleanup.policy": "compact", "min.insync.replicas": "2"}
+
+
+def test_too_few_brokers_for_a_new_topic_is_one_line_that_names_the_setting() -> None:
+    refused = r"fewer brokers.*KAFKA_TOPIC_REPLICATION_FACTOR"
+    with pytest.raises(KafkaUnavailable, match=refused), kafka_errors(Settings()):
+        raise KafkaException(KafkaError(KafkaError.INVALID_REPLICATION_FACTOR))

@@ -166,3 +166,15 @@ def test_contact_is_requested_for_other_peoples_servers_only() -> None:
     assert "a.example cannot tell" in settings.contact_request([local, foreign])
     assert "and 1 more" in settings.contact_request([foreign, parse_server("b.example")])
     assert load_settings(mastodon_contact="me@a.example").contact_request([foreign]) == ""
+
+
+def test_more_copies_in_sync_than_there_are_are_refused() -> None:
+    """Kafka would acknowledge nothing. Only one of both may be the brokers' own."""
+    assert load_settings(kafka_topic_min_insync_replicas=2).kafka_topic_replication_factor is None
+    with pytest.raises(SettingsError, match="KAFKA_TOPIC_MIN_INSYNC_REPLICAS is more than"):
+        load_settings(kafka_topic_min_insync_replicas=3, kafka_topic_replication_factor=2)
+
+
+def test_several_workers_of_kafka_connect_are_separated_by_commas() -> None:
+    settings = load_settings(kafka_connect_url="http://a:8083, http://b:8083/")
+    assert settings.connect_urls == ("http://a:8083", "http://b:8083/")

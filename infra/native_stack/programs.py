@@ -7,7 +7,7 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.native_stack.addresses import NATIVE_HOSTS, Addresses, Hosts, write_private
@@ -58,6 +58,8 @@ class Installation:
     variables: Mapping[str, str]
     """`stack.env`: the credentials of the services, by the names of the settings."""
     hosts: Hosts = NATIVE_HOSTS
+    broker_properties: Mapping[str, str] = field(default_factory=dict)
+    """Further properties of Kafka's broker: those of one among several."""
 
     def probe(self, program: str) -> Probe:
         """Return a program's readiness probe."""
@@ -119,6 +121,7 @@ def _kafka(stack: Installation) -> Program:
             "advertised.listeners": f"CLIENTS://{stack.hosts.kafka}:{ports.kafka_port}",
             "controller.quorum.voters": f"1@{LOOPBACK}:{ports.kafka_controller_port}",
             "log.dirs": str(directory / "log"),
+            **stack.broker_properties,
         },
     )
     classes = ("-cp", f"{stack.artifacts.kafka}/*")

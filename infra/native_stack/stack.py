@@ -146,7 +146,7 @@ class Stack:
                 artifacts=artifacts,
                 variables=variables,
             )
-            programs = [*stack_programs(stack), *extra]
+            programs = [*self._services(stack), *extra]
             if with_dagster:
                 names = tuple(program.name for program in programs)
                 programs += dagster_programs(stack, self.environment, depends_on=names)
@@ -154,6 +154,10 @@ class Stack:
                 if self.ports.metrics_port:
                     programs.append(metrics_program(stack, self.environment))
             self._start(programs, restart, check)
+
+    def _services(self, stack: Installation) -> list[Program]:
+        """Return the programs of the services; a cluster has several of one service."""
+        return stack_programs(stack)
 
     def down(self) -> None:
         """Stop everything in reverse start order; the data stays.

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from duckdb import HTTPException, IOException
 
 from mastodon_pipeline.cli.database_checks import check_catalog, check_history
+from mastodon_pipeline.cli.kafka_checks import check_kafka
 from mastodon_pipeline.cli.machine_checks import (
     Unhealthy,
     Waiting,
@@ -25,8 +26,6 @@ from mastodon_pipeline.cli.machine_checks import (
     check_proxy,
 )
 from mastodon_pipeline.errors import PipelineError, SettingsError, without_credentials
-from mastodon_pipeline.kafka import admin_client
-from mastodon_pipeline.kafka_errors import kafka_errors
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.layout import Layout
@@ -40,7 +39,6 @@ from mastodon_pipeline.paths import OWN_FILE, data_directory
 from mastodon_pipeline.settings import Settings, load_settings
 
 APPLY_CONFIG = "dagster job execute -m mastodon_pipeline.definitions -j kafka_connect_config"
-_DEADLINE_SECONDS = 5.0
 _STALE_DAEMON_SECONDS = 120.0
 """Dagster's daemons send a heartbeat every 30 s."""
 
@@ -92,15 +90,6 @@ def _own_file(settings: Settings) -> str:
     return f"only you can read {OWN_FILE}"
 
 
-def _kafka(settings: Settings) -> str:
-    with kafka_errors(settings):
-        topics = admin_client(settings).list_topics(timeout=_DEADLINE_SECONDS).topics
-    if settings.kafka_topic not in topics:
-        raise Waiting(f"it has no {settings.kafka_topic} yet: the first listener creates it")
-    partitions = len(topics[settings.kafka_topic].partitions)
-    return f"{settings.kafka_topic} has {partitions} partitions"
-
-
 def _registry(settings: Settings) -> str:
     subject = value_subject(settings)
     try:
@@ -126,7 +115,7 @@ def _object_store(settings: Settings) -> str:
 
 def _sink(settings: Settings) -> str:
     health = connector_health(settings, None, time.time())
-    resume = f"{settings.kafka_connect_url}/connectors/{settings.connector_name}/resume"
+    resume = f"{settings.connect_urls[0]}/connectors/{settings.connector_name}/resume"
     if health.state is SinkState.HEALTHY:
         return health.detail
     if health.state.needs_repair:
@@ -182,7 +171,7 @@ _CHECKS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
     ("disk", check_disk),
     ("memory", check_memory),
     ("limits", check_limits),
-    ("Kafka", _kafka),
+    ("Kafka", check_kafka),
     ("schema registry", _registry),
     ("object store", _object_store),
     ("catalog", check_catalog),

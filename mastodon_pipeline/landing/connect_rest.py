@@ -1,10 +1,13 @@
 """A client of Kafka Connect's REST API: the calls that the pipeline uses.
 
+Where several workers share a group, each of them answers for all of it.
+
 See: https://kafka.apache.org/documentation/#connect_rest
 """
 
 import ssl
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -91,27 +94,26 @@ class ConfigProblem(msgspec.Struct, frozen=True):
 
 
 class ConnectRest:
-    """Kafka Connect at one address; use as a context manager.
+    """Kafka Connect, at the addresses of its workers; use as a context manager.
 
-    A worker that is rebalancing answers 409: the call is repeated for `deadline_seconds`.
+    The worker that answered last is asked first, and another one only if it does not answer. One
+    that is rebalancing answers 409: the call is repeated for `deadline_seconds`.
     Every method raises ConnectUnavailable or ConnectRefused.
     """
 
     def __init__(
         self,
-        url: str,
-        *,
+        *urls: str,
         login: tuple[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         timeout_seconds: float = 10.0,
         deadline_seconds: float = 60.0,
     ) -> None:
         """Open nothing yet; `login` is user and password, `tls` trusts the system's authorities."""
-        self.url = url.rstrip("/")
+        self._urls = [url.rstrip("/") for url in urls]
+        self.url = ",".join(self._urls)
         self._deadline_seconds = deadline_seconds
-        self._http = httpx.Client(
-            base_url=self.url, auth=login, verify=tls or True, timeout=timeout_seconds
-        )
+        self._http = httpx.Client(auth=login, verify=tls or True, timeout=timeout_seconds)
 
     @classmethod
     def of(
@@ -119,7 +121,7 @@ class ConnectRest:
     ) -> Self:
         """Return a client of the Kafka Connect in the settings."""
         return cls(
-            settings.kafka_connect_url,
+            *settings.connect_urls,
             login=settings.connect_login,
             tls=tls_context(settings),
             timeout_seconds=timeout_seconds,
@@ -192,7 +194,7 @@ class ConnectRest:
         wait = FIRST_WAIT_SECONDS
         while True:
             try:
-                answer = self._http.request(method, path, json=body)
+                answer = self._ask(method, path, body)
             except httpx.HTTPError as error:
                 raise ConnectUnavailable(
                     f"Kafka Connect at {self.url} cannot be trusted: {problem}"
@@ -214,6 +216,14 @@ class ConnectRest:
                 raise ConnectRefused(answer.status_code, self._refusal(answer))
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+    def _ask(self, method: str, path: str, body: dict[str, str] | None) -> httpx.Response:
+        """Return a worker's answer; raises the httpx.HTTPError of the last one if none answers."""
+        for _ in self._urls[1:]:
+            with suppress(httpx.HTTPError):
+                return self._http.request(method, f"{self._urls[0]}{path}", json=body)
+            self._urls.append(self._urls.pop(0))
+        return self._http.request(method, f"{self._urls[0]}{path}", json=body)
 
     def _refusal(self, answer: httpx.Response) -> str:
         """Return Connect's own message, on one line."""

@@ -26,7 +26,7 @@ from mastodon_pipeline.errors import (
     ConnectUnavailable,
     RegistryUnavailable,
 )
-from mastodon_pipeline.kafka import NewTopic
+from mastodon_pipeline.kafka import NewTopic, new_topic
 from mastodon_pipeline.lake.bucket import ensure_bucket
 from mastodon_pipeline.landing.connect_rest import ConnectorStatus, ConnectRest
 from mastodon_pipeline.landing.connector_config import CONTROL_TOPIC, connector_config
@@ -176,7 +176,7 @@ def _stop(settings: Settings, connect: ConnectRest, log: Log) -> None:
 
 
 def _control_topic(settings: Settings) -> tuple[NewTopic, ...]:
-    return (NewTopic(CONTROL_TOPIC, num_partitions=1),) if settings.sink == "iceberg" else ()
+    return (new_topic(settings, CONTROL_TOPIC),) if settings.sink == "iceberg" else ()
 
 
 def _wait_for_registry(settings: Settings, log: Log) -> None:

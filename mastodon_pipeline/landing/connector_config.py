@@ -18,6 +18,8 @@ CONTROL_TOPIC = "control-iceberg"
 """Where the Iceberg sink's tasks and coordinator agree on commits; connectors may share it."""
 
 
+_COMMIT_TIMEOUT_MS = 30_000
+_SHORTEST_COMMIT_TIMEOUT_MS = 2_000
 _REGISTRY_LOGIN = {
     "value.converter.apicurio.auth.username": "${env:SCHEMA_REGISTRY_USERNAME}",
     "value.converter.apicurio.auth.password": "${env:SCHEMA_REGISTRY_PASSWORD}",
@@ -35,6 +37,7 @@ def connector_config(settings: Settings) -> dict[str, str]:
     values = {
         "tasks": str(settings.sink_tasks),
         "commit_ms": str(settings.sink_commit_seconds * 1000),
+        "commit_timeout_ms": str(_commit_timeout_ms(settings)),
         "topic": settings.kafka_topic,
         "dead_letter_topic": settings.dead_letter_topic,
         "control_topic": CONTROL_TOPIC,
@@ -52,3 +55,17 @@ def connector_config(settings: Settings) -> dict[str, str]:
     if settings.sink == "iceberg":
         filled |= sink_catalog(settings)
     return {"name": settings.connector_name, **filled}
+
+
+def _commit_timeout_ms(settings: Settings) -> int:
+    """Return how long a commit waits for the files of all tasks, in milliseconds.
+
+    A task that has had no record since its partitions were assigned never answers, and each commit
+    waits in vain until this is over, before the next round begins. So with several tasks it is over
+    well before that. What a slow task writes later is in the next commit: nothing is lost.
+    See: https://github.com/apache/iceberg/issues/17811
+    """
+    if settings.sink_tasks == 1:
+        return _COMMIT_TIMEOUT_MS
+    half_of_a_round = settings.sink_commit_seconds * 1000 // 2
+    return min(_COMMIT_TIMEOUT_MS, max(_SHORTEST_COMMIT_TIMEOUT_MS, half_of_a_round))

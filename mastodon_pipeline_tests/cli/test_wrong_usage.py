@@ -47,9 +47,9 @@ def empty_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def empty_store_port() -> Iterator[int]:
-    """An object store with an empty bucket, one for all tests: a client takes long to make."""
+@pytest.fixture
+def empty_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An object store with an empty bucket."""
 
     class EmptyBucket(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -66,13 +66,8 @@ def empty_store_port() -> Iterator[int]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), EmptyBucket)
     with serving(server):
-        yield server.server_port
-
-
-@pytest.fixture
-def empty_store(monkeypatch: pytest.MonkeyPatch, empty_store_port: int) -> None:
-    """Use an object store with an empty bucket."""
-    monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{empty_store_port}")
+        monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        yield
 
 
 def check(result: Result, exit_code: int, line: str) -> None:
@@ -112,6 +107,8 @@ WRONG_SETTINGS = [
     ("KAFKA_TOPIC_PARTITIONS", "0", "KAFKA_TOPIC_PARTITIONS: "),
     ("KAFKA_TOPIC_PARTITIONS", "1.5", "KAFKA_TOPIC_PARTITIONS: "),
     ("KAFKA_TOPIC_PARTITIONS", "1000000", "KAFKA_TOPIC_PARTITIONS: "),
+    ("KAFKA_TOPIC_REPLICATION_FACTOR", "0", "KAFKA_TOPIC_REPLICATION_FACTOR: "),
+    ("KAFKA_TOPIC_MIN_INSYNC_REPLICAS", "0", "KAFKA_TOPIC_MIN_INSYNC_REPLICAS: "),
     ("KAFKA_TOPIC_RETENTION_BYTES", "-2", "KAFKA_TOPIC_RETENTION_BYTES: "),
     ("KAFKA_TOPIC_RETENTION_BYTES", "2GB", "KAFKA_TOPIC_RETENTION_BYTES: "),
     ("KAFKA_TOPIC_RETENTION_BYTES", "1" + "0" * 30, "KAFKA_TOPIC_RETENTION_BYTES: "),
@@ -129,6 +126,8 @@ WRONG_SETTINGS = [
     ("SCHEMA_REGISTRY_URL", "http://host/?a=b", r"SCHEMA_REGISTRY_URL: .*without \?"),
     ("CONNECT_REGISTRY_URL", "registry", "CONNECT_REGISTRY_URL: .*not an address"),
     ("KAFKA_CONNECT_URL", "http://[::1", "KAFKA_CONNECT_URL: .*not an address"),
+    ("KAFKA_CONNECT_URL", "http://a:8083,b:8083", "KAFKA_CONNECT_URL: .*not an address"),
+    ("KAFKA_CONNECT_URL", "http://a:8083,", "KAFKA_CONNECT_URL: .*not an address"),
     ("CONNECTOR_NAME", "a/b", "CONNECTOR_NAME: .*pattern"),
     ("SINK_TASKS", "0", "SINK_TASKS: "),
     ("SINK_COMMIT_SECONDS", "0", "SINK_COMMIT_SECONDS: "),
@@ -342,7 +341,6 @@ def test_wrong_arguments(
     ],
 )
 @pytest.mark.usefixtures("empty_store")
-@pytest.mark.thorough
 def test_wrong_sql(statement: str, exit_code: int, line: str) -> None:
     check(CliRunner().invoke(cli, ["sql", statement]), exit_code, line)
 

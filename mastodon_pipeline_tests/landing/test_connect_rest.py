@@ -88,3 +88,18 @@ def test_unreachable_connect_is_one_line_that_names_the_fix() -> None:
     ):
         rest.plugins()
     assert "\n" not in str(refused.value)
+
+
+def test_another_worker_is_asked_where_one_does_not_answer(connect: ScriptedConnect) -> None:
+    """Each of a group's workers answers for all of it; the error names all that were asked."""
+    connect.on("GET /connectors/sink/config", (200, CONFIG))
+    gone = "http://127.0.0.1:1"
+    for urls in ((gone, connect.url), (connect.url, gone), (gone, gone, connect.url)):
+        with ConnectRest(*urls) as rest:
+            assert rest.config("sink") == CONFIG
+            assert rest.config("sink") == CONFIG
+    with (
+        ConnectRest(gone, "http://127.0.0.1:2") as rest,
+        pytest.raises(ConnectUnavailable, match=r"http://127\.0\.0\.1:1,http://127\.0\.0\.1:2"),
+    ):
+        rest.plugins()

@@ -141,3 +141,15 @@ def test_sqlite_catalog_needs_no_variables() -> None:
     settings = load_settings()
     assert connector_config(settings)["iceberg.catalog.uri"] == settings.iceberg_catalog_uri
     assert sink_variables(settings) == {}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "commit_seconds", "timeout_ms"),
+    [(1, 10, "30000"), (2, 10, "5000"), (2, 1, "2000"), (8, 3600, "30000")],
+)
+def test_commit_of_several_tasks_does_not_wait_long_for_idle_ones(
+    tasks: int, commit_seconds: int, timeout_ms: str
+) -> None:
+    """One that has had no record yet never answers, and the next round waits for this one."""
+    config = connector_config(load_settings(sink_tasks=tasks, sink_commit_seconds=commit_seconds))
+    assert config["iceberg.control.commit.timeout-ms"] == timeout_ms

@@ -13,7 +13,7 @@ the records is the sink, seconds behind; size retention removes what fell furthe
 many bytes.
 """
 
-from mastodon_pipeline.kafka import NewTopic, ensure_topics, set_topic_config
+from mastodon_pipeline.kafka import NewTopic, ensure_topics, new_topic, set_topic_config
 from mastodon_pipeline.settings import Settings
 
 _SEGMENT_BYTES = 128 * 1024**2
@@ -37,25 +37,18 @@ _TALLIES_CONFIG = {
 
 def listening_topics(settings: Settings) -> tuple[NewTopic, ...]:
     """Return the topics of toots, dead letters, positions, tallies, for `kafka.ensure_topics`."""
+    toots = {
+        "cleanup.policy": "delete",
+        "retention.ms": "-1",
+        "retention.bytes": str(settings.kafka_topic_retention_bytes),
+        "segment.bytes": str(_SEGMENT_BYTES),
+        **_ARRIVAL_CONFIG,
+    }
     return (
-        NewTopic(
-            settings.kafka_topic,
-            num_partitions=settings.kafka_topic_partitions,
-            config={
-                "cleanup.policy": "delete",
-                "retention.ms": "-1",
-                "retention.bytes": str(settings.kafka_topic_retention_bytes),
-                "segment.bytes": str(_SEGMENT_BYTES),
-                **_ARRIVAL_CONFIG,
-            },
-        ),
-        NewTopic(
-            settings.dead_letter_topic,
-            num_partitions=1,
-            config=_DEAD_LETTERS_CONFIG,
-        ),
-        NewTopic(settings.positions_topic, num_partitions=1, config={"cleanup.policy": "compact"}),
-        NewTopic(settings.tallies_topic, num_partitions=1, config=_TALLIES_CONFIG),
+        new_topic(settings, settings.kafka_topic, settings.kafka_topic_partitions, toots),
+        new_topic(settings, settings.dead_letter_topic, config=_DEAD_LETTERS_CONFIG),
+        new_topic(settings, settings.positions_topic, config={"cleanup.policy": "compact"}),
+        new_topic(settings, settings.tallies_topic, config=_TALLIES_CONFIG),
     )
 
 

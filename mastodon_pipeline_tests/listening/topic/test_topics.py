@@ -1,10 +1,13 @@
 """The listening stage's topics on a real broker."""
 
 import time
+from contextlib import suppress
 
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
+from mastodon_pipeline.cli.kafka_checks import check_kafka
+from mastodon_pipeline.cli.machine_checks import Unhealthy, Waiting
 from mastodon_pipeline.errors import KafkaUnavailable
 from mastodon_pipeline.kafka import admin_client, ensure_topics, set_topic_config
 from mastodon_pipeline.listening.records.record import TootRecord
@@ -12,6 +15,7 @@ from mastodon_pipeline.listening.topic.opening import open_kafka
 from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.support.kafka_topics import read_all
+from mastodon_pipeline_tests.support.waiting import wait_until
 
 
 def test_topics_are_created_once(settings: Settings) -> None:
@@ -25,6 +29,27 @@ def test_topics_are_created_once(settings: Settings) -> None:
     assert ensure_topics(settings, topics) == ()
     topic = admin_client(settings).list_topics(timeout=300).topics[settings.kafka_topic]
     assert len(topic.partitions) == settings.kafka_topic_partitions
+
+
+def test_topic_has_as_many_replicas_as_wanted(settings: Settings) -> None:
+    """More than there are brokers is one line that names the setting."""
+    wanted = {"kafka_topic_replication_factor": 1, "kafka_topic_min_insync_replicas": 1}
+    single = settings.model_copy(update=wanted)
+    ensure_topics(single, listening_topics(single))
+
+    def doctor() -> str:
+        with suppress(Waiting, Unhealthy):  # for a moment after its creation
+            return check_kafka(single)
+        return ""
+
+    partitions = single.kafka_topic_partitions
+    line = wait_until(doctor, "a healthy topic")
+    assert line == f"{single.kafka_topic} has {partitions} partitions"
+    two = settings.model_copy(
+        update={"kafka_topic": f"{settings.kafka_topic}-two", "kafka_topic_replication_factor": 2}
+    )
+    with pytest.raises(KafkaUnavailable, match="KAFKA_TOPIC_REPLICATION_FACTOR"):
+        ensure_topics(two, listening_topics(two))
 
 
 def test_old_toot_is_stamped_with_its_arrival(settings: Settings) -> None:
