@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: pictures help install demo up down status clean test test-unit test-newest takeover exhaustive containers chaos bench lint docs format lock
+.PHONY: pictures help install demo up down status clean test test-unit test-newest takeover cluster exhaustive containers chaos bench lint docs format lock
 
 help: ## Show this list
 	@echo "mastodon_pipeline measures what is posted on the Fediverse. Start with: make demo"
@@ -40,19 +40,21 @@ clean: install ## Stop everything and delete its data (downloads stay)
 WORKERS ?= 4
 test: install ## Run all tests, several at a time; those that need a stack start separate ones
 	@$(BIN)/python -m infra.native_stack fetch
-	@$(BIN)/pytest -m "not takeover and not exhaustive and not containers" -n $(WORKERS) --dist loadscope
+	@$(BIN)/pytest -m "not takeover and not cluster and not exhaustive and not containers" -n $(WORKERS) --dist loadscope
 
-# Three workers on two cores: some tests wait, and each worker imports everything.
-QUICK := -m "not integration and not thorough" --hypothesis-profile=quick -n 3 --dist loadscope
-test-unit: install ## Run the quick tests, which need no stack (20 s)
-	@$(BIN)/pytest $(QUICK)
+test-unit: install ## Run the quick tests, which need no stack
+	@$(BIN)/pytest -m "not integration and not thorough" -n 2 --dist loadscope
 
 test-newest: .venv-newest/.installed ## Run the quick tests on the newest Python that is supported
-	@.venv-newest/bin/pytest $(QUICK)
+	@.venv-newest/bin/pytest -m "not integration and not thorough" -n 2 --dist loadscope
 
 takeover: install ## Test who listens when, beside a whole pipeline under load (5 min)
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m takeover
+
+cluster: install ## Kill one of three brokers and one of two Connect workers under load (10 min; needs PostgreSQL)
+	@$(BIN)/python -m infra.native_stack fetch
+	@$(BIN)/pytest -s -m cluster
 
 exhaustive: install ## Draw many more random failures and inputs than `make test` does (3 min)
 	@$(BIN)/pytest -m exhaustive

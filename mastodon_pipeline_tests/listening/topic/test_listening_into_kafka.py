@@ -1,10 +1,7 @@
 """A listener beside simulated servers, into a real Kafka and schema registry."""
 
 import signal
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -13,33 +10,19 @@ from infra.simulator.fediverse import Options
 from infra.simulator.instance import ServerPolicy
 from infra.simulator.simulator import Simulator
 from mastodon_pipeline.kafka import ensure_topics
-from mastodon_pipeline.listening.following.listener import Listener
 from mastodon_pipeline.listening.topic.encoding import decode
 from mastodon_pipeline.listening.topic.observation import observe_topic
-from mastodon_pipeline.listening.topic.opening import open_kafka, open_listener
+from mastodon_pipeline.listening.topic.opening import open_kafka
 from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.support.kafka_topics import new_toots, read_all
 from mastodon_pipeline_tests.support.processes import CLI, python_process
+from mastodon_pipeline_tests.support.running_listener import running_listener
 from mastodon_pipeline_tests.support.simulated_servers import simulator_settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 STREAMING = ServerPolicy("stream.example")
 POLLED = ServerPolicy("poll.example", token=False)
-
-
-@contextmanager
-def running_listener(settings: Settings) -> Iterator[Listener]:
-    """Run the listener of the settings' servers, as a listener run does; stop it at the end."""
-    listener = open_listener(settings.servers(), settings)
-    thread = threading.Thread(target=listener.run, kwargs={"beat_seconds": 0.1})
-    thread.start()
-    try:
-        yield listener
-    finally:
-        listener.stop()
-        thread.join(900)
-        assert not thread.is_alive(), "the listener did not stop within 15 s"
 
 
 def test_each_toot_is_in_the_topic_once(
