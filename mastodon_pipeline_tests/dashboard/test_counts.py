@@ -123,9 +123,9 @@ def test_counting_that_runs_is_interrupted_when_the_page_stops(lake_of_three_day
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(count_for_ever)
-        assert counting.wait(60)
+        assert counting.wait(900)
         counts.close()
         with pytest.raises(duckdb.InterruptException):
-            running.result(60)
+            running.result(900)
     with pytest.raises(duckdb.ConnectionException, match="stopped"):
         counts.servers(NOW)

@@ -45,6 +45,6 @@ def test_wait_for_ends_when_done_or_late(lines: list[str]) -> None:
     states = iter([(False, "1 of 2"), (True, "2 of 2")])
     tasks = Progress(lines.append, io.StringIO())
 
-    assert tasks.wait_for(lambda: next(states), timeout_seconds=30)
+    assert tasks.wait_for(lambda: next(states), timeout_seconds=900)
     assert not tasks.wait_for(lambda: (False, "0 of 2"), timeout_seconds=-1)
     assert [line.partition(" (")[0] for line in lines] == ["  2 of 2", "  0 of 2"]

@@ -53,7 +53,7 @@ def landed(secure: SecureStack) -> Iterator[Settings]:
             listener = open_listener(settings.servers(), settings)
             thread = threading.Thread(target=listener.run, kwargs={"beat_seconds": 0.1})
             thread.start()
-            simulator.wait_until_done(60)
+            simulator.wait_until_done(900)
             wait_until(lambda: sum(p.end for p in sink_progress(settings)) >= TOOTS, "all toots")
             listener.stop()
             thread.join(900)

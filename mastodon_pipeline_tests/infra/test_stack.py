@@ -113,7 +113,7 @@ def test_broker_creates_no_topic_by_itself(stack: Stack) -> None:
 def test_killed_program_is_restarted_with_its_data(stack: Stack) -> None:
     """kill -9 of the object store and of the broker."""
     admin = AdminClient({"bootstrap.servers": stack.addresses.kafka_bootstrap_servers})
-    admin.create_topics([NewTopic("survivor", 1, 1)])["survivor"].result(20)
+    admin.create_topics([NewTopic("survivor", 1, 1)])["survivor"].result(300)
 
     kill(stack, "minio")
     kill(stack, "kafka")

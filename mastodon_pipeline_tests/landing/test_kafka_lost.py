@@ -151,7 +151,7 @@ def test_control_topic_that_is_made_again_is_noticed_while_all_runs(sink_lake: S
         cursor = supervise(instance, None)
         admin = admin_client(settings)  # held until it is done
         [deletion] = admin.delete_topics([CONTROL_TOPIC]).values()
-        deletion.result(30)
+        deletion.result(300)
         before = sink_lake.committed_rows()
         produce_batch(sink_lake, "meanwhile", 50)
 

@@ -43,7 +43,7 @@ def remove(settings: Settings, below: int) -> None:
     oldest = TopicPartition(settings.kafka_topic, 0, below)
     admin = admin_client(settings)
     for future in admin.delete_records([oldest]).values():
-        future.result(10)
+        future.result(300)
 
 
 def commit(settings: Settings, offset: int) -> None:

@@ -68,7 +68,7 @@ def stop_sink(books: Books) -> None:
 
     def is_empty() -> bool:
         [described] = admin.describe_consumer_groups([group]).values()
-        return not described.result(10).members
+        return not described.result(300).members
 
     wait_until(is_empty, "the sink's group is empty")
 
@@ -228,7 +228,7 @@ def test_unread_records_that_retention_takes(books: Books) -> None:
     ]
     admin = admin_client(books.settings)  # held until it is done: without it, its requests end
     for future in admin.delete_records(removed).values():
-        future.result(10)
+        future.result(300)
     connect_sink(ENVIRONMENT)
     receive(books, 1)
     wait_for_sink(books.settings)
@@ -254,9 +254,9 @@ def test_topic_that_is_made_again(books: Books) -> None:
     admin = admin_client(books.settings)
     topics = [books.settings.kafka_topic, books.settings.tallies_topic]
     for future in admin.delete_topics(topics).values():
-        future.result(20)
+        future.result(300)
     wait_until(
-        lambda: not set(topics) & admin.list_topics(timeout=10).topics.keys(), "topics are gone"
+        lambda: not set(topics) & admin.list_topics(timeout=300).topics.keys(), "topics are gone"
     )
     assert books.losses(sink_seconds=0) == [], "listeners may be reading them again"
     assert [loss[:2] for loss in books.losses(LATER, sink_seconds=0)] == [("landed", 13)]

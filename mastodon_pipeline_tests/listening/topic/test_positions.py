@@ -106,7 +106,7 @@ def test_listener_ends_once_its_topic_was_made_again_and_its_positions_count_no_
     positions.check()
     admin = admin_client(settings)  # held until it is done
     [deletion] = admin.delete_topics([settings.kafka_topic]).values()
-    deletion.result(20)
+    deletion.result(300)
     wait_until(lambda: topic_id(settings, settings.kafka_topic) is None, "the topic is gone")
     with pytest.raises(TopicReplaced):
         positions.check()
