@@ -42,11 +42,13 @@ test: install ## Run all tests, several at a time; those that need a stack start
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m "not takeover and not cluster and not exhaustive and not containers" -n $(WORKERS) --dist loadscope
 
-test-unit: install ## Run the quick tests, which need no stack
-	@$(BIN)/pytest -m "not integration and not thorough" -n 2 --dist loadscope
+# Three workers on two cores: some tests wait, and each worker imports everything.
+QUICK := -m "not integration and not thorough" --hypothesis-profile=quick -n 3 --dist loadscope
+test-unit: install ## Run the quick tests, which need no stack (20 s)
+	@$(BIN)/pytest $(QUICK)
 
 test-newest: .venv-newest/.installed ## Run the quick tests on the newest Python that is supported
-	@.venv-newest/bin/pytest -m "not integration and not thorough" -n 2 --dist loadscope
+	@.venv-newest/bin/pytest $(QUICK)
 
 takeover: install ## Test who listens when, beside a whole pipeline under load (5 min)
 	@$(BIN)/python -m infra.native_stack fetch

@@ -1,24 +1,24 @@
-"""What tests of every room use: native stacks, and a lake in a local directory."""
+"""What tests of every room use: native stacks, and a lake in a local directory.
+
+With several workers, the process that distributes the tests imports this before it starts them, and
+imports neither Dagster nor a stack: they are imported where they are used.
+"""
 
 import gc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
-from infra.native_stack import Stack, running_stack
-from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline_tests.support.local_lake import local_lake
-from mastodon_pipeline_tests.support.shared_stack import (
-    StackEnvironment,
-    new_directory,
-    remove_shared_stack,
-    shared_stack,
-)
 from mastodon_pipeline_tests.support.signals import restore_default_signals
+from mastodon_pipeline_tests.support.stack_environment import StackEnvironment, new_directory
 from mastodon_pipeline_tests.support.workers import Scheduler
+
+if TYPE_CHECKING:
+    from infra.native_stack import Stack
+    from mastodon_pipeline.lake.lake import Lake
 
 STACKS = ("separate_stack", "stack")
 """The fixtures that yield stacks; the first of them that a test uses is its own."""
@@ -31,7 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
     restore_default_signals()
     # Hypothesis fails an example that takes 200 ms; other processes may take that long for theirs.
     hypothesis.settings.register_profile("without deadlines", deadline=None)
-    hypothesis.settings.load_profile("without deadlines")
+    # Of `make test-unit`; `make test` draws as many as Hypothesis does by default.
+    hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
+    hypothesis.settings.load_profile(
+        config.getoption("--hypothesis-profile") or "without deadlines"
+    )
     from_controller = getattr(config, "workerinput", {}).get("stack_directory")
     config.stash[_stack_directory] = Path(from_controller) if from_controller else new_directory()
 
@@ -50,8 +54,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler | 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the session's stack, whether the tests passed or not."""
-    if not hasattr(config, "workerinput"):
-        remove_shared_stack(config.stash[_stack_directory])
+    directory = config.stash[_stack_directory]
+    used = any(directory.parent.glob(f"{directory.name}*"))
+    if used and not hasattr(config, "workerinput"):
+        from mastodon_pipeline_tests.support.shared_stack import remove_shared_stack
+
+        remove_shared_stack(directory)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,11 +95,13 @@ def _stack_of(item: pytest.Item) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
+def stack(pytestconfig: pytest.Config) -> Iterator["Stack"]:
     """The native stack that all workers of this session share.
 
     A test has topics, buckets and connectors of its own there, and kills no program.
     """
+    from mastodon_pipeline_tests.support.shared_stack import shared_stack
+
     stack = shared_stack(pytestconfig.stash[_stack_directory])
     _environment.add("stack", stack)
     yield stack
@@ -99,8 +109,10 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def separate_stack() -> Iterator[Stack]:
+def separate_stack() -> Iterator["Stack"]:
     """A native stack that only this worker's tests use: they may stop and kill its programs."""
+    from infra.native_stack import running_stack
+
     with running_stack() as stack:
         _environment.add("separate_stack", stack)
         yield stack
@@ -108,7 +120,9 @@ def separate_stack() -> Iterator[Stack]:
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
+def lake(tmp_path: Path) -> Iterator["Lake"]:
     """An empty lake in a local directory."""
+    from mastodon_pipeline_tests.support.local_lake import local_lake
+
     with local_lake(tmp_path) as lake:
         yield lake

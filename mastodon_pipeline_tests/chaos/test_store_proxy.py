@@ -46,6 +46,7 @@ def test_proxy_passes_requests_on_refuses_them_and_passes_them_again(proxy: Stor
         assert [client.get("/b").text, client.get("/c").text] == ["/b", "/c"]
 
 
+@pytest.mark.thorough
 def test_slow_proxy_answers_late(proxy: StoreProxy) -> None:
     proxy.set_mode("slow")
     began = time.monotonic()

@@ -120,7 +120,7 @@ def test_ctrl_c_ends_a_query_at_once_and_leaves_the_connection_usable(
     connection: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not when the query would have ended, in some years."""
-    ctrl_c = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT])
+    ctrl_c = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
     ctrl_c.start()
     endless = "SELECT count(*) FROM range(1_000_000_000_000_000) t(x) WHERE x % 7 = 8"
     with pytest.raises(KeyboardInterrupt):

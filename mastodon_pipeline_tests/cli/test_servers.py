@@ -146,6 +146,7 @@ def test_languages_that_the_tokens_owner_has_not_chosen_are_named(
     assert all_languages.hidden == ""
 
 
+@pytest.mark.thorough
 def test_servers_shows_what_listeners_ask_of_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

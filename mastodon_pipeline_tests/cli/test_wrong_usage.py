@@ -47,9 +47,9 @@ def empty_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def empty_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An object store with an empty bucket."""
+@pytest.fixture(scope="module")
+def empty_store_port() -> Iterator[int]:
+    """An object store with an empty bucket, one for all tests: a client takes long to make."""
 
     class EmptyBucket(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -66,8 +66,13 @@ def empty_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), EmptyBucket)
     with serving(server):
-        monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-        yield
+        yield server.server_port
+
+
+@pytest.fixture
+def empty_store(monkeypatch: pytest.MonkeyPatch, empty_store_port: int) -> None:
+    """Use an object store with an empty bucket."""
+    monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{empty_store_port}")
 
 
 def check(result: Result, exit_code: int, line: str) -> None:
@@ -341,6 +346,7 @@ def test_wrong_arguments(
     ],
 )
 @pytest.mark.usefixtures("empty_store")
+@pytest.mark.thorough
 def test_wrong_sql(statement: str, exit_code: int, line: str) -> None:
     check(CliRunner().invoke(cli, ["sql", statement]), exit_code, line)
 

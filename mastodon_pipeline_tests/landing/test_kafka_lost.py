@@ -28,8 +28,8 @@ from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.landing_sink import wait_for_sink
 from mastodon_pipeline_tests.support.producing import produce, toots
-from mastodon_pipeline_tests.support.shared_stack import QUICK_COMMITS
 from mastodon_pipeline_tests.support.sink_lake import SinkLake
+from mastodon_pipeline_tests.support.stack_environment import QUICK_COMMITS
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration

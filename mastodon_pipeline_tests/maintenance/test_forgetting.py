@@ -136,6 +136,7 @@ def test_counts_stay_and_equal_a_recount(lake: Lake) -> None:
     assert why_not_verified(lake, HOUR, lake.landed.of_hour(HOUR)) is None
 
 
+@pytest.mark.thorough
 def test_pictures_are_drawn_again_without_hashtags_of_the_forgotten(lake: Lake) -> None:
     """Also those of days that nothing lands of any more. Shows P7."""
     (chart,) = HASHTAG_USAGE.charts

@@ -19,6 +19,7 @@ from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.usage.tables.hourly import build_toots
+from mastodon_pipeline_tests.support.memory_database import memory_database
 
 HOUR = datetime(2026, 11, 24, 15, tzinfo=UTC)
 DAY = HOUR.date()
@@ -138,23 +139,21 @@ def local_lake(root: Path, threads: int = 1, salt: str = "") -> Iterator[Lake]:
     `threads` read several files at once, which matters to their rows' order: two take half as much
     CPU again.
     """
-    with duckdb.connect(":memory:") as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"SET threads = {threads}")
-        # It tells versions of a local file apart by their times of change, which are too coarse.
-        connection.execute("SET enable_external_file_cache = false")
+    with (
+        memory_database(threads) as connection,
         # The lake keeps its copies of landed files beside it.
-        with TemporaryDirectory(prefix="mastodon_pipeline_") as directory:
-            empty_record = Path(directory, "record.parquet")
-            empty_record.write_bytes(_empty_record())
-            yield Lake(
-                Layout(str(root), "mastodon-topic"),
-                connection,
-                _list_files,
-                _put_in_place_of,
-                str(empty_record),
-                salt,
-            )
+        TemporaryDirectory(prefix="mastodon_pipeline_") as directory,
+    ):
+        empty_record = Path(directory, "record.parquet")
+        empty_record.write_bytes(_empty_record())
+        yield Lake(
+            Layout(str(root), "mastodon-topic"),
+            connection,
+            _list_files,
+            _put_in_place_of,
+            str(empty_record),
+            salt,
+        )
 
 
 @cache

@@ -14,6 +14,7 @@ from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline.usage.views import create_views, table_folders
 from mastodon_pipeline_tests.support.building import build_day, build_hours
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record
+from mastodon_pipeline_tests.support.memory_database import memory_database
 from mastodon_pipeline_tests.support.prepared_lake import PreparedLake
 
 ARTICLE = [
@@ -65,8 +66,7 @@ def build(lake: Lake) -> None:
 @pytest.fixture
 def connection(built: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     """Views over the lake."""
-    with duckdb.connect(":memory:") as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with memory_database() as connection:
         create_views(
             connection,
             table_folders(built.layout),

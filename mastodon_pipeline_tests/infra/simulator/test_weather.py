@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from infra.simulator.instance import ServerPolicy, gotosocial
 from infra.simulator.simulator import Simulator
 from infra.simulator.weather import CALM, Delays, Weather
@@ -39,6 +41,7 @@ def test_calm_weather_keeps_the_order() -> None:
     assert received == published
 
 
+@pytest.mark.thorough
 def test_gotosocial_lists_a_toot_after_it_has_its_id() -> None:
     """A later id may be listed before an earlier one; in the end all are."""
     weather = Weather(event_seconds=0.0, listing_seconds=1.0)

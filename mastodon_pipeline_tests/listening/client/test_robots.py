@@ -67,6 +67,7 @@ def test_what_follows_the_first_half_megabyte_is_not_read() -> None:
     assert not rules_of(b"#" * MAX_PARSED_BYTES + rule, HOST).refused
 
 
+@pytest.mark.thorough
 def test_file_with_thousands_of_robots_and_rules_costs_little() -> None:
     """Each rule times each robot would be 200 million. Shows G6."""
     robots = "".join(f"User-agent: bot{n}\n" for n in range(14_000))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 
+import pytest
 from aiohttp import web
 
 from mastodon_pipeline.listening.client.connections import Connections
@@ -129,6 +130,7 @@ def test_polling_pauses_if_the_server_ignores_min_id() -> None:
     assert len(polled.sink.uris()) == PAGE_LIMIT
 
 
+@pytest.mark.thorough
 def test_cached_timeline_is_not_requested_again_before_the_cache_expires() -> None:
     """Mastodon caches anonymous responses for 15 s, and says so."""
 

@@ -233,13 +233,21 @@ def assert_fast(html: str, quotes: bool) -> None:
     assert time.thread_time() - began < PLAIN_TEXT_SECONDS
 
 
-@pytest.mark.parametrize("size", [MAX_PARSED - 64, MAX_HTML, 4 * 2**20])
+@pytest.mark.parametrize(
+    "size",
+    [
+        MAX_PARSED - 64,
+        pytest.param(MAX_HTML, marks=pytest.mark.thorough),
+        pytest.param(4 * 2**20, marks=pytest.mark.thorough),
+    ],
+)
 @pytest.mark.parametrize("part", SLOW_PARTS)
 def test_hostile_html_takes_little_time(part: str, size: int) -> None:
     """Up to 4 MiB, the largest event: its CPU time stops every other server. Shows G6."""
     assert_fast(part * (size // len(part)) + "<i>the end", quotes=True)
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.sampled_from(SLOW_PARTS), min_size=1, max_size=4),

@@ -35,6 +35,7 @@ def test_only_a_database_of_several_machines_needs_leases(monkeypatch: pytest.Mo
     assert lease_seconds() == LEASE_SECONDS
 
 
+@pytest.mark.thorough
 def test_lease_that_is_renewed_does_not_expire() -> None:
     """It ends with the block, not later."""
     released = Event()

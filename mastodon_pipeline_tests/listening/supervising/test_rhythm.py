@@ -219,6 +219,7 @@ def test_long_silence_keeps_the_pauses_to_compare_it_with() -> None:
     assert server.rhythm.known
 
 
+@pytest.mark.thorough
 def test_false_alarm_rate_is_as_documented() -> None:
     """For toots independent of each other: 2 / ((n + 1) (n + 2)) of the pauses after n known ones.
 
