@@ -50,11 +50,11 @@ test-unit: install ## Run the quick tests, which need no stack (20 s)
 test-newest: .venv-newest/.installed ## Run the quick tests on the newest Python that is supported
 	@.venv-newest/bin/pytest $(QUICK)
 
-takeover: install ## Test who listens when, beside a whole pipeline under load (5 min)
+takeover: install ## Test who listens when, on one machine under load and on three hosts (7 min)
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m takeover
 
-cluster: install ## Kill one of three brokers and one of two Connect workers under load (10 min; needs PostgreSQL)
+cluster: install ## Kill one of three brokers and one of two Connect workers under load (5 min; needs PostgreSQL)
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -s -m cluster
 
