@@ -55,6 +55,12 @@ def read_tables(pipeline: Pipeline) -> Tables | None:
     return None
 
 
+def counted(pipeline: Pipeline) -> int:
+    """Return how many toots are counted now; 0 if the tables cannot be read."""
+    tables = read_tables(pipeline)
+    return len(tables.toots) if tables else 0
+
+
 class Freshness:
     """Reads the tables all the time: how long does a toot take from its server into `toots`?
 
