@@ -58,6 +58,19 @@ def parse_server(url: str, feed: str = "local", token_env: str = "") -> Server:
 
     Raises SettingsError if the text is not a server's address or the feed does not exist.
     """
+    scheme, name, host = _parse_address(url)
+    if feed not in get_args(Feed):
+        raise SettingsError(f"feed {feed!r} of {url} is none of {', '.join(get_args(Feed))}")
+    variable = token_env or _token_variable(name, host)
+    return Server(f"{scheme}://{name}", feed, variable)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=4096)
+def _parse_address(url: str) -> tuple[str, str, str]:
+    """Return the scheme of a server's address, its name, and its host as written.
+
+    Cached, since sensors ask for all servers every five seconds.
+    """
     refusal = SettingsError(
         f"{url!r} is not a server's address; write it like https://mastodon.social"
     )
@@ -75,13 +88,10 @@ def parse_server(url: str, feed: str = "local", token_env: str = "") -> Server:
     extra = parts.path or parts.query or parts.fragment
     if parts.scheme not in ("http", "https") or not plain or extra:
         raise refusal
-    if feed not in get_args(Feed):
-        raise SettingsError(f"feed {feed!r} of {url} is none of {', '.join(get_args(Feed))}")
     name = server_name(host, 80 if parts.scheme == "http" else 443)
     if not name or (not host.isascii() and not re.fullmatch(r"[a-z0-9_.-]+(:[0-9]+)?", name)):
         raise refusal
-    variable = token_env or _token_variable(name, host)
-    return Server(f"{parts.scheme}://{name}", feed, variable)  # type: ignore[arg-type]
+    return parts.scheme, name, host
 
 
 def canonical_base_url(url: str) -> str:
@@ -116,7 +126,7 @@ def read_servers_file(path: Path) -> list[Server]:
     """
     setting = f"MASTODON_SERVERS_FILE {path}"
     try:
-        content = tomllib.loads(read_settings_text(path))
+        content = _parse_toml(read_settings_text(path))
     except FileNotFoundError:
         raise SettingsError(f"MASTODON_SERVERS_FILE names {path}, which does not exist") from None
     except tomllib.TOMLDecodeError as error:
@@ -135,6 +145,11 @@ def read_servers_file(path: Path) -> list[Server]:
         except SettingsError as error:
             raise SettingsError(f"{setting}, server {number}: {error}") from None
     return servers
+
+
+@lru_cache(maxsize=1)
+def _parse_toml(text: str) -> Mapping[str, object]:
+    return tomllib.loads(text)
 
 
 def _parse_table(table: object) -> Server:

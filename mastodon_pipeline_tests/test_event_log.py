@@ -1,14 +1,23 @@
 """The event log that is written in batches, against Dagster's own."""
 
+import operator
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+import sqlalchemy as db
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 
 from infra.native_stack.programs import REPOSITORY
 from mastodon_pipeline.cli import health_checks, top
@@ -127,11 +136,74 @@ def test_home_of_dagsters_own_storage_is_read_on(batched_home: Path) -> None:
         assert isinstance(instance.event_log_storage, BatchedEventLogStorage)
         assert len(instance.get_materialized_partitions(dg.AssetKey("hourly"))) == 4
         assert instance.all_logs(earlier)
+        names = "SELECT name FROM sqlite_master WHERE name LIKE 'mastodon_checks%'"
+        assert len(rows(batched_home / "history" / "runs" / "index.db", names)) == 2
         assert isinstance(instance.run_storage, OpenRunStorage)
         assert isinstance(instance.schedule_storage, OpenScheduleStorage)
         later = build(instance)
         assert [run.run_id for run in instance.get_runs()] == [later, earlier]
         assert instance.all_instigator_state() == []
+
+
+def test_newest_results_of_a_check_cost_the_same_after_years(batched_home: Path) -> None:
+    """SQLite takes as many steps with 3,000 results as with one; none of them has failed."""
+    key = dg.AssetCheckKey(dg.AssetKey("hourly"), "is_right")
+    with dg.DagsterInstance.get() as instance:
+        build(instance)
+        storage = instance.event_log_storage
+        assert isinstance(storage, BatchedEventLogStorage)
+        steps = [0]
+
+        @db.event.listens_for(storage._engine(INDEX_SHARD_NAME), "connect")
+        def count(connection: sqlite3.Connection, _: object) -> None:
+            connection.set_progress_handler(lambda: operator.setitem(steps, 0, steps[0] + 1), 1)
+
+        def latest() -> AssetCheckExecutionRecord:
+            return storage.get_latest_asset_check_execution_by_key([key])[key]
+
+        history = storage.get_asset_check_execution_history
+        ask: tuple[Callable[[], object], ...] = (
+            latest,
+            lambda: history(key, 1),
+            lambda: history(key, 2, status={*COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES}),
+            lambda: history(key, 20, status={AssetCheckExecutionRecordStatus.FAILED}),
+        )
+
+        def costs() -> list[int]:
+            taken = []
+            for question in ask:
+                steps[0] = 0
+                question()
+                taken.append(steps[0])
+            return taken
+
+        few, first = costs(), latest().id
+        with storage.index_transaction() as connection:
+            columns = "asset_key, check_name, execution_status, evaluation_event, create_timestamp"
+            connection.exec_driver_sql(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
+                f" INSERT INTO asset_check_executions ({columns}, run_id) SELECT {columns}, i"
+                " FROM n, asset_check_executions WHERE execution_status = 'SUCCEEDED'"
+            )
+        assert latest().id == first + 3000
+        for before, after in zip(few, costs(), strict=True):
+            assert after < before + 100  # a deeper index, and a second row
+
+
+def test_newest_results_of_checks_are_those_of_dagsters_statement(batched_home: Path) -> None:
+    """A check without a result has none; the newest of the others counts."""
+    key = dg.AssetCheckKey(dg.AssetKey("hourly"), "is_right")
+    keys = [key, dg.AssetCheckKey(dg.AssetKey("hourly"), "never_made")]
+    with dg.DagsterInstance.get() as instance:
+        build(instance)
+        later = build(instance)
+        storage = instance.event_log_storage
+        assert isinstance(storage, BatchedEventLogStorage)
+        newest = storage.get_latest_asset_check_execution_by_key(keys)
+        assert newest == super(
+            BatchedEventLogStorage, storage
+        ).get_latest_asset_check_execution_by_key(keys)
+        assert {each: result.run_id for each, result in newest.items()} == {key: later}
 
 
 def test_databases_of_many_runs_are_not_all_kept_open(batched_home: Path) -> None:

@@ -9,7 +9,7 @@ once a minute, our webserver once the day has changed (`infra/webserver`); a run
 starts. A partition that was materialized stays one, since the day moves back only.
 
 Without a home of Dagster ($DAGSTER_HOME), or before the sensor has run for the first time, all days
-from `FIRST_DAY` on are partitions: ten years of hours, which cost a page some 0.7 s of CPU.
+from `FIRST_DAY` on are partitions: ten years of hours, whose listing costs some 0.7 s of CPU.
 
 See: https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
 """
