@@ -5,7 +5,9 @@ saved after they have changed. What is in memory never outweighs the store: a gr
 process has saved since is unloaded. The rows themselves are the business of `landed`.
 """
 
-from datetime import date, datetime, timedelta
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -23,6 +25,10 @@ CLOCK_MARGIN = timedelta(days=1)
 DAY_FOLDERS = ("created_at_hour=", "kafka_timestamp_day=")
 """How the names of folders begin that sort by time: those of the sinks, before and since
 2026-11-26."""
+ALL_HOURS = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_SPANS: dict[str, tuple[str, tuple[datetime, datetime] | None]] = {}
+"""By path of an object: its etag, and the first and last hour in that version, None if it has no
+hour."""
 
 
 class IndexGroups:
@@ -94,6 +100,30 @@ class IndexGroups:
                 else file.modified + CLOCK_MARGIN >= since
             )
         ]
+
+    def unloaded_with(self, hours: Collection[datetime]) -> list[str]:
+        """Return the paths of the objects that are not loaded and may hold one of these hours.
+
+        A process reads each version of an object once, to know its first and last hour: years have
+        a thousand of them, and a sensor asks for the running hour every ten seconds.
+
+        Raises duckdb.Error if an object is damaged or gone, or the object store failed.
+        """
+        etags = {file.path: file.etag for file in self._objects.values()}
+        unloaded = self.unloaded()
+        unread = [path for path in unloaded if _SPANS.get(path, ("",))[0] != etags[path]]
+        if unread:
+            statement = query("lake/spans_of_index")
+            rows = self._connection.execute(statement, {"files": unread}).fetchall()
+            spans = {path: (first, last) if first else None for path, first, last in rows}
+            _SPANS.update({path: (etags[path], spans.get(path, ALL_HOURS)) for path in unread})
+        wanted = sorted(hours)
+
+        def may_hold(span: tuple[datetime, datetime] | None) -> bool:
+            """Return whether one of the hours is in the span, if there is any."""
+            return span is not None and bisect_left(wanted, span[0]) < bisect_right(wanted, span[1])
+
+        return [path for path in unloaded if may_hold(_SPANS[path][1])]
 
     def load(self, group: str) -> None:
         """Load a group into the table, unless it is loaded.

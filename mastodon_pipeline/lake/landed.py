@@ -19,6 +19,7 @@ The index can be lost without harm, and misleads nobody for long:
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from itertools import groupby
 from time import monotonic
 from typing import Any, NamedTuple
@@ -176,7 +177,8 @@ class LandedFiles:
             return {}
         by_hour: dict[datetime, dict[str, StoredFile]] = {}
         values = {"first": min(hours), "last": max(hours), "hours": list(hours)}
-        for row in self._query("landed_of_hours", values, self._groups.unloaded()):
+        unloaded = partial(self._groups.unloaded_with, hours)
+        for row in self._query("landed_of_hours", values, unloaded):
             by_hour.setdefault(row[0], {})[row[1]] = StoredFile(*row[1:])
         return {
             hour: tuple(files[path] for path in sorted(files))
@@ -193,7 +195,7 @@ class LandedFiles:
 
         None: records without a plausible hour.
         """
-        changed = self._groups.unloaded(since=moment)
+        changed = partial(self._groups.unloaded, moment)
         hours: dict[datetime | None, IndexedHour] = {}
         for hour, *row in self._query("landed_since", {"moment": moment}, changed):
             more = IndexedHour(*row)
@@ -325,7 +327,7 @@ class LandedFiles:
         return Refreshed(len(new), len(gone - {file.path for file in listed}))
 
     def _query(
-        self, name: str, values: Mapping[str, object], unloaded: Sequence[str]
+        self, name: str, values: Mapping[str, object], unloaded: Callable[[], Sequence[str]]
     ) -> list[tuple[Any, ...]]:
         """Return the rows of a query of the table, and of the index's objects not loaded into it.
 
@@ -335,16 +337,13 @@ class LandedFiles:
         text = query(f"lake/{name}")
         values = {**values, "landed": self._layout.landed()}
         rows = self._connection.execute(text, values).fetchall()
-        if not unloaded:
-            return rows
         of_files = text.replace(
             "FROM landed_file", "FROM read_parquet($unloaded, hive_partitioning := false)"
         )
         try:
-            return [
-                *rows,
-                *self._connection.execute(of_files, {**values, "unloaded": unloaded}).fetchall(),
-            ]
+            if files := unloaded():
+                rows += self._connection.execute(of_files, {**values, "unloaded": files}).fetchall()
+            return rows
         except duckdb.Error as error:
             if is_of_the_store(error):
                 raise

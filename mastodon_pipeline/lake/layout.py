@@ -60,9 +60,13 @@ class Layout:
         """The prefix of an hour's records in lakes from before 2026-11-26, by `created_at`."""
         return f"{self.landed()}{_hour_folder(hour)}"
 
+    def landed_days(self) -> str:
+        """The prefix of the folders by day of arrival; folders of other names sort around them."""
+        return f"{self.landed()}kafka_timestamp_day="
+
     def landed_day(self, day: date) -> str:
         """The prefix of the records that Kafka took on this day."""
-        return f"{self.landed()}kafka_timestamp_day={day:%Y-%m-%d}/"
+        return f"{self.landed_days()}{day:%Y-%m-%d}/"
 
     def uncounted(self) -> str:
         """The prefix of landed records that no table counts, left by maintenance for good."""

@@ -6,9 +6,11 @@ same offsets and times, since the sink wrote some records again, are counted tog
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import chain, takewhile
 
 import duckdb
 
@@ -20,6 +22,7 @@ from mastodon_pipeline.ledger.state import Cell, FileGroup, State
 from mastodon_pipeline.listening.following.tally import HOUR_MS
 
 Counts = list[tuple[str, int, int, int]]
+DAY = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -39,12 +42,8 @@ def count_landed(lake: Lake, state: State, since: datetime) -> Landed:
     Raises ObjectStoreUnavailable, and duckdb.Error if the object store fails.
     """
     by_hour: defaultdict[int, list[StoredFile]] = defaultdict(list)
-    try:
-        files = lake.parquet_files(lake.layout.landed())
-    except BucketMissing:
-        files = []
-    for file in files:
-        if file.modified >= since:
+    with suppress(BucketMissing):
+        for file in _files_since(lake, since, whole=not state.checked_at):
             written = int(file.modified.timestamp() * 1000)
             by_hour[written - written % HOUR_MS].append(file)
     landed = Landed()
@@ -69,9 +68,9 @@ def count_only_replayed(lake: Lake, cells: Iterable[Cell], since: datetime) -> d
     Whoever replays an hour sends again what had landed, too: that stands for nothing.
     """
     counts = dict.fromkeys(cells, 0)
-    files = [file for file in lake.parquet_files(lake.layout.landed()) if file.modified >= since]
+    files = [file.path for file in _files_since(lake, since)]
     values = {
-        "files": [lake.empty_record, *(file.path for file in files)],
+        "files": [lake.empty_record, *files],
         "first": min(hour for _, hour in counts),
         "end": max(hour for _, hour in counts) + HOUR_MS,
     }
@@ -79,6 +78,21 @@ def count_only_replayed(lake: Lake, cells: Iterable[Cell], since: datetime) -> d
     return counts | {
         (source, hour): records for source, hour, records in rows if (source, hour) in counts
     }
+
+
+def _files_since(lake: Lake, since: datetime, *, whole: bool = False) -> Iterator[StoredFile]:
+    """List the landed files that were written since then (UTC).
+
+    Unless `whole`, without the folders of the days of arrival before: those of years are thousands
+    of requests. What is written into them late was received then, and is not compared any more.
+    """
+    landed, days = lake.layout.landed(), lake.layout.landed_days()
+    files: Iterable[StoredFile] = lake.list_files(landed)
+    if not whole:
+        others = takewhile(lambda file: file.path < days, files)
+        # A day more than that, as Kafka's clock may be behind.
+        files = chain(others, lake.list_files(landed, lake.layout.landed_day(since - DAY)))
+    return (file for file in files if file.path.endswith(".parquet") and file.modified >= since)
 
 
 def _count_group(lake: Lake, files: Sequence[StoredFile]) -> FileGroup:

@@ -91,6 +91,40 @@ def test_index_is_read_by_another_process_and_only_new_files_are_opened(
     assert late in files_of(lake, HOUR), "what another process saved is loaded again"
 
 
+def test_hours_are_found_without_reading_the_index_of_other_days_again(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever day of arrival, past or to come, has their records; a changed one is read again."""
+    days = [f"kafka_timestamp_day=2026-11-{day}/" for day in (20, 21, 22, 23, 24)]
+    late, earlier, claimed, other, _ = (
+        land_in(lake, day, record(kafka_offset=number, created_at=hour))
+        for number, (day, hour) in enumerate(
+            zip(days, (HOUR, EARLIER, HOUR + timedelta(days=9), EARLIER, HOUR), strict=True)
+        )
+    )
+    lake.landed.refresh(whole=True)
+    lake.landed.forget([])
+    monkeypatch.setattr(landed, "SMALL_INDEX_BYTES", 0)
+    read: list[list[str]] = []
+    unloaded_with = index_groups.IndexGroups.unloaded_with
+
+    def reading(groups: index_groups.IndexGroups, hours: list[datetime]) -> list[str]:
+        read.append([Path(path).stem[-2:] for path in unloaded_with(groups, hours)])
+        return unloaded_with(groups, hours)
+
+    monkeypatch.setattr(index_groups.IndexGroups, "unloaded_with", reading)
+    with local_lake(tmp_path) as opened:
+        assert late in files_of(opened, HOUR)
+        assert files_of(opened, HOUR + timedelta(days=9)) == [claimed]
+        assert {*files_of(opened, EARLIER)} == {earlier, other}
+        assert files_of(opened, HOUR - timedelta(days=1)) == []
+        assert read == [["20"], ["22"], ["21", "23"], []]
+        added = land_in(lake, days[3], record(kafka_offset=9), name="b")
+        lake.landed.sweep("kafka_timestamp_day=2026-11-22", 60)
+        assert added in files_of(opened, HOUR)
+        assert read[-1] == ["20", "23"]
+
+
 def test_forgetting_a_file_leaves_the_others_of_its_day(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

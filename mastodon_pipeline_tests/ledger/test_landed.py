@@ -1,11 +1,13 @@
 """Landed records are counted once each, whatever files they are in, and files only once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.ledger import landed as landed_module
 from mastodon_pipeline.ledger.landed import count_landed, count_only_replayed
@@ -89,6 +91,31 @@ def test_only_hours_whose_files_changed_are_opened_again(lake: Lake, opened: lis
     land(lake, record(kafka_offset=3), name="newer")
     assert count_landed(lake, state, SINCE).records[ONE, RECEIVED] == 3
     assert "old.parquet" not in opened
+
+
+def test_folders_of_days_that_are_not_compared_are_not_listed(lake: Lake) -> None:
+    """But by the first check, whose memory was lost; the other folders always are, old or late."""
+    state, listed = State(), []
+
+    def list_files(prefix: str, after: str = "") -> Iterator[StoredFile]:
+        for file in lake.list_files(prefix, after):
+            listed.append(file.path)
+            yield file
+
+    watched = replace(lake, list_files=list_files)
+    ages = (900, 2, 1, 0, -3)  # of days of arrival, from the first that is compared
+    days = [lake.layout.landed_day(SINCE - timedelta(days=age)) for age in ages]
+    folders = [lake.layout.landed_hour(HOUR - timedelta(days=400)), *days]
+    for number, folder in enumerate(folders):
+        land(lake, record(kafka_offset=number), name="a")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(f"{lake.layout.landed_hour(HOUR)}a.parquet").rename(f"{folder}a.parquet")
+    assert count_landed(watched, state, SINCE).records[ONE, RECEIVED] == 6
+    state.checked_at = 1
+    listed.clear()
+    assert count_landed(watched, state, SINCE).records[ONE, RECEIVED] == 4
+    # The first one is seen, where the listing of the other folders ends.
+    assert listed == [f"{folder}a.parquet" for folder in (*folders[:2], *folders[3:])]
 
 
 @pytest.mark.parametrize(
