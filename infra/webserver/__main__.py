@@ -7,7 +7,7 @@ from dagster_webserver import cli
 from starlette.applications import Starlette
 
 from infra.webserver.guard import OriginGuard
-from infra.webserver.partition_keys import remember_partition_keys
+from infra.webserver.partition_keys import answer_texts_at_once, remember_partition_keys
 from infra.webserver.partitions import keep_partitions_current
 
 
@@ -26,6 +26,7 @@ def main() -> None:
         return app
 
     remember_partition_keys()
+    answer_texts_at_once()
     cli.create_app_from_workspace_process_context = build_guarded  # type: ignore[attr-defined, assignment]
     cli.main()  # type: ignore[no-untyped-call]
 

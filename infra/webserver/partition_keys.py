@@ -1,16 +1,18 @@
-"""Lists the keys of the partitions once an hour, in place of twice for each page of an asset.
+"""Makes long lists of partitions cheap: pages of an hourly asset ask for all hours, twice or more.
 
-A page that shows only that there are hours, and the list of them, both have Dagster list them all:
-0.1 s of CPU for the 24,000 hours of 1,000 days.
+Dagster lists them anew for each question, even for whether there are any: 0.1 s of CPU for the
+24,000 hours of 1,000 days. GraphQL then takes 25 ms to make sure that each is a text.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.instance.types import DynamicPartitionsStore
+from graphql import ExecutionContext, GraphQLString, get_nullable_type
 
 REMEMBERED = 4
 """Lists, the last used: hours and days, before and after an hour ends. One of 24,000 hours takes
@@ -36,3 +38,18 @@ def remember_partition_keys() -> None:
             return [] if last is None else [*keys_up_to(self, last.start)]
 
     definition_class.get_partition_keys = get_partition_keys  # type: ignore[method-assign]
+
+
+def answer_texts_at_once() -> None:
+    """Let GraphQL put a list of texts into its answer as it is, not text by text."""
+    complete = ExecutionContext.complete_list_value
+
+    def complete_list_value(
+        self: ExecutionContext, of: Any, nodes: Any, info: Any, path: Any, result: Any
+    ) -> Any:
+        texts = get_nullable_type(of.of_type) is GraphQLString
+        if texts and type(result) is list and all(type(each) is str for each in result):
+            return result
+        return complete(self, of, nodes, info, path, result)
+
+    ExecutionContext.complete_list_value = complete_list_value  # type: ignore[method-assign, assignment]

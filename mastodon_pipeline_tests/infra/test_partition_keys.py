@@ -1,12 +1,18 @@
-"""The webserver lists a definition's partitions once, and shows what Dagster would."""
+"""The webserver lists a definition's partitions once, and answers what Dagster's would."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from graphql import (
+    ExecutionContext,
+    GraphQLError,
+    build_schema,
+    graphql_sync,
+)
 
-from infra.webserver.partition_keys import remember_partition_keys
+from infra.webserver.partition_keys import answer_texts_at_once, remember_partition_keys
 
 DEFINITION = dg.TimeWindowPartitionsDefinition
 LIST_KEYS = DEFINITION.get_partition_keys
@@ -63,3 +69,29 @@ def test_definition_that_has_not_begun_has_no_keys(listings: list[DEFINITION]) -
     )
     assert ended.get_partition_keys(current_time=datetime(2026, 11, 1, tzinfo=UTC)) == []
     assert listings == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "answer"),
+    [
+        (["a", "b"], ["a", "b"]),
+        ([], []),
+        (("a", "b"), ["a", "b"]),
+        (["a", None, 1, True], ["a", None, "1", "true"]),
+        (["a", GraphQLError("wrong")], ["a", None]),
+        (None, None),
+    ],
+)
+def test_list_of_texts_is_answered_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, texts: object, answer: object
+) -> None:
+    """And any other list item by item."""
+    complete = ExecutionContext.complete_list_value
+    monkeypatch.setattr(ExecutionContext, "complete_list_value", complete)
+    schema = build_schema("type Query { texts: [String], strict: [String!], numbers: [Int!] }")
+    root = {"texts": texts, "strict": ["a"], "numbers": [1, 2]}
+    expected = graphql_sync(schema, "{ texts strict numbers }", root)
+    answer_texts_at_once()
+    answered = graphql_sync(schema, "{ texts strict numbers }", root)
+    assert answered == expected
+    assert answered.data == {"texts": answer, "strict": ["a"], "numbers": [1, 2]}
