@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: pictures help install demo up down status clean test test-unit test-newest takeover cluster exhaustive containers chaos bench lint docs format lock
+.PHONY: pictures help install demo up down status clean test test-stacks test-unit test-newest takeover cluster exhaustive containers chaos bench lint docs format lock
 
 help: ## Show this list
 	@echo "mastodon_pipeline measures what is posted on the Fediverse. Start with: make demo"
@@ -38,9 +38,14 @@ clean: install ## Stop everything and delete its data (downloads stay)
 
 # Twice as many workers as cores: integration tests wait most of the time.
 WORKERS ?= 4
-test: install ## Run all tests, several at a time; those that need a stack start separate ones
+APART := not takeover and not cluster and not exhaustive and not containers
+test: install ## Run the tests that need no stack or share one, several at a time
 	@$(BIN)/python -m infra.native_stack fetch
-	@$(BIN)/pytest -m "not takeover and not cluster and not exhaustive and not containers" -n $(WORKERS) --dist loadscope
+	@$(BIN)/pytest -m "not own_stack and $(APART)" -n $(WORKERS) --dist loadscope
+
+test-stacks: install ## Run the tests that start stacks of their own: they damage, fill or wipe them, or are the demo
+	@$(BIN)/python -m infra.native_stack fetch
+	@$(BIN)/pytest -m "own_stack and $(APART)" -n $(WORKERS) --dist loadscope
 
 # Three workers on two cores: some tests wait, and each worker imports everything.
 QUICK := -m "not integration and not thorough" --hypothesis-profile=quick -n 3 --dist loadscope

@@ -77,10 +77,12 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use a native stack as integration tests."""
+    """Mark tests that use a native stack as integration tests, and those that may damage it."""
     for item in items:
-        if _stack_of(item):
+        if stack := _stack_of(item):
             item.add_marker(pytest.mark.integration)
+            if stack == "separate_stack":
+                item.add_marker(pytest.mark.own_stack)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -33,7 +33,7 @@ from mastodon_pipeline_tests.support.metrics import (
 from mastodon_pipeline_tests.support.secret_search import shown_in, stack_secrets, stored_contents
 from mastodon_pipeline_tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 
 BIN = Path(sys.executable).parent
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser"])), None)

@@ -6,7 +6,7 @@ import pytest
 
 from mastodon_pipeline_tests.support.processes import python_process
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 
 SEED = "1269"
 """Each program killed or stopped, all disks full, and foreign files in the lake. Without the faults

@@ -51,6 +51,7 @@ def test_supervisord_restarts_programs_while_its_logs_cannot_be_written(tmp_path
 
 
 @pytest.mark.integration
+@pytest.mark.own_stack
 def test_stack_and_dagster_come_back_when_a_full_disk_has_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ from mastodon_pipeline_tests.support.secure_stack import SecureStack, secure_sta
 from mastodon_pipeline_tests.support.simulated_servers import simulator_settings
 from mastodon_pipeline_tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 
 TOOTS = 200
 

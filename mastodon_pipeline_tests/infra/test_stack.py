@@ -17,7 +17,7 @@ from infra.native_stack import Ports, Program, Stack, StackError
 from infra.native_stack.processes import marked_processes
 from mastodon_pipeline_tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 

@@ -32,7 +32,7 @@ from mastodon_pipeline_tests.support.sink_lake import SinkLake
 from mastodon_pipeline_tests.support.stack_environment import QUICK_COMMITS
 from mastodon_pipeline_tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 
 FIRST = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
 LANDED, NOT_LANDED, AFTERWARDS = 400, 30, 300
