@@ -134,7 +134,10 @@ def test_instance_info_is_fetched_again_if_a_stream_is_gone(
         simulator.fault("cut")
         scene.wait_for("polling", "404")
         scene.receive_toot()
-        assert (scene.requests("instance"), scene.requests("streaming")) == (2, 4)
+        # On a busy machine the new description is old, too, before the streams have answered.
+        descriptions = scene.requests("instance")
+        assert descriptions >= 2
+        assert scene.requests("streaming") == 2 * descriptions
 
 
 def test_only_the_public_feed_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
