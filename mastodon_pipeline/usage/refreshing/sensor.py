@@ -198,9 +198,13 @@ class _Refresh:
     @cached_property
     def _unfinished(self) -> list[_Run]:
         since = self._now - ABANDONED - MAX_PARTITIONS_PER_RUN * SLOWEST_PARTITION
-        runs = self._runs(
-            dg.RunsFilter(job_name=self._job_name, statuses=_UNFINISHED, created_after=since)
-        )
+        # Of all jobs: they are few, where SQLite would read each run that this job ever had.
+        unfinished = dg.RunsFilter(statuses=_UNFINISHED, created_after=since)
+        runs = [
+            self._run(record)
+            for record in self._instance.get_run_records(unfinished)
+            if record.dagster_run.job_name == self._job_name
+        ]
         return [run for run in runs if self._now - run.created_at < self._longest(run)]
 
     def _longest(self, run: _Run) -> timedelta:
@@ -209,7 +213,11 @@ class _Refresh:
 
     @cached_property
     def _ended(self) -> list[_Run]:
-        return self._runs(dg.RunsFilter(job_name=self._job_name, statuses=_ENDED), REMEMBERED_RUNS)
+        ended = dg.RunsFilter(job_name=self._job_name, statuses=_ENDED)
+        return [
+            self._run(record)
+            for record in self._instance.get_run_records(ended, limit=REMEMBERED_RUNS)
+        ]
 
     def ranges_being_built(
         self, requests: Sequence[dg.RunRequest]
@@ -314,10 +322,6 @@ class _Refresh:
                 yield last, last
                 last -= self._step
             yield first, min(last, longest)
-
-    def _runs(self, runs: dg.RunsFilter, limit: int | None = None) -> list[_Run]:
-        """Return the runs that match, the newest first."""
-        return [self._run(record) for record in self._instance.get_run_records(runs, limit=limit)]
 
     def _run(self, record: dg.RunRecord) -> _Run:
         tags = record.dagster_run.tags

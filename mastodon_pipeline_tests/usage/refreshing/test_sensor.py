@@ -12,7 +12,7 @@ from mastodon_pipeline.lake import resource
 from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import HOUR_KEY, RANGE_END
+from mastodon_pipeline.usage.partitions import HOUR_KEY, PARTITION, RANGE_END
 from mastodon_pipeline.usage.refreshing import in_tick
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, Freshness
 from mastodon_pipeline.usage.refreshing.sensor import (
@@ -121,6 +121,17 @@ def test_hour_waits_while_a_run_for_it_is_unfinished(
     requests, waiting = run_requests(instance, STALE, NOW)
     assert requests == []
     assert "is unfinished" in waiting[0]
+
+
+def test_hour_does_not_wait_for_an_unfinished_run_of_another_job(
+    instance: dg.DagsterInstance,
+) -> None:
+    """Whatever its partitions are called."""
+    foreign = dg.GraphDefinition(name="foreign").to_job()
+    instance.create_run_for_job(foreign, tags={PARTITION: "no time"})
+    requests, waiting = run_requests(instance, STALE, NOW)
+    assert [request.job_name for request in requests] == [HOURLY]
+    assert waiting == []
 
 
 def test_current_hour_does_not_wait_for_runs_of_the_past(
