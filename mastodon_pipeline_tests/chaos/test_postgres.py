@@ -20,7 +20,7 @@ from mastodon_pipeline_tests.support.postgres import PASSWORD, postgres_server
 from mastodon_pipeline_tests.support.secret_search import stored_contents
 from mastodon_pipeline_tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 TOOTS_PER_SECOND = 5.0
 AWAY_SECONDS = 60.0
 COMMAND = str(Path(sys.executable).with_name("mastodon-pipeline"))
