@@ -57,6 +57,7 @@ def test_help_imports_nothing_slow() -> None:
     assert imported & SLOW_TO_IMPORT == set()
 
 
+@pytest.mark.thorough
 def test_sql_imports_nothing_slow_but_duckdb_and_the_settings() -> None:
     """Dagster, Kafka's client, boto3 and HTTP clients cost more CPU each than the query."""
     imported = modules_imported_by(

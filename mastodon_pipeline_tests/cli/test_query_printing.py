@@ -49,6 +49,7 @@ def test_results_are_printed_as_a_table_csv_or_json(
     assert "second" in printed
 
 
+@pytest.mark.thorough
 def test_csv_appends_to_a_file_and_keeps_what_it_holds(tmp_path: Path) -> None:
     """Also the results of the statements before; DuckDB's own COPY to /dev/stdout truncates it."""
     file = tmp_path / "results.csv"

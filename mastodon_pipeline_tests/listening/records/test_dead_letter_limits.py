@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from mastodon_pipeline.listening.records.dead_letter_limits import (
     BYTES_IN_ALL,
     BYTES_PER_SERVER,
@@ -47,6 +49,7 @@ def test_what_is_remembered_is_bounded() -> None:
     assert limits.admit(f"https://{REMEMBERED - 1}.example", "update", b"bad") == "known"
 
 
+@pytest.mark.thorough
 def test_one_noisy_server_leaves_room_for_the_others() -> None:
     """It may send some megabytes at once and again within an hour; nothing else is kept of it."""
     clock = Clock()

@@ -206,6 +206,7 @@ def test_toot_of_the_article_was_posted_when_its_id_says(
     assert [record.ingested_at for record in records] == [1000 * reading for reading in readings]
 
 
+@pytest.mark.thorough
 def test_toots_of_the_articles_day_are_counted_without_a_setting(tmp_path: Path) -> None:
     """Its listener wrote ten on 2023-04-24, in two hours."""
     began = datetime(2023, 4, 24, 15, 59, 50, tzinfo=UTC)

@@ -22,6 +22,8 @@ from mastodon_pipeline_tests.support.building import build_day, build_hours
 from mastodon_pipeline_tests.support.live_lake import LiveLake, live_lake
 from mastodon_pipeline_tests.support.local_lake import HOUR, Record, delete, record
 
+pytestmark = pytest.mark.thorough
+
 HOURS = [HOUR - timedelta(hours=16), HOUR - timedelta(hours=1), HOUR]
 """One of the day before."""
 SERVERS = ["https://one.example", "https://two.example", "https://three.example"]
@@ -123,7 +125,6 @@ def assert_live_is_what_tables_will_say(live: LiveLake) -> None:
     assert live.tables() == now, "and so it stays"
 
 
-@pytest.mark.thorough
 @given(
     before=st.lists(steps(), max_size=24),
     meanwhile=st.lists(background(), max_size=6),
@@ -362,7 +363,6 @@ def shown(live: LiveLake) -> str:
     return repr(live.tables()).lower()
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("built", [False, True])
 def test_person_who_was_forgotten_is_not_shown_from_the_topic(tmp_path: Path, built: bool) -> None:
     """Toots, copies, edits and deletes that Kafka has, and landed ones. Shows P7 and G27."""
@@ -386,7 +386,6 @@ def test_person_who_was_forgotten_is_not_shown_from_the_topic(tmp_path: Path, bu
         assert_live_is_what_tables_will_say(live)
 
 
-@pytest.mark.thorough
 def test_old_toots_from_the_topic_name_nobody(tmp_path: Path) -> None:
     """After PERSON_RETENTION_DAYS, though the day's tables are behind. Shows P8, G27 and G28."""
     with live_lake(tmp_path, SALT) as live:
@@ -406,7 +405,6 @@ def test_old_toots_from_the_topic_name_nobody(tmp_path: Path) -> None:
         assert_live_is_what_tables_will_say(live)
 
 
-@pytest.mark.thorough
 @given(st.lists(steps(), max_size=16), st.booleans(), st.lists(steps(), max_size=8))
 @settings(max_examples=10)
 def test_live_equals_the_tables_also_where_people_were_forgotten(

@@ -215,6 +215,7 @@ def test_large_lake_is_swept_piece_by_piece(lake: Lake, monkeypatch: pytest.Monk
     assert opened == [*names, ""]
 
 
+@pytest.mark.thorough
 def test_horizon_waits_for_what_was_stale_anywhere_in_the_round(lake: Lake) -> None:
     """The round ends some scans later, and has not forgotten it."""
     stale = LATE - ONE_HOUR
