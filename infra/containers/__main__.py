@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from infra.containers.roles import HOSTS, PORTS, ROLES, Role, installation
 from infra.native_stack.__main__ import run_command
 from infra.native_stack.addresses import write_private
 from infra.native_stack.cache import locked
+from infra.native_stack.errors import StackError
 from infra.native_stack.programs import Installation, probes
 from infra.native_stack.supervision import base_environment
 from mastodon_pipeline.paths import data_directory
@@ -48,11 +49,31 @@ def _start(name: str, role: Role, arguments: tuple[str, ...]) -> None:
         stack = installation(data)
         program = role.program(stack)
     role.check(stack.variables).write()
-    await_programs(role.awaits, stack)
+    await_programs(role.containers_awaited(stack.variables), stack)
+    if program.once_ready is not None:
+        _call_beside(program.ready, program.once_ready)
     program = replace(program, command=(*program.command, *arguments))
     script = Path(tempfile.gettempdir()) / f"{name}.sh"
     write_private(script, program.script(), mode=0o700)
     os.execve("/bin/sh", ["sh", str(script)], base_environment(data))
+
+
+def _call_beside(ready: Callable[[], bool], once_ready: Callable[[], None]) -> None:
+    """Call `once_ready` when the program is ready, in a process beside it.
+
+    Its parent has ended, so that it is init which waits for it, and not the program.
+    """
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    if os.fork() == 0:
+        try:
+            while not ready():
+                time.sleep(0.5)
+            once_ready()
+        except StackError as error:
+            click.echo(error, err=True)
+    os._exit(0)
 
 
 def _command(name: str, role: Role) -> click.Command:

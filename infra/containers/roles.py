@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -14,7 +15,11 @@ from infra.native_stack.addresses import Addresses, Hosts, stack_variables, writ
 from infra.native_stack.cache import cache_directory
 from infra.native_stack.errors import StackError
 from infra.native_stack.fetch import find_artifacts
-from infra.native_stack.pipeline_programs import dagster_programs
+from infra.native_stack.pipeline_programs import (
+    dagster_programs,
+    dashboard_program,
+    metrics_program,
+)
 from infra.native_stack.ports import Ports
 from infra.native_stack.program import Program
 from infra.native_stack.programs import SERVICES, Installation
@@ -32,13 +37,16 @@ HOSTS = Hosts(
     listen="0.0.0.0",
 )
 """The services' names in docker-compose.yml; each container has an address of its own."""
-PORTS = Ports()
+PORTS = Ports(metrics_port=9464)
 """Every container has all ports to itself: what is set in the environment is the host's."""
-_CONNECT_NEEDS = (
-    (HOSTS.kafka, PORTS.kafka_port),
-    (HOSTS.minio, PORTS.minio_port),
-    (HOSTS.registry, PORTS.registry_port),
-)
+CONTAINED = Addresses.of(PORTS, HOSTS)
+"""The addresses of services that are containers of the Compose file."""
+_ADDRESSES = {
+    "kafka": "KAFKA_BOOTSTRAP_SERVERS",
+    "minio": "S3_ENDPOINT",
+    "registry": "SCHEMA_REGISTRY_URL",
+}
+"""The setting by which a service of one's own takes the place of a container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,16 @@ class Role:
     """What the engine asks, given the stack's variables."""
     awaits: tuple[str, ...] = ()
     """Programs that should answer first. Where one stays away, this one starts all the same."""
+
+    def containers_awaited(self, variables: Mapping[str, str]) -> list[str]:
+        """Return those of `awaits` that are containers here, and not services of one's own."""
+        return [name for name in self.awaits if is_contained(name, variables)]
+
+
+def is_contained(program: str, variables: Mapping[str, str]) -> bool:
+    """Return whether a program is a container of the Compose file, by the stack's variables."""
+    setting = _ADDRESSES.get(program)
+    return setting is None or variables[setting] == getattr(CONTAINED, setting.lower())
 
 
 def _dagster(number: int, stack: Installation) -> Program:
@@ -87,7 +105,16 @@ def _registry(variables: Mapping[str, str]) -> Check:
 
 def _connect(variables: Mapping[str, str]) -> Check:
     user, password = (variables[f"KAFKA_CONNECT_{name}"] for name in ("USERNAME", "PASSWORD"))
-    return Check("http", "127.0.0.1", PORTS.connect_port, "/health", user, password, _CONNECT_NEEDS)
+    kafka = variables["KAFKA_BOOTSTRAP_SERVERS"].split(",")[0]
+    needs = (f"kafka://{kafka}", variables["S3_ENDPOINT"], variables["SCHEMA_REGISTRY_URL"])
+    return Check(
+        "http", "127.0.0.1", PORTS.connect_port, "/health", user, password, tuple(map(_at, needs))
+    )
+
+
+def _at(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 ROLES: Mapping[str, Role] = {
@@ -108,6 +135,16 @@ ROLES: Mapping[str, Role] = {
         lambda _: Check(
             "daemons", HOSTS.webserver, PORTS.dagster_port, needs=((HOSTS.webserver, 3000),)
         ),
+        ("dagster-webserver",),
+    ),
+    "dashboard": Role(
+        lambda stack: dashboard_program(stack, stack.variables),
+        _http(PORTS.dashboard_port, "/_stcore/health"),
+        ("minio",),
+    ),
+    "metrics": Role(
+        lambda stack: metrics_program(stack, stack.variables),
+        _http(PORTS.metrics_port, "/healthy"),
         ("dagster-webserver",),
     ),
     "simulator": Role(_simulator, _http(9100, "/status")),
@@ -132,10 +169,13 @@ def installation(data: Path | None = None) -> Installation:
         if value is not None
     }
     ports = {name for name, _ in PORTS.variables()}
-    variables = stack_variables(Addresses.of(PORTS, HOSTS), PORTS, saved)
-    variables |= {
-        name: os.environ[name] for name in variables.keys() - ports if os.environ.get(name)
-    }
+    variables = stack_variables(CONTAINED, PORTS, saved)
+    given = {name: os.environ[name] for name in variables.keys() - ports if os.environ.get(name)}
+    variables |= given
+    if not is_contained("minio", variables):
+        # Nobody makes the dashboard's user there: without one of your own it uses your key.
+        readers = ("DASHBOARD_ACCESS_KEY_ID", "DASHBOARD_SECRET_ACCESS_KEY")
+        variables |= {name: given.get(name, "") for name in readers}
     if variables != saved:
         write_stack_env(data / "stack.env", variables)
     (data / "lake").mkdir(exist_ok=True)

@@ -1,6 +1,5 @@
 """Fetch everything that the stack consists of, with the slow build beside the downloads."""
 
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.native_stack.cache import is_complete, locked, require_space
-from infra.native_stack.errors import StackError
 from infra.native_stack.interruption import Check
 from infra.native_stack.maven import fetch_jars, jars_directory
 from infra.native_stack.minio import (
@@ -113,18 +111,6 @@ def _fetch_all(cache: Path, say: Callable[[str], None], check: Check) -> Artifac
     artifacts = find_artifacts(cache)
     assert artifacts is not None
     return artifacts
-
-
-def copy_artifacts(cache: Path, target: Path) -> None:
-    """Copy to another cache what the programs need to run, and nothing of what fetched them.
-
-    Raises StackError if something is missing.
-    """
-    if find_artifacts(cache) is None:
-        raise StackError(f"not everything is in {cache}: fetch it first")
-    jars = [jars_directory(cache, pom) for pom in POMS]
-    for directory in (*jars, minio_directory(cache)):
-        shutil.copytree(directory, target / directory.name)
 
 
 def _failed(task: Future[None]) -> bool:

@@ -127,14 +127,16 @@ def dashboard_program(stack: Installation, environment: Mapping[str, str]) -> Pr
     """
     port = stack.ports.dashboard_port
     keys = {
-        name: stack.variables[f"DASHBOARD_{name.removeprefix('AWS_')}"]
+        name: reader
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        # A store of one's own may have no such user.
+        if (reader := stack.variables[f"DASHBOARD_{name.removeprefix('AWS_')}"])
     }
     return Program(
         name="dashboard",
         command=(
             str(Path(sys.executable).with_name("mastodon-pipeline")),
-            *("dashboard", "--port", str(port)),
+            *("dashboard", "--port", str(port), "--address", stack.hosts.listen),
         ),
         ready=stack.probe("dashboard"),
         directory=BASE_DIRECTORY,
@@ -153,7 +155,7 @@ def metrics_program(stack: Installation, environment: Mapping[str, str]) -> Prog
         name="metrics",
         command=(
             str(Path(sys.executable).with_name("mastodon-pipeline")),
-            *("metrics", "--port", str(port)),
+            *("metrics", "--port", str(port), "--address", stack.hosts.listen),
         ),
         ready=stack.probe("metrics"),
         directory=BASE_DIRECTORY,

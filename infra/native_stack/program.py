@@ -18,9 +18,9 @@ class Program:
     """A quick probe of whether it answers now; called often, raises nothing."""
     directory: Path
     """Its working directory."""
-    once_ready: Callable[[], None] = lambda: None
-    """Called at each `up` when it is ready, before the programs that depend on it are started.
-    Raises StackError."""
+    once_ready: Callable[[], None] | None = None
+    """Called at each `up` when it is ready, before the programs that depend on it are started; in a
+    container at each start. Raises StackError."""
     initialize: tuple[Path, tuple[str, ...]] | None = None
     """A path, and the command that creates it: run before each start while the path is missing."""
     await_first: tuple[str, ...] = ()

@@ -50,7 +50,8 @@ def start_in_order(
             _require_alive(supervisor, start, processes[name])
             seconds = time.monotonic() - start.began
             if processes[name].state in ("STARTING", "RUNNING") and program.ready():
-                program.once_ready()
+                if program.once_ready is not None:
+                    program.once_ready()
                 starting.remove(start)
                 ready.add(name)
                 if name in to_start:

@@ -13,7 +13,13 @@ import click
     show_envvar=True,
     help="On this machine.",
 )
-def dashboard(port: int) -> None:
+@click.option(
+    "--address",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where it listens; 0.0.0.0 is for a container whose port is published on 127.0.0.1.",
+)
+def dashboard(port: int, address: str) -> None:
     """Serve a page with what is counted, for browsers on this machine.
 
     `make up` and `make demo` start it by themselves. It only reads, and asks for nothing: whoever
@@ -28,4 +34,5 @@ def dashboard(port: int) -> None:
 
     require_packages()
     click.echo("reading the lake", err=True)
-    run(port, lambda: click.echo(f"the dashboard is at http://{LOOPBACK}:{port}", err=True))
+    at = f"http://{LOOPBACK}:{port}"
+    run(port, lambda: click.echo(f"the dashboard is at {at}", err=True), address)

@@ -21,10 +21,10 @@ _M_ARENA_MAX = -8
 """See: https://man7.org/linux/man-pages/man3/mallopt.3.html"""
 
 
-def options(port: int) -> dict[str, Any]:
+def options(port: int, address: str = LOOPBACK) -> dict[str, Any]:
     """Return Streamlit's options, which win over its files."""
     return {
-        "server.address": LOOPBACK,
+        "server.address": address,
         "server.port": port,
         "server.headless": True,
         # Nobody edits the page while it runs, and a watcher costs a thread and CPU.
@@ -49,7 +49,7 @@ def options(port: int) -> dict[str, Any]:
     }
 
 
-def run(port: int, announce: Callable[[], None] = lambda: None) -> None:
+def run(port: int, announce: Callable[[], None] = lambda: None, address: str = LOOPBACK) -> None:
     """Serve the page until the process is stopped.
 
     Before anybody can come, what the first visitor will see is counted; `announce` is called then.
@@ -70,7 +70,7 @@ def run(port: int, announce: Callable[[], None] = lambda: None) -> None:
         Path(__file__).with_name("page.py"),
         middleware=[Middleware(PageFiles, on_page=_Ahead().begin)],
     )
-    bootstrap.load_config_options(options(port))
+    bootstrap.load_config_options(options(port, address))
     # Streamlit's server stops at either signal, and then raises it again.
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)
@@ -82,7 +82,7 @@ def run(port: int, announce: Callable[[], None] = lambda: None) -> None:
             # Streamlit collects garbage after each run of the page, among all that is imported.
             gc.freeze()
             announce()
-            app.run(config=options(port))
+            app.run(config=options(port, address))
         finally:
             close_all()
 

@@ -7,7 +7,12 @@ from types import FrameType
 
 import click
 
-from mastodon_pipeline_tests.containers.engine import NoEngine, find_engine
+from mastodon_pipeline_tests.containers.availability import (
+    NoEngine,
+    find_engine,
+    require_containers,
+)
+from mastodon_pipeline_tests.containers.own_services import run_own_services_trial
 from mastodon_pipeline_tests.containers.trial import run_trial
 
 
@@ -17,7 +22,11 @@ def main(image: str) -> None:
     """Build the image, run everything in containers, kill them, and compare the counts."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        run_trial(find_engine(), image, partial(print, flush=True))
+        engine, say = find_engine(), partial(print, flush=True)
+        require_containers(engine)
+        run_trial(engine, image, say)
+        say("the same with a Kafka and an object store of one's own")
+        run_own_services_trial(engine, image, say)
     except NoEngine as error:
         raise click.ClickException(str(error)) from None
     except AssertionError as error:

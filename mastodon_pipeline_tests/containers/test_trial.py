@@ -2,17 +2,42 @@
 
 import pytest
 
-from mastodon_pipeline_tests.containers.engine import NoEngine, find_engine
+from mastodon_pipeline_tests.containers.availability import (
+    NoEngine,
+    find_engine,
+    require_containers,
+)
+from mastodon_pipeline_tests.containers.engine import Engine
+from mastodon_pipeline_tests.containers.own_services import run_own_services_trial
 from mastodon_pipeline_tests.containers.trial import run_trial
 
 pytestmark = [pytest.mark.integration, pytest.mark.containers]
+IMAGE = "mastodon-pipeline:test"
+
+
+@pytest.fixture
+def engine() -> Engine:
+    """Podman or Docker; without, the test is skipped and says why."""
+    try:
+        engine = find_engine()
+        require_containers(engine)
+        return engine
+    except NoEngine as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.timeout(3600)
+def test_killed_containers_lose_no_toot_and_count_none_twice(engine: Engine) -> None:
+    """The short trial of `make test`: the sink and the listeners are killed. Shows G10."""
+    run_trial(engine, IMAGE, killed=("connect", "code-server"), recreate=False)
 
 
 @pytest.mark.timeout(5400)
-def test_killed_and_recreated_containers_lose_no_toot_and_count_none_twice() -> None:
-    """As `make containers` does by hand. Shows G10."""
-    try:
-        engine = find_engine()
-        run_trial(engine, "mastodon-pipeline:test")
-    except NoEngine as error:
-        pytest.skip(str(error))
+def test_killed_and_recreated_containers_lose_no_toot_and_count_none_twice(engine: Engine) -> None:
+    """As `make containers` does by hand: each is killed, and all are deleted. Shows G10."""
+    run_trial(engine, IMAGE)
+
+
+@pytest.mark.timeout(3600)
+def test_kafka_and_object_store_of_ones_own_take_the_place_of_the_bundled(engine: Engine) -> None:
+    run_own_services_trial(engine, IMAGE)

@@ -16,6 +16,7 @@ def test_every_option_is_one_of_streamlit() -> None:
 def test_page_is_for_this_machine_and_reports_to_nobody() -> None:
     chosen = options(8501)
     assert chosen["server.address"] == "127.0.0.1"
+    assert options(8501, "0.0.0.0")["server.allowedHosts"] == chosen["server.allowedHosts"]
     assert chosen["server.enableXsrfProtection"]
     assert chosen["server.enableCORS"]
     assert chosen["server.headless"]

@@ -16,14 +16,17 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
 from infra.containers import roles
-from infra.containers.roles import HOSTS, ROLES
-from infra.native_stack import Ports, Program, StackError
+from infra.containers.roles import HOSTS, PORTS, ROLES
+from infra.native_stack import Program, StackError
 from infra.native_stack.fetch import INFRA, Artifacts
+from infra.native_stack.pipeline_programs import dashboard_program, metrics_program
 from infra.native_stack.programs import Installation, read_variables
 from mastodon_pipeline.paths import REPOSITORY
 
 COMPOSE = INFRA / "docker-compose.yml"
+OWN = {"kafka": INFRA / "own-kafka.yml", "minio": INFRA / "own-object-store.yml"}
 SIMULATOR = "simulator"
+OFF_BY_DEFAULT = {SIMULATOR, "metrics"}
 Service = dict[str, Any]
 
 
@@ -50,7 +53,13 @@ def dockerfile() -> list[list[str]]:
 @pytest.fixture
 def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Installation]:
     """What a container starts from, with an empty volume."""
-    for name in ("AWS_ACCESS_KEY_ID", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_PORT", "SINK"):
+    for name in (
+        "AWS_ACCESS_KEY_ID",
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_PORT",
+        "S3_ENDPOINT",
+        "SINK",
+    ):
         monkeypatch.delenv(name, raising=False)
     artifacts = Artifacts(Path("/opt/k"), Path("/opt/p"), Path("/opt/r"), Path("/opt/minio"))
     monkeypatch.setattr(roles, "find_artifacts", lambda _cache: artifacts)
@@ -96,7 +105,8 @@ def test_every_service_is_our_image_in_a_role_of_its_name(services: dict[str, Se
     assert len({service["image"] for service in services.values()}) == 1
     for name, service in services.items():
         assert shlex.split(service["command"])[0] == name
-    assert {name for name, service in services.items() if "profiles" in service} == {SIMULATOR}
+    assert {name for name, service in services.items() if "profiles" in service} == OFF_BY_DEFAULT
+    assert all(services[name]["profiles"] == [name] for name in OFF_BY_DEFAULT)
 
 
 def test_every_container_is_restarted_stopped_in_time_and_keeps_its_data(
@@ -122,12 +132,14 @@ def test_services_wait_for_the_services_that_their_programs_await(
         awaited = {program.removeprefix("dagster-") for program in role.awaits}
         depends = services[name].get("depends_on", {})
         assert depends.keys() == awaited
-        assert all(each == {"condition": "service_healthy"} for each in depends.values())
+        for dependency, terms in depends.items():
+            assert terms["condition"] == "service_healthy"
+            assert terms.get("required", True) is (dependency not in OWN)
 
 
 def test_ports_are_published_on_loopback_only(services: dict[str, Service]) -> None:
     """A port without an address would be open to the network; defaults are those of `Ports`."""
-    names = {**dict(Ports().variables()), "SIMULATOR_CONTROL_PORT": 9100}
+    names = {**dict(PORTS.variables()), "SIMULATOR_CONTROL_PORT": 9100}
     for service in services.values():
         for port in service.get("ports", ()):
             match = re.fullmatch(r"127\.0\.0\.1:\$\{(\w+):-(\d+)\}:(\d+)", port)
@@ -176,9 +188,12 @@ def test_contained_programs_differ_from_the_native_ones_in_addresses_alone(
     container: Callable[[], Installation],
     contained: dict[str, Program],
     programs: dict[str, Program],
+    installation: Installation,
 ) -> None:
     """Same commands, heaps, options and variables, but for what the native stack inherits."""
     inherited = {*container().variables, "DAGSTER_ALLOWED_HOSTS"}
+    for page in (dashboard_program(installation, {}), metrics_program(installation, {})):
+        programs[page.name] = page
     for name, program in contained.items():
         native = programs.get(name) or programs[f"dagster-{name}"]
         assert program.name == native.name
@@ -229,6 +244,49 @@ def test_credentials_are_generated_once_and_the_environments_win(
     assert own.variables["AWS_ACCESS_KEY_ID"] == "my-own"
     assert own.addresses.kafka_bootstrap_servers == "kafka.example:9093"
     assert own.variables["KAFKA_PORT"] == "9092"
+
+
+def test_dashboard_container_reads_with_keys_that_only_read(contained: dict[str, Program]) -> None:
+    """And it listens where its published port leads, for names of this machine alone."""
+    dashboard = contained["dashboard"]
+
+    assert dashboard.command[-2:] == ("--address", "0.0.0.0")
+    assert dashboard.environment["AWS_ACCESS_KEY_ID"].startswith("reader")
+    assert contained["minio"].once_ready is not None, "MinIO makes the user at each start"
+
+
+@pytest.mark.parametrize("service", OWN)
+def test_service_of_ones_own_takes_the_place_of_a_container(
+    service: str, services: dict[str, Service]
+) -> None:
+    """The second Compose file leaves the container out, and changes nothing else."""
+    (name, changes), *others = yaml.safe_load(OWN[service].read_text())["services"].items()
+
+    assert (name, others) == (service, [])
+    assert changes == {"profiles": [f"bundled-{service}"]}
+    assert "profiles" not in services[service]
+
+
+def test_connect_waits_for_containers_and_not_for_services_of_ones_own(
+    container: Callable[[], Installation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = ROLES["connect"]
+    assert connect.containers_awaited(container().variables) == ["kafka", "minio", "registry"]
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example:9093,other.example:9093")
+    monkeypatch.setenv("S3_ENDPOINT", "https://s3.example")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "my-own")
+    stack = container()
+
+    assert connect.containers_awaited(stack.variables) == ["registry"]
+    assert connect.check(stack.variables).needs == (
+        ("kafka.example", 9093),
+        ("s3.example", 443),
+        ("registry", 8081),
+    )
+    dashboard = ROLES["dashboard"].program(stack)
+    assert dashboard.environment["AWS_ACCESS_KEY_ID"] == "my-own", "no reader is made there"
+    monkeypatch.delenv("S3_ENDPOINT")
+    assert container().variables["DASHBOARD_ACCESS_KEY_ID"].startswith("reader")
 
 
 def test_simulator_is_refused_where_servers_are_configured(
