@@ -23,7 +23,8 @@ import dagster as dg
 import psutil
 
 from benchmarks.freshness import run_product
-from infra.demo import counted_toots, differing_hours, observe_listeners
+from infra.counting import counted_toots, differing_hours
+from infra.demo import observe_listeners
 from infra.native_stack import Stack
 from infra.native_stack.processes import marked_processes
 from infra.simulated_fediverse import ServerHour

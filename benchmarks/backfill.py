@@ -30,7 +30,7 @@ from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.partitions import HOUR_KEY
+from mastodon_pipeline.usage.partition_keys import HOUR_KEY
 from mastodon_pipeline.usage.views import open_views
 
 COMMIT_SECONDS = 10

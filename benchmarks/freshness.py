@@ -33,14 +33,15 @@ import click
 import dagster as dg
 import duckdb
 
-from infra.demo import counted_toots, observe_listeners
+from infra.counting import counted_toots
+from infra.demo import observe_listeners
 from infra.native_stack import Ports, Stack
 from infra.simulated_fediverse import ServerHour, SimulatedFediverse
 from mastodon_pipeline.errors import ObjectStoreUnavailable
 from mastodon_pipeline.event_log import open_instance
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.partitions import RANGE_END, RANGE_START
+from mastodon_pipeline.usage.partition_keys import RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing.jobs import refresh_daily_usage, refresh_hourly_usage
 from mastodon_pipeline.usage.views import connect_views
 

@@ -25,7 +25,7 @@ from benchmarks.object_store import run_object_store
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import DAY_KEY, HOUR_KEY, RANGE_END, RANGE_START
+from mastodon_pipeline.usage.partition_keys import DAY_KEY, HOUR_KEY, RANGE_END, RANGE_START
 from mastodon_pipeline.usage.tables.active_users import MONTH_DAYS
 
 SLICES = 24 * 60

@@ -37,7 +37,7 @@ from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import HOUR_KEY, RANGE_END, RANGE_START
+from mastodon_pipeline.usage.partition_keys import HOUR_KEY, RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline.usage.refreshing.in_tick import HourBuilder
 from mastodon_pipeline.usage.refreshing.sensor import run_requests

@@ -10,86 +10,24 @@ import sys
 import time
 import webbrowser
 from collections import Counter
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable
 
 import click
-import duckdb
-import httpx
 
+from infra.counting import Counting, counted_toots, differing_hours
+from infra.launching import launch_observations
 from infra.native_stack import Stack, StackError
 from infra.native_stack.__main__ import run_command
 from infra.native_stack.progress import Progress
 from infra.native_stack.simulated import SIMULATED_MARK, is_simulated
 from infra.simulated_fediverse import ServerHour, SimulatedFediverse
-from mastodon_pipeline.errors import ObjectStoreUnavailable
-from mastodon_pipeline.lake.connection import connect_lake
-from mastodon_pipeline.lake.lake import Lake, open_lake
+from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.settings import load_settings
 
-# What takes long to import is imported where it is used: the stack starts meanwhile.
-COUNTED = """
-    select strftime(hour, '%Y-%m-%d-%H'), server, toots::bigint, filename
-    from read_parquet($tables, union_by_name = true, filename = true)
-"""
-LAUNCH = """
-    mutation launch($params: ExecutionParams!) {
-        launchRun(executionParams: $params) { __typename }
-    }
-"""
 TIMEOUT_SECONDS = 480.0
-"""The limit of each wait: for the listeners, for publication, and for the last toot's count."""
-LAUNCH_SECONDS = 120.0
-"""The limit of Dagster's answer: a second, but on a very busy machine."""
+"""The limit of each wait: for listeners, publication, landing, and the last toot's count."""
 PUBLISHING_SECONDS = 10.0
-"""How long the simulated servers take to publish the past."""
-
-
-def counted_toots() -> dict[ServerHour, int]:
-    """Read what the pipeline counted from `toots_per_server_per_hour` in the bucket."""
-    settings = load_settings()
-    tables = f"s3://{settings.s3_bucket}/usage/toots_per_server_per_hour/**/*.parquet"
-    with connect_lake(settings) as lake:
-        try:
-            rows = lake.execute(COUNTED, {"tables": tables}).fetchall()
-        except (duckdb.IOException, duckdb.HTTPException):
-            return {}  # No table yet, or no bucket yet.
-    return {(hour, server): toots for hour, server, toots, _ in rows}
-
-
-class Counts:
-    """What the tables in the bucket count, read again where a file has changed."""
-
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
-        self._etags: dict[str, str] = {}
-        self._by_file: dict[str, dict[ServerHour, int]] = {}
-
-    def read(self) -> dict[ServerHour, int]:
-        """Return the counts of all hours."""
-        root = self._lake.layout.root
-        files = self._lake.parquet_files(f"{root}/usage/toots_per_server_per_hour/")
-        etags = {file.path: file.etag for file in files}
-        self._read(path for path, etag in etags.items() if self._etags.get(path) != etag)
-        self._etags = etags
-        return {key: toots for path in etags for key, toots in self._by_file.get(path, {}).items()}
-
-    def _read(self, paths: Iterable[str]) -> None:
-        changed = list(paths)
-        if not changed:
-            return
-        rows = self._lake.connection.execute(COUNTED, {"tables": changed}).fetchall()
-        self._by_file.update({path: {} for path in changed})
-        for hour, server, toots, path in rows:
-            self._by_file[path][hour, server] = toots
-
-
-def differing_hours(
-    published: dict[ServerHour, int], counted: dict[ServerHour, int]
-) -> list[ServerHour]:
-    """List the server-hours in which the two differ."""
-    keys = sorted(published.keys() | counted.keys())
-    return [key for key in keys if published.get(key, 0) != counted.get(key, 0)]
+"""How long the simulated servers take to publish the past: as long as the sink until it commits."""
 
 
 def comparison(published: dict[ServerHour, int], counted: dict[ServerHour, int]) -> str:
@@ -134,38 +72,6 @@ def all_records_landed() -> bool:
     return completeness.complete
 
 
-def launch_observations(stack: Stack) -> None:
-    """Launch now, for the UI, the jobs that the schedules would launch minutes later."""
-    for job in ("observe_mastodon_topic", "observe_landed_toots", "landed_toots_check"):
-        launch(stack, job)
-    launch(stack, "refresh_server_coverage", partition=f"{datetime.now(UTC):%Y-%m-%d}")
-
-
-def launch(stack: Stack, job: str, partition: str | None = None) -> None:
-    """Launch a run of a job, or put it into the queue.
-
-    Raises StackError if Dagster refuses or does not answer.
-    """
-    tags = [{"key": "dagster/partition", "value": partition}] if partition else []
-    params = {
-        "selector": {
-            "jobName": job,
-            "repositoryName": "__repository__",
-            "repositoryLocationName": "mastodon_pipeline",
-        },
-        "executionMetadata": {"tags": tags},
-    }
-    body = {"query": LAUNCH, "variables": {"params": params}}
-    url = f"{stack.addresses.dagster_url}/graphql"
-    try:
-        answer = httpx.post(url, json=body, timeout=LAUNCH_SECONDS).raise_for_status().json()
-    except httpx.HTTPError as error:
-        raise StackError(f"Dagster does not launch {job}: {error}") from None
-    kind = (answer.get("data") or {}).get("launchRun", {}).get("__typename")
-    if kind != "LaunchRunSuccess":
-        raise StackError(f"Dagster does not launch {job}: {kind or answer}")
-
-
 def observe_listeners(fediverse: SimulatedFediverse) -> tuple[bool, str]:
     """Return whether Dagster listens to every server, and a description."""
     status = fediverse.status()
@@ -179,12 +85,18 @@ def observe_publication(fediverse: SimulatedFediverse) -> tuple[bool, str]:
     return status["done"], f"published {status['published']:,} of {status['planned']:,} toots"
 
 
-def observe_counts(published: dict[ServerHour, int], counts: Counts) -> tuple[bool, str]:
+def observe_landing(counting: Counting, toots: int) -> tuple[bool, str]:
+    """Return whether as many records have landed as there are toots, and a description.
+
+    A toot has one at least. Copies, edits and deletes may follow.
+    """
+    landed, records = counting.landed_records()
+    return landed >= toots, f"landed {landed:,} of {records:,} records"
+
+
+def observe_counts(counting: Counting, published: dict[ServerHour, int]) -> tuple[bool, str]:
     """Return whether the pipeline's counts equal the published toots, and a description."""
-    try:
-        counted = counts.read()
-    except (duckdb.Error, ObjectStoreUnavailable):
-        counted = {}  # A table was replaced while it was read, or there is no bucket yet.
+    counted = counting.counted()
     text = f"counted {sum(counted.values()):,} of {sum(published.values()):,} toots"
     return not differing_hours(published, counted), text
 
@@ -220,16 +132,34 @@ def start(stack: Stack, fediverse: SimulatedFediverse) -> None:
     os.environ.update(stack.environment)
 
 
-def compare(fediverse: SimulatedFediverse, progress: Progress) -> bool:
-    """Wait until all toots are published and counted; print both; return whether they agree."""
+def compare(
+    fediverse: SimulatedFediverse, progress: Progress, dagster_url: str | None = None
+) -> bool:
+    """Wait until all toots are published, landed and counted; return whether the counts agree.
+
+    Prints both. With Dagster's address, what has landed is counted at once, while later toots are
+    still published; else when the sensor ticks.
+    """
+    from mastodon_pipeline.landing.sink_progress import open_sinks_reader
+
     if not progress.wait_for(lambda: observe_listeners(fediverse), TIMEOUT_SECONDS):
         click.echo("Dagster does not listen to every server: see Runs in the UI", err=True)
         return False
-    progress.wait_for(lambda: observe_publication(fediverse), TIMEOUT_SECONDS)
-    published = fediverse.truth()
-    with open_lake(load_settings()) as lake:
-        counts = Counts(lake)
-        progress.wait_for(lambda: observe_counts(published, counts), TIMEOUT_SECONDS)
+    settings = load_settings()
+    with open_lake(settings) as lake, open_sinks_reader(settings) as reader:
+        counting = Counting(fediverse, lake, reader, dagster_url)
+
+        def wait_for(observe: Callable[[], tuple[bool, str]]) -> None:
+            def count_and_observe() -> tuple[bool, str]:
+                counting.count_landed()
+                return observe()
+
+            progress.wait_for(count_and_observe, TIMEOUT_SECONDS)
+
+        wait_for(lambda: observe_publication(fediverse))
+        published = fediverse.truth()
+        wait_for(lambda: observe_landing(counting, sum(published.values())))
+        wait_for(lambda: observe_counts(counting, published))
     counted = counted_toots()
     click.echo(f"\n{comparison(published, counted)}\n")
     return all_records_landed() and not differing_hours(published, counted)
@@ -280,10 +210,9 @@ def demo(
     prepare_data(stack)
     try:
         start(stack, fediverse)
-        agreed = compare(fediverse, Progress(click.echo))
+        agreed = compare(fediverse, Progress(click.echo), stack.addresses.dagster_url)
         if agreed and live:
             fediverse.publish_live(live)
-        launch_observations(stack)
     except KeyboardInterrupt:
         if stack.supervisor.running():  # Else `up` was interrupted, and has cleaned up.
             click.echo("\nstopping what was started")
@@ -294,6 +223,7 @@ def demo(
         if agreed
         else "the counts differ from what was published"
     )
+    launch_observations(stack.addresses.dagster_url)
     click.echo(f"total memory: {stack.memory_bytes() / 1e6:,.0f} MB")
     click.echo(f"dashboard:    {stack.addresses.dashboard_url}")
     click.echo(f"Dagster's UI: {stack.addresses.dagster_url}    make down stops everything")

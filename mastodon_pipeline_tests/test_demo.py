@@ -395,7 +395,7 @@ def running_listeners(demo: Demo) -> list[str]:
 
 def count_toots(demo: Demo) -> int:
     """Sum `toots_per_server_per_hour` as the demo reads it."""
-    program = "from infra.demo import counted_toots; print(sum(counted_toots().values()))"
+    program = "from infra.counting import counted_toots; print(sum(counted_toots().values()))"
     result = demo.run("python", "-c", program)
     assert result.returncode == 0, result.stderr
     return int(result.stdout)

@@ -143,8 +143,9 @@ def dashboard_program(stack: Installation, environment: Mapping[str, str]) -> Pr
         environment={**_inherited(), **environment, **keys},
         address=stack.addresses.dashboard_url,
         ports=(port,),
-        # It waits for nothing else: the page says what is missing.
-        depends_on=("minio",),
+        # It needs MinIO alone, and says what is missing. Until Dagster listens, the processor's
+        # time is for that.
+        depends_on=("minio", "dagster-daemon"),
     )
 
 

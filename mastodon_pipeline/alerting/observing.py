@@ -40,7 +40,7 @@ from mastodon_pipeline.listening.supervising.runs import DEFAULT_GROUP, GROUP_TA
 from mastodon_pipeline.listening.supervising.runs import JOB_NAME as LISTENER_JOB
 from mastodon_pipeline.paths import data_directory
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline.usage.partitions import PARTITION, RANGE_END, RANGE_START
+from mastodon_pipeline.usage.partition_keys import PARTITION, RANGE_END, RANGE_START
 
 MAX_RUNS = 500
 MAX_FAILURES = 20

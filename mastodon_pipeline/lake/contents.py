@@ -56,26 +56,13 @@ class Contents:
         files = [self._empty_record, path]
         try:
             self._connection.execute(query("lake/read_whole"), {"files": files}).fetchall()
-            if columns := self._columns_of_other_types(files):
+            if columns := columns_of_other_types(self._connection, files):
                 return f"{FOREIGN}: other types of {', '.join(columns)}"[:200]
         except (duckdb.Error, UnicodeDecodeError) as error:
             if is_of_the_store(error):
                 raise
             return one_line(error)
         return None
-
-    def _columns_of_other_types(self, files: Sequence[str]) -> list[str]:
-        read, wanted = (
-            self._connection.read_parquet(paths, union_by_name=True, hive_partitioning=False)
-            for paths in (list(files), [self._empty_record])
-        )
-        types = dict(zip(read.columns, map(str, read.types), strict=True))
-        return [
-            name
-            for name, kind in zip(wanted.columns, map(str, wanted.types), strict=True)
-            # Other numbers become the record's; a text takes the place of everything.
-            if types[name] == "VARCHAR" != kind
-        ]
 
     def _insert(
         self, group: str, files: Sequence[StoredFile], now: datetime, error: str | None = None
@@ -98,6 +85,26 @@ class Contents:
         folders = {file.path.rpartition("/")[0] for file in files}
         listed = {file.path for folder in folders for file in self._list_files(f"{folder}/")}
         return [file for file in files if file.path in listed]
+
+
+def columns_of_other_types(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[str]
+) -> list[str]:
+    """List the record's columns that are text in the files, and something else in the first one.
+
+    That is the empty record. Other numbers become the record's; a text takes the place of
+    everything. Raises duckdb.Error if one cannot be read.
+    """
+    read, wanted = (
+        connection.read_parquet(paths, union_by_name=True, hive_partitioning=False)
+        for paths in ([*files], [files[0]])
+    )
+    types = dict(zip(read.columns, map(str, read.types), strict=True))
+    return [
+        name
+        for name, kind in zip(wanted.columns, map(str, wanted.types), strict=True)
+        if types[name] == "VARCHAR" != kind
+    ]
 
 
 def is_of_the_store(error: Exception) -> bool:

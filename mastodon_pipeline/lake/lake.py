@@ -26,6 +26,7 @@ from mastodon_pipeline.lake.forgotten import ForgottenList
 from mastodon_pipeline.lake.landed import LandedFiles
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.queries import query
+from mastodon_pipeline.lake.written import WRITTEN, WrittenFiles
 from mastodon_pipeline.schemas import RecordField, record_fields
 from mastodon_pipeline.settings import Settings
 
@@ -43,9 +44,9 @@ class Lake:
     layout: Layout
     connection: duckdb.DuckDBPyConnection
     list_files: ListFiles
-    put_in_place_of: Callable[[StoredFile | None, str, Path], bool]
+    put_in_place_of: Callable[[StoredFile | None, str, Path], str | None]
     """Puts a local file at a path, if this version of a file is still there (None: no file);
-    returns whether it was."""
+    returns the etag that it has now, None if another file was there."""
     empty_record: str
     """A Parquet file with the record's columns and no rows, see `record.sql`."""
     salt: str = field(default="", repr=False)
@@ -55,6 +56,8 @@ class Lake:
     """What the landed files hold."""
     copies: RecordCopies = field(init=False)
     """Local copies of landed records."""
+    written: WrittenFiles = field(default=WRITTEN, init=False)
+    """Local copies of what this process has put into it."""
     forgotten: ForgottenList = field(init=False)
     """Who asked to be forgotten."""
 
@@ -135,12 +138,12 @@ def _put_in_place_of(
     replaced: StoredFile | None,
     path: str,
     local: Path,
-) -> bool:
+) -> str | None:
     condition = {"IfMatch": replaced.etag} if replaced else {"IfNoneMatch": "*"}
     content_type = _CONTENT_TYPES.get(local.suffix, "application/octet-stream")
     with local.open("rb") as content:
         try:
-            s3.put_object(
+            answer = s3.put_object(
                 Bucket=bucket,
                 Key=layout.key(path),
                 Body=content,
@@ -150,6 +153,6 @@ def _put_in_place_of(
         except ClientError as error:
             # Replaced, or being replaced; or deleted since.
             if error.response.get("Error", {}).get("Code") in _NOT_IN_PLACE:
-                return False
+                return None
             raise
-    return True
+    return answer["ETag"]

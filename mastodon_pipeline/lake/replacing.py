@@ -57,8 +57,11 @@ def replace_file(
             result = make(inputs, str(local))
             if not local.exists():
                 return result
-            if list_inputs() == inputs and lake.put_in_place_of(replaced, path, local):
-                return result
+            if list_inputs() == inputs:
+                etag = lake.put_in_place_of(replaced, path, local)
+                if etag is not None:
+                    lake.written.keep(path, etag, local)
+                    return result
         except duckdb.Error:
             if list_inputs() == inputs:
                 raise  # else half of an old file and half of a new one were read

@@ -140,9 +140,10 @@ def save_state(lake: Lake, stored: StoredState, state: State) -> bool:
     local = Path(lake.empty_record).with_name(f"{uuid4().hex}.gz")
     try:
         local.write_bytes(gzip.compress(msgspec.json.encode(state), 5))
-        return lake.put_in_place_of(stored.version, lake.layout.ledger_state(), local)
+        etag = lake.put_in_place_of(stored.version, lake.layout.ledger_state(), local)
     finally:
         local.unlink(missing_ok=True)
+    return etag is not None
 
 
 def format_hour(milliseconds: int) -> str:

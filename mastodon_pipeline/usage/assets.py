@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from inspect import cleandoc
 from typing import Any
 
 import dagster as dg
 
 from mastodon_pipeline.failures import readable_failures
+from mastodon_pipeline.lake.copies import ByHour
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.lake.resource import LakeResource
@@ -22,6 +24,8 @@ from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, 
 OWNERS = ["team:mastodon-pipeline"]
 # Another run may replace a file while this one reads it: the query then fails, and works again.
 RETRY = dg.RetryPolicy(max_retries=2, delay=1)
+PRIORITY = "dagster/priority"
+"""Orders the steps of a run: the tables as the catalog does, counts of toots first, then charts."""
 CHART_CHECK = "chart_shows_its_table"
 EARLIER_CHARTS = 2
 """Days before the requested ones whose charts are checked too: these were not drawn just now."""
@@ -45,6 +49,7 @@ def table_asset(table: Table[Any]) -> dg.AssetsDefinition:
         owners=OWNERS,
         kinds={"duckdb", "parquet", *table.kinds},
         retry_policy=RETRY,
+        op_tags={PRIORITY: f"{len(TABLES) - TABLES.index(table)}"},
         freshness_policy=partitioning.freshness,
         metadata={
             "dagster/column_schema": column_schema(table.columns),
@@ -54,12 +59,20 @@ def table_asset(table: Table[Any]) -> dg.AssetsDefinition:
     )
     def build(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it bare alone
         partitions = {key: partitioning.parse(key) for key in context.partition_keys}
-        with readable_failures(), lake.open() as opened, opened.landed.held():
-            for key, partition in partitions.items():
-                built = table.build(opened, partition)
-                for note in built.notes:
-                    context.log.info(note)
-                context.add_asset_metadata(build_metadata(opened, table, built), partition_key=key)
+        with (
+            readable_failures(),
+            lake.open() as opened,
+            opened.landed.held(),
+            opened.written.in_use(context.run_id),
+        ):
+            # For the builds alone: checks read the landed files themselves.
+            with opened.copies.of_range(partial(_landed, opened, partitions.values())):
+                for key, partition in partitions.items():
+                    built = table.build(opened, partition)
+                    for note in built.notes:
+                        context.log.info(note)
+                    metadata = build_metadata(opened, table, built)
+                    context.add_asset_metadata(metadata, partition_key=key)
             results = [
                 check_result(
                     check.name,
@@ -71,6 +84,12 @@ def table_asset(table: Table[Any]) -> dg.AssetsDefinition:
         return dg.MaterializeResult(check_results=results)
 
     return build
+
+
+def _landed(lake: Lake, partitions: Iterable[datetime | date]) -> ByHour:
+    """List the landed files of these hours; of days none, which are made from `toots`."""
+    lake.landed.refresh()
+    return lake.landed.of_hours([hour for hour in partitions if isinstance(hour, datetime)])
 
 
 def chart_asset(table: Table[Any], chart: Chart) -> dg.AssetsDefinition:

@@ -21,14 +21,15 @@ from datetime import UTC, date, datetime, timedelta
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.landed import IndexedHour
 
-DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+DAY, HOUR, MONTH = timedelta(days=1), timedelta(hours=1), timedelta(days=31)
 EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def first_day_of(lake: Lake, earliest: date, now: datetime) -> date:
     """Return the first day (UTC) of the tables that are built, not before `earliest`.
 
-    With nothing built, it is that of a lake whose first toots arrive at `now` (UTC). One listing.
+    With nothing built, it is that of a lake whose first toots were posted a month before `now`
+    (UTC): older ones are seldom read without a person who asks for them. One listing.
     """
     prefix = f"{lake.layout.table('toots')}day="
     oldest = next(
@@ -37,7 +38,7 @@ def first_day_of(lake: Lake, earliest: date, now: datetime) -> date:
             for file in lake.list_files(prefix)
             if file.path.endswith(".parquet")
         ),
-        now.date(),
+        now.date() - MONTH,
     )
     return begin_with(oldest, earliest, now)
 

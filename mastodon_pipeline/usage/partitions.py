@@ -27,17 +27,9 @@ import dagster as dg
 from dagster._core.definitions.timestamp import TimestampWithTimezone
 
 from mastodon_pipeline.settings import load_settings
+from mastodon_pipeline.usage.partition_keys import DAY_KEY, HOUR_KEY
 from mastodon_pipeline.usage.remembered_day import READ_AGAIN_SECONDS, load_first_day
 from mastodon_pipeline.usage.tables.table import Grain
-
-HOUR_KEY = "%Y-%m-%d-%H:%M"
-"""A partition key of the hourly tables: `2026-11-24-15:00`, the start of the hour."""
-DAY_KEY = "%Y-%m-%d"
-
-# Dagster's documented run tags for a range of partitions in one run, and for a single one.
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
-PARTITION = "dagster/partition"
 
 
 class _RememberedDay:

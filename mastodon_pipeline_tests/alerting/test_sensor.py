@@ -24,7 +24,7 @@ from mastodon_pipeline.listening.supervising.groups import ALL_GROUPS
 from mastodon_pipeline.listening.supervising.reports import save_report
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.partitions import PARTITION
+from mastodon_pipeline.usage.partition_keys import PARTITION
 from mastodon_pipeline.usage.refreshing.jobs import refresh_hourly_usage
 from mastodon_pipeline_tests.listening.supervising.dagster_runs import make_run
 from mastodon_pipeline_tests.listening.supervising.sample_reports import (

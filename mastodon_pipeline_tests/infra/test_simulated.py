@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from infra.demo import launch, prepare_data
+from infra.demo import prepare_data
+from infra.launching import Launch, launch
 from infra.native_stack import Stack, StackError
 from infra.native_stack.__main__ import cli
 from infra.native_stack.ports import Ports
@@ -55,4 +56,4 @@ def test_up_for_real_servers_refuses_a_demo_directory(
 def test_demo_whose_dagster_does_not_answer_names_the_job(stack: Stack) -> None:
     """In one line: by then the numbers agree."""
     with pytest.raises(StackError, match=r"^Dagster does not launch landed_toots_check: "):
-        launch(stack, "landed_toots_check")
+        launch(stack.addresses.dagster_url, Launch("landed_toots_check"))

@@ -76,7 +76,7 @@ def _outcome(root: Path, step: int | None) -> Mapping[str, object] | None:
         with local_lake(root, salt=SALT) as opened:
             remaining = [step]
 
-            def put(replaced: StoredFile | None, path: str, local: Path) -> bool:
+            def put(replaced: StoredFile | None, path: str, local: Path) -> str | None:
                 remaining[0] -= 1
                 if remaining[0] == 0:
                     raise Killed

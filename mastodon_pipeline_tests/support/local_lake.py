@@ -197,10 +197,10 @@ def _stored_file(path: str) -> StoredFile:
     return StoredFile(path, etag, datetime.fromtimestamp(status.st_mtime, UTC), status.st_size)
 
 
-def _put_in_place_of(replaced: StoredFile | None, path: str, local: Path) -> bool:
+def _put_in_place_of(replaced: StoredFile | None, path: str, local: Path) -> str | None:
     current = next((file for file in _list_files(path) if file.path == path), None)
     if (current and current.etag) != (replaced and replaced.etag):
-        return False
+        return None
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(local, path)
-    return True
+    return _stored_file(path).etag

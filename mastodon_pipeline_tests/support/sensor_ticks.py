@@ -7,7 +7,7 @@ import dagster as dg
 
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import RANGE_END, RANGE_START
+from mastodon_pipeline.usage.partition_keys import RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing import sensor
 from mastodon_pipeline_tests.support.local_lake import LocalLakeResource
 

@@ -10,7 +10,8 @@ import pytest
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.assets import ASSETS
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import RANGE_END, RANGE_START, days, hours
+from mastodon_pipeline.usage.partition_keys import RANGE_END, RANGE_START
+from mastodon_pipeline.usage.partitions import days, hours
 from mastodon_pipeline.usage.refreshing.schedules import daily_usage_schedule
 from mastodon_pipeline.usage.tables.catalog import TABLES
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES

@@ -18,7 +18,7 @@ from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount, no_duplicate_toots
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import HOUR_KEY, RANGE_END, RANGE_START
+from mastodon_pipeline.usage.partition_keys import HOUR_KEY, RANGE_END, RANGE_START
 from mastodon_pipeline_tests.support.bucket import temporary_bucket
 from mastodon_pipeline_tests.support.local_lake import HOUR, land, record, rows
 

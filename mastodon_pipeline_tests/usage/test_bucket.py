@@ -18,7 +18,7 @@ from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import RANGE_END, RANGE_START
+from mastodon_pipeline.usage.partition_keys import RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline.usage.tables.catalog import TABLES
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES

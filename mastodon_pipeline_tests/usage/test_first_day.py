@@ -20,7 +20,7 @@ from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.local_lake import HOUR, land, record
 
 NOW = HOUR + timedelta(minutes=30)
-THIS_MONTH = date(2026, 11, 1)
+THIS_MONTH, LAST_MONTH = date(2026, 11, 1), date(2026, 10, 1)
 OLD = datetime(2019, 2, 3, 4, tzinfo=UTC)
 EARLIEST = load_settings().first_day
 
@@ -81,12 +81,20 @@ def test_toots_that_were_too_old_count_once_the_tables_reach_back(lake: Lake) ->
     assert scanned(lake, cursor).stale_hours == (OLD, claimed)
 
 
+@pytest.mark.parametrize("days_ago", [0, 10, 31])
+def test_first_toots_of_a_new_lake_do_not_move_its_first_day(lake: Lake, days_ago: int) -> None:
+    """Partitions that Dagster does not know yet would wait for a minute and a half."""
+    first_day = first_day_of(lake, EARLIEST, NOW)
+    land(lake, record(uri="b", created_at=HOUR - timedelta(days=days_ago)))
+    assert scanned(lake, first_day=first_day).first_day == first_day
+
+
 def test_built_tables_remember_the_first_day(lake: Lake) -> None:
     """Nothing else has to: not the landed files, which go after a month, nor Dagster's home."""
-    assert first_day_of(lake, EARLIEST, NOW) == THIS_MONTH
+    assert first_day_of(lake, EARLIEST, NOW) == LAST_MONTH
     land(lake, record(uri="b", created_at=OLD, source="replay"))
     lake.landed.refresh(whole=True)
-    assert first_day_of(lake, EARLIEST, NOW) == THIS_MONTH
+    assert first_day_of(lake, EARLIEST, NOW) == LAST_MONTH
     assert first_day_due(lake, EARLIEST, NOW) == date(2019, 2, 1)
     build_hours(lake, OLD)
     assert first_day_of(lake, EARLIEST, NOW) == date(2019, 2, 1)

@@ -30,7 +30,7 @@ def counted_in_previous_hour(lake: Lake, hour: datetime) -> dict[str, object]:
     `hour`: its start, UTC.
     """
     previous = lake.parquet_files(lake.layout.toots(hour - HOUR))
-    return counted_in(lake, (file.path for file in previous))
+    return counted_in(lake, map(lake.written.read, previous))
 
 
 def counted_in(lake: Lake, files: Iterable[str | None]) -> dict[str, object]:

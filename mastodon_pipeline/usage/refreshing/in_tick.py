@@ -3,9 +3,9 @@
 A run costs seconds of a core before it reads a byte: a process, imports, Dagster's events. At rest
 the running hour changes with each commit of the sink, for a few dozen toots; so its tables are
 built here. They are built whole, from all that has landed of the hour, and checked like any other,
-with local copies of what was read before (`lake.copies`). Reported as materialisations without a
-run are the first build of an hour, a change of a check's outcome, and one every few minutes: each
-stays in Dagster's storage for good.
+with local copies of what was read or written before (`lake.copies`, `lake.written`). Reported as
+materialisations without a run are the first build of an hour, a change of a check's outcome, and
+one every few minutes: each stays in Dagster's storage for good.
 
 Left to runs is what is not small, or of more than a few past hours; what has failed here or in a
 run; and once over, each hour once more, recounted from the landed files themselves.
@@ -22,7 +22,7 @@ from mastodon_pipeline.check_events import check_event
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.asset_checks import check_result
 from mastodon_pipeline.usage.assets import build_metadata
-from mastodon_pipeline.usage.partitions import HOUR_KEY
+from mastodon_pipeline.usage.partition_keys import HOUR_KEY
 from mastodon_pipeline.usage.refreshing.freshness import HOUR, Freshness
 from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES
 from mastodon_pipeline.usage.tables.table import BuiltPartition, Table
@@ -104,7 +104,7 @@ class HourBuilder:
         tick = InTick()
         hours = [hour for hour in _small(lake, freshness, now) if is_free(hour)]
         began = self._clock()
-        with lake.copies.in_use():
+        with lake.copies.in_use(), lake.written.in_use():
             for hour in hours:
                 if (start := self._clock()) < self._due.get(hour, start):
                     tick.waiting[hour] = f"{hour:%H:%M} UTC was built just now"

@@ -4,7 +4,7 @@ from datetime import UTC, timedelta
 
 import dagster as dg
 
-from mastodon_pipeline.usage.partitions import DAY_KEY, PARTITION
+from mastodon_pipeline.usage.partition_keys import DAY_KEY, PARTITION
 from mastodon_pipeline.usage.refreshing.jobs import (
     refresh_daily_usage,
     refresh_server_coverage,

@@ -12,7 +12,7 @@ from mastodon_pipeline.event_log import reuse_instance
 from mastodon_pipeline.lake.resource import LAKE
 from mastodon_pipeline.settings import load_settings
 from mastodon_pipeline.usage.first_day import first_day_of
-from mastodon_pipeline.usage.partitions import (
+from mastodon_pipeline.usage.partition_keys import (
     DAY_KEY,
     HOUR_KEY,
     PARTITION,

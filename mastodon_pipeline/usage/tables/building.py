@@ -52,11 +52,12 @@ def build_from_toots(lake: Lake, table: Table[datetime], hour: datetime) -> Buil
                 f"the toots of {hour:%Y-%m-%d %H:%M} UTC have not been built; materialize them too:"
                 f" --select toots,{table.name} --partition {hour:%Y-%m-%d-%H:%M}"
             )
+        read = lake.written.read(inputs[0])
         return {
-            "toots_files": [lake.empty_record, toots],
+            "toots_files": [lake.empty_record, read],
             "hour_start": hour,
             # Passed on: it identifies the landed files that the counts are made from.
-            "built_from": lake.built_from([toots]).get(toots, ""),
+            "built_from": lake.built_from([read]).get(read, ""),
         }
 
     path = table.path(lake.layout, hour)
@@ -101,6 +102,7 @@ def first_rows(
 ) -> Iterator[dict[str, object]]:
     """Read a file's first rows, by column, without the columns that are not for logs."""
     names = [column.name for column in table.columns if column.previewed]
-    rows = lake.connection.read_parquet(path, hive_partitioning=False).limit(limit)
+    built = lake.written.last(path)
+    rows = lake.connection.read_parquet(built, hive_partitioning=False).limit(limit)
     for row in rows.select(*names).fetchall():
         yield dict(zip(names, row, strict=True))

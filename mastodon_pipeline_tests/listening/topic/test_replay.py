@@ -19,7 +19,8 @@ from mastodon_pipeline.listening.topic.replay import (
 )
 from mastodon_pipeline.schemas import record_fields
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.partitions import HOUR_KEY, hours
+from mastodon_pipeline.usage.partition_keys import HOUR_KEY
+from mastodon_pipeline.usage.partitions import hours
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.article_files import POSTED, article_row, write_article

@@ -11,7 +11,7 @@ import pytest
 from mastodon_pipeline.lake import resource
 from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
-from mastodon_pipeline.usage.partitions import HOUR_KEY
+from mastodon_pipeline.usage.partition_keys import HOUR_KEY
 from mastodon_pipeline.usage.refreshing import in_tick, sensor
 from mastodon_pipeline.usage.refreshing.freshness import Freshness
 from mastodon_pipeline.usage.refreshing.in_tick import HourBuilder

@@ -12,7 +12,7 @@ from mastodon_pipeline.lake import resource
 from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.definitions import definitions
-from mastodon_pipeline.usage.partitions import HOUR_KEY, PARTITION, RANGE_END
+from mastodon_pipeline.usage.partition_keys import HOUR_KEY, PARTITION, RANGE_END
 from mastodon_pipeline.usage.refreshing import in_tick
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, Freshness
 from mastodon_pipeline.usage.refreshing.sensor import (
