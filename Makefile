@@ -76,7 +76,7 @@ chaos: install ## Damage a running pipeline at random, and compare its tables: m
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/python -m mastodon_pipeline_tests.chaos --seed $(SEED) --minutes $(MINUTES)
 
-BENCHMARKS ?= commands listening many_streams usage_layout usage_growth usage_busy_day landed_files backfill freshness at_rest dashboard demo dagster_growth
+BENCHMARKS ?= commands listening many_streams usage_layout usage_growth usage_busy_day usage_hour_size landed_files backfill freshness at_rest dashboard demo dagster_growth sustained
 bench: install ## Measure speed beside a baseline; a single benchmark: make bench BENCHMARKS=listening
 	@$(BIN)/python -m infra.native_stack fetch
 	@set -e; for name in $(BENCHMARKS); do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done

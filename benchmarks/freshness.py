@@ -22,7 +22,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ import duckdb
 
 from infra.counting import counted_toots
 from infra.demo import observe_listeners
-from infra.native_stack import Ports, Stack
+from infra.native_stack import Ports, Program, Stack
 from infra.simulated_fediverse import ServerHour, SimulatedFediverse
 from mastodon_pipeline.errors import ObjectStoreUnavailable
 from mastodon_pipeline.event_log import open_instance
@@ -181,20 +181,27 @@ def run_product(
 
     These publish `toots` of the past `hours` at once.
     """
-    data = Path(tempfile.mkdtemp(prefix="mastodon-bench-"))
-    stack = Stack(data=data, ports=Ports.free(), say=lambda text: click.echo(text, err=True))
     first = find_free_ports(servers + 1)
     fediverse = SimulatedFediverse(
         servers, toots, hours, 7, first_port=first + 1, control_port=first, calm=True
     )
+    settings = fediverse.listening_environment()
+    with run_stack(settings, [fediverse.program(settings)]) as stack:
+        yield stack, fediverse
+
+
+@contextmanager
+def run_stack(settings: Mapping[str, str], extra: Sequence[Program] = ()) -> Iterator[Stack]:
+    """Run all that `make up` starts with these settings, and more; nothing is left of it."""
+    data = Path(tempfile.mkdtemp(prefix="mastodon-bench-"))
+    stack = Stack(data=data, ports=Ports.free(), say=lambda text: click.echo(text, err=True))
     former = dict(os.environ)
     try:
-        settings = fediverse.listening_environment()
         os.environ.pop("MASTODON_SERVERS_FILE", None)
         os.environ.update(settings)
-        stack.up(with_dagster=True, extra=[fediverse.program(settings)])
+        stack.up(with_dagster=True, extra=extra)
         os.environ.update(stack.environment)
-        yield stack, fediverse
+        yield stack
     finally:
         os.environ.clear()
         os.environ.update(former)

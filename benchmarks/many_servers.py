@@ -1,7 +1,9 @@
-"""A thousand minimal Mastodon servers in one process, for the benchmark `many_streams`.
+"""A thousand minimal Mastodon servers in one process, for `many_streams` and `sustained`.
 
 Each has a separate port on loopback and serves its instance, its local timeline and its event
-stream, with a thump every 15 s. `many_streams` starts and controls them over HTTP.
+stream, with a thump every 15 s. The benchmarks start and control them over HTTP. Toots are copies
+of some thousand drafts, each with an id, an address and a time of its own, since the servers must
+not be what limits a measurement.
 """
 
 import asyncio
@@ -11,16 +13,50 @@ import resource
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from infra.simulator.content import Writer
 from infra.simulator.frames import Frame, http_chunk
-from infra.simulator.status import status_json
+from infra.simulator.status import iso, status_json
 
 HOST, DOMAIN = "127.0.0.1", "many.example"
+HOME_SERVERS = 100
+"""Of the authors."""
+DRAFTS = 2_000
 THUMP_SECONDS = 15.0
 _THUMP = http_chunk(b":thump\n\n")
+_FIRST_NUMBER = 200_000_000_000_000_000
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A toot as JSON, of which id, number (within its addresses) and time can be replaced."""
+
+    payload: bytes
+    status_id: bytes
+    number: bytes
+    created_at: bytes
+
+    @classmethod
+    def by(cls, writer: Writer, server: str, at: int) -> "Draft":
+        """Write a draft of a toot by one of the server's authors; `at` is in UTC milliseconds."""
+        toot, status_id = writer.toot(server, at), at << 16
+        return cls(
+            status_json(toot, server, status_id),
+            b"%d" % status_id,
+            toot.uri.rpartition("/")[2].encode(),
+            iso(at).encode(),
+        )
+
+    def published(self, status_id: int, number: int, created_at: str) -> bytes:
+        """Return a toot of its own that says the same."""
+        return (
+            self.payload.replace(self.status_id, b"%d" % status_id)
+            .replace(self.number, b"%d" % number)
+            .replace(self.created_at, created_at.encode())
+        )
 
 
 class ManyServers:
@@ -36,7 +72,10 @@ class ManyServers:
         self._most_at_one = 0
         self._rate = 0.0
         self._rng = random.Random(7)
-        self._writer = Writer.with_new_authors([DOMAIN], self._rng)
+        domains = [f"home{number}.example" for number in range(HOME_SERVERS)]
+        writer = Writer.with_new_authors(domains, self._rng)
+        now = int(time.time() * 1000)
+        self._drafts = [Draft.by(writer, self._rng.choice(domains), now) for _ in range(DRAFTS)]
         self._last_id = 0
 
     def application(self) -> web.Application:
@@ -75,14 +114,17 @@ class ManyServers:
             await asyncio.sleep(0.01)
             now = time.monotonic()
             due, last = due + (now - last) * self._rate, now
+            at = int(time.time() * 1000)
+            created_at = iso(at)
             while due >= 1:
                 due -= 1
-                self._publish(self._rng.choice(self._ports))
+                self._publish(self._rng.choice(self._ports), at, created_at)
 
-    def _publish(self, port: int) -> None:
-        now = int(time.time() * 1000)
-        self._last_id = max(self._last_id + 1, now << 16)
-        payload = status_json(self._writer.toot(DOMAIN, now), DOMAIN, self._last_id)
+    def _publish(self, port: int, at: int, created_at: str) -> None:
+        self._last_id = max(self._last_id + 1, at << 16)
+        payload = self._rng.choice(self._drafts).published(
+            self._last_id, _FIRST_NUMBER + self._published, created_at
+        )
         self._listed[port].append((self._last_id, payload))
         self._published += 1
         self._write(port, Frame("update", payload).chunks)
