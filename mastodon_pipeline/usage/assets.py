@@ -63,7 +63,7 @@ def table_asset(table: Table[Any]) -> dg.AssetsDefinition:
             readable_failures(),
             lake.open() as opened,
             opened.landed.held(),
-            opened.written.in_use(context.run_id),
+            opened.written.in_use(context.run.run_id),
         ):
             # For the builds alone: checks read the landed files themselves.
             with opened.copies.of_range(partial(_landed, opened, partitions.values())):
