@@ -16,7 +16,8 @@ ROOT = "mastodon_pipeline_tests/"
 GROUPS = {
     "chaos": ["chaos/test_chaos.py"],
     "demo": ["test_demo.py"],
-    "ledger": ["ledger/test_losses.py"],
+    # They share a topic, a bucket, and the numbers of their sources.
+    "ledger": ["ledger/test_losses.py", "ledger/test_forgotten.py", "ledger/test_sensors.py"],
     "damaged stack": ["infra/test_stack.py", "landing/test_registry_away.py"],
     "full disk": ["infra/test_full_disk.py"],
     "Kafka lost": ["landing/test_kafka_lost.py"],

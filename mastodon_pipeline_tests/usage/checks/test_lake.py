@@ -121,7 +121,7 @@ def test_records_outside_the_hours_are_counted(lake: Lake) -> None:
     land(lake, record(), record(uri="c", created_at=HOUR + timedelta(hours=1)))
     land(lake, *(record(uri=f"{n}", created_at=datetime(1970, 1, 1, tzinfo=UTC)) for n in "xyz"))
     files = outside_hours(lake, NOW, FIRST_DAY)
-    assert (files.before, files.first_day, files.passed) == (3, date(2026, 11, 1), True)
+    assert (files.before, files.first_day, files.passed) == (3, date(2026, 10, 1), True)
     land(lake, future, future)
     files = outside_hours(lake, NOW, FIRST_DAY)
     assert (files.future, files.passed) == (2, False)

@@ -50,7 +50,7 @@ def test_first_day_is_remembered_and_older_hours_wait_for_the_daemon(
     assert [job for job, *_ in ranges(tick(instance, lake).run_requests or ())] == [HOURLY]
     first = load_first_day(instance)
     assert first is not None
-    assert first.day == (now - timedelta(days=1)).date().replace(day=1)
+    assert first.day == (now - timedelta(days=31)).date().replace(day=1)
     land(lake, record(uri="b", created_at=old, source="replay"))
     requested = ranges(tick(instance, lake).run_requests or ())
     assert [first_key for _, first_key, _ in requested] == [f"{this_hour:{HOUR_KEY}}"]
