@@ -16,6 +16,7 @@ ROOT = "mastodon_pipeline_tests/"
 GROUPS = {
     "chaos": ["chaos/test_chaos.py"],
     "demo": ["test_demo.py"],
+    "lake on PostgreSQL": ["chaos/test_postgres.py"],
     # They share a topic, a bucket, and the numbers of their sources.
     "ledger": ["ledger/test_losses.py", "ledger/test_forgotten.py", "ledger/test_sensors.py"],
     "damaged stack": ["infra/test_stack.py", "landing/test_registry_away.py"],
@@ -33,10 +34,22 @@ GROUPS = {
         *("landing/test_dead_letters.py", "landing/test_bucket_deleted.py"),
     ],
     "secure services": ["infra/test_secure_services.py"],
-    "stale writers": ["usage/test_stale_writers.py"],
-    "migration": ["landing/test_migration.py"],
     "usage": ["usage/test_bucket.py", "usage/test_backfills.py", "usage/test_notebook.py"],
+    "browser": ["dashboard/test_browser.py"],
+    "live": ["usage/live/test_live_on_the_stack.py", "usage/live/test_live.py"],
+    "PostgreSQL": ["infra/test_postgres.py"],
+    "stale writers": ["usage/test_stale_writers.py"],
+    "alerts": ["alerting/test_sensor.py"],
+    "any day": ["landing/test_any_day.py"],
     "listener runs": ["listening/test_listener_runs.py"],
+    "metrics": ["metrics/test_collecting.py"],
+    "webserver": ["infra/test_webserver.py"],
+    "run history": ["maintenance/test_run_history.py"],
+    "migration": ["landing/test_migration.py"],
+    "retirement": ["maintenance/test_retirement_at_any_time.py"],
+    "TLS": ["test_tls.py"],
+    "refreshing": ["usage/refreshing/test_sensor.py"],
+    "stories": ["listening/following/test_stories.py"],
     "wheel": ["test_wheel.py"],
 }
 """The modules that take minutes or share what takes long to make; the longest first.
