@@ -36,8 +36,9 @@ status: install ## Show what runs, and where its logs and credentials are
 clean: install ## Stop everything and delete its data (downloads stay)
 	@$(BIN)/python -m infra.native_stack clean
 
-# Twice as many workers as cores: integration tests wait most of the time.
-WORKERS ?= 4
+# More workers than cores: integration tests wait most of the time. A stack takes more than a gigabyte.
+test: WORKERS ?= 6
+test-stacks: WORKERS ?= 4
 APART := not takeover and not cluster and not exhaustive and not containers
 test: install ## Run the tests that need no stack or share one, several at a time
 	@$(BIN)/python -m infra.native_stack fetch

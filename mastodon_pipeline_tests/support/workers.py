@@ -32,6 +32,7 @@ GROUPS = {
         *("landing/test_landing.py", "landing/test_iceberg_readers.py"),
         *("landing/test_no_loss.py", "landing/test_sink_config.py"),
         *("landing/test_dead_letters.py", "landing/test_bucket_deleted.py"),
+        *("landing/test_landed_index.py", "landing/test_idle_tasks.py"),
     ],
     "secure services": ["infra/test_secure_services.py"],
     "usage": ["usage/test_bucket.py", "usage/test_backfills.py", "usage/test_notebook.py"],
