@@ -37,7 +37,10 @@ class TopicCopies:
 
 
 def check_kafka(settings: Settings) -> str:
-    """Say how the toots' topic is kept, and check that every partition of ours is in sync."""
+    """Describe how the topic is replicated, and check that every partition of ours is in sync.
+
+    Raises Waiting before there is a topic, Unhealthy, and KafkaUnavailable.
+    """
     with kafka_errors(settings):
         admin = admin_client(settings)
         metadata = admin.list_topics(timeout=_DEADLINE_SECONDS)

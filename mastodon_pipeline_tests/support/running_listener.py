@@ -20,4 +20,4 @@ def running_listener(settings: Settings) -> Iterator[Listener]:
     finally:
         listener.stop()
         thread.join(900)
-        assert not thread.is_alive(), "the listener did not stop within 15 s"
+        assert not thread.is_alive(), "the listener did not stop within 15 minutes"

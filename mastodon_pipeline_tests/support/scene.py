@@ -66,7 +66,7 @@ def listening(
     finally:
         listener.stop()
         thread.join(900)
-        assert not thread.is_alive(), "the listener did not stop within two minutes"
+        assert not thread.is_alive(), "the listener did not stop within 15 minutes"
 
 
 @dataclass
