@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
-from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
+from supervisor.xmlrpc import Faults, SupervisorTransport  # type: ignore[import-untyped]
 
 from infra.native_stack.addresses import write_private
 from infra.native_stack.errors import StackError
@@ -144,11 +144,15 @@ class Supervisor:
             path.unlink()
 
     def start(self, name: str) -> None:
-        """Start a program without waiting for it."""
+        """Start a program without waiting for it.
+
+        One that could not be started, or has ended by now, is left to its state and `problem` in
+        `processes`: supervisord says of only some of them, those that it is quick enough to see.
+        """
         try:
             self._call("startProcess", name, False)
         except Fault as fault:
-            if "ALREADY_STARTED" not in fault.faultString:
+            if fault.faultCode not in (Faults.ALREADY_STARTED, Faults.SPAWN_ERROR):
                 raise StackError(f"{name} cannot be started: {fault.faultString}") from None
 
     def stop(self, name: str) -> None:

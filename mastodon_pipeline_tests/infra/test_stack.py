@@ -168,6 +168,19 @@ def test_extra_program_can_be_added_and_removed(stack: Stack, tmp_path: Path) ->
     assert pids(stack) == before
 
 
+def test_program_that_cannot_be_started_is_reported_with_the_reason(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """supervisord refuses at once what it sees fail at once: here a log that is a directory."""
+    before = pids(stack)
+    stack.supervisor.log_of("mute").mkdir(parents=True)
+
+    with pytest.raises(StackError, match=r"mute died while starting: .*EISDIR"):
+        stack.up(extra=[Program("mute", ("true",), lambda: False, tmp_path)])
+
+    assert pids(stack) == before
+
+
 def test_second_stack_on_the_same_ports_is_refused(stack: Stack, tmp_path: Path) -> None:
     """The error names the other checkout's stack, and two fixes."""
     second = Stack(data=tmp_path / "second", ports=stack.ports, say=lambda line: None)
