@@ -151,6 +151,7 @@ def _without_accounts(row: Record) -> Record:
 
 def shown(lake: Lake, *days: date) -> dict[str, set[str]]:
     """Return the planted strings in the lake's files, by their paths, also compressed ones."""
+    root = lake.layout.root.lower()  # files name others; the path is the tester's
     objects: dict[str, set[str]] = {}
     for path in Path(lake.layout.root).rglob("*"):
         if not path.is_file() or (days and not any(str(day) in str(path) for day in days)):
@@ -158,7 +159,8 @@ def shown(lake: Lake, *days: date) -> dict[str, set[str]]:
         contents = [path.read_bytes().decode("latin-1")]
         if path.suffix == ".parquet":
             contents += map(repr, rows(lake, str(path)))
-        words = {word for word in PLANTED for content in contents if word in content.lower()}
+        texts = [content.lower().replace(root, "") for content in contents]
+        words = {word for word in PLANTED for text in texts if word in text}
         if words:
             objects[str(path)] = words
     return objects
