@@ -7,9 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import yaml
 
-from infra.launching import launch_counting, launch_observations
+from infra.launching import ONE_AT_A_TIME, launch_counting, launch_observations
 from infra.native_stack import StackError
+from infra.native_stack.pipeline_programs import instance_configuration
 from mastodon_pipeline_tests.support.serving import serving
 
 HOURS = [datetime(2026, 11, 17, 4, tzinfo=UTC), datetime(2026, 11, 27, 3, tzinfo=UTC)]
@@ -108,6 +110,14 @@ def test_observations_are_launched_by_one_request(url: str, dagster: Dagster) ->
         "observe_landed_toots",
         "observe_mastodon_topic",
     ]
+
+
+def test_observations_run_one_after_another(url: str, dagster: Dagster) -> None:
+    """By a tag that the instance's queue limits to one run."""
+    launch_observations(url)
+    assert all(ONE_AT_A_TIME in tags for _, tags in dagster.runs)
+    queue = yaml.safe_load(instance_configuration(postgres=False))["concurrency"]["runs"]
+    assert {"key": ONE_AT_A_TIME, "limit": 1} in queue["tag_concurrency_limits"]
 
 
 def test_run_that_dagster_refuses_is_named(url: str, dagster: Dagster) -> None:
