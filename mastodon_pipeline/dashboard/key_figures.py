@@ -13,7 +13,8 @@ class KeyFigure:
     """A number against the one before."""
 
     label: str
-    number: int
+    number: int | None
+    """None if it is not counted yet."""
     change: str | None
     """In percent."""
     help: str
@@ -65,9 +66,9 @@ def account_figures(counts: Counts, view: View) -> tuple[KeyFigure, ...]:
     )
 
 
-def change(now: int, before: int) -> str | None:
-    """Return how a number has changed, in percent; None where nothing was before."""
-    if not before:
+def change(now: int | None, before: int) -> str | None:
+    """Return how a number has changed, in percent; None without one of the two."""
+    if now is None or not before:
         return None
     return f"{100 * (now - before) / before:+.1f} %"
 

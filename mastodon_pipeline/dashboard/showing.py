@@ -139,7 +139,7 @@ def _show_key_figures(counts: Counts, view: View) -> int:
     for place, column in enumerate(st.columns(len(toots_spans(view)))):
         figure = _toots_figure(counts, view, place, cut=cut, selection=view.selection)
         _show_key_figure(column, figure)
-        toots = figure.number
+        toots = figure.number or 0
     accounts = _account_figures(counts, view, cut=cut, selection=view.selection)
     for column, figure in zip(st.columns(len(accounts)), accounts, strict=True):
         _show_key_figure(column, figure)
@@ -162,7 +162,7 @@ def _show_counted_days(counts: Counts, selection: Selection) -> None:
 def _show_key_figure(column: DeltaGenerator, figure: KeyFigure) -> None:
     column.metric(
         figure.label,
-        f"{figure.number:,}",
+        "not yet" if figure.number is None else f"{figure.number:,}",
         figure.change,
         help=figure.help,
         border=True,

@@ -62,6 +62,22 @@ def test_toots_of_a_span_equal_those_posted(
     assert toots_between == counted(span, selection)
 
 
+def test_accounts_of_a_day_are_those_that_posted(lake_of_three_days: Lake) -> None:
+    counts = Counts(lake_of_three_days)
+    [row] = counts.accounts(ALL, NOW)
+    assert row["today"] == row["yesterday"] == 10
+    [row] = counts.accounts(Selection(servers=("silent.example",)), NOW)
+    assert (row["today"], row["week"], row["month"]) == (0, 0, 0)
+
+
+def test_accounts_are_not_counted_before_todays_table_is_built(lake_of_three_days: Lake) -> None:
+    """Which is no zero: after midnight, or in a new pipeline, they are counted minutes later."""
+    counts = Counts(lake_of_three_days)
+    [row] = counts.accounts(ALL, NOW + timedelta(days=1))
+    assert (row["today"], row["week"], row["month"]) == (None, None, None)
+    assert row["yesterday"] == 10
+
+
 @pytest.mark.parametrize("name", ["1h", "24h", "7d", "30d", "90d"])
 def test_toots_by_server_sum_to_those_posted(lake_of_three_days: Lake, name: str) -> None:
     now = NOW + timedelta(seconds=1)

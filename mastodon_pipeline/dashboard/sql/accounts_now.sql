@@ -1,4 +1,5 @@
 -- The accounts that posted today, within 7 and within 28 days, and within as many days before.
+-- Those up to today are NULL until today's table is built.
 WITH counted AS (
     SELECT
         day,
@@ -8,13 +9,21 @@ WITH counted AS (
     FROM active_users
     WHERE if(len($servers) = 0, server = 'ALL', list_contains($servers, server))
     GROUP BY day
+),
+
+built AS (
+    SELECT count(*) > 0 AS today
+    FROM active_users
+    WHERE day = $today
 )
 
 SELECT
-    coalesce(sum(day_accounts) FILTER (day = $today), 0)::BIGINT AS today,
+    if(built.today, coalesce(sum(day_accounts) FILTER (day = $today), 0), NULL)::BIGINT AS today,
     coalesce(sum(day_accounts) FILTER (day = $today - 1), 0)::BIGINT AS yesterday,
-    coalesce(sum(week_accounts) FILTER (day = $today), 0)::BIGINT AS week,
+    if(built.today, coalesce(sum(week_accounts) FILTER (day = $today), 0), NULL)::BIGINT AS week,
     coalesce(sum(week_accounts) FILTER (day = $today - 7), 0)::BIGINT AS week_before,
-    coalesce(sum(month_accounts) FILTER (day = $today), 0)::BIGINT AS month,
+    if(built.today, coalesce(sum(month_accounts) FILTER (day = $today), 0), NULL)::BIGINT AS month,
     coalesce(sum(month_accounts) FILTER (day = $today - 28), 0)::BIGINT AS month_before
-FROM counted;
+FROM built
+LEFT JOIN counted ON true
+GROUP BY built.today;
