@@ -126,9 +126,8 @@ class System:
         container = self._container("webserver")
         outputs = [""]
 
-        def agrees() -> (
-            bool
-        ):  # the command gives up after minutes, and a busy machine may need more
+        def agrees() -> bool:
+            # The command gives up after minutes, and a busy machine may need more.
             done = self._engine.run(
                 *("exec", container, *command), check=False, timeout_seconds=COMPARISON_SECONDS
             )
