@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from mastodon_pipeline_tests.support.selection import leaves_out
 from mastodon_pipeline_tests.support.signals import restore_default_signals
 from mastodon_pipeline_tests.support.stack_environment import StackEnvironment, new_directory
 from mastodon_pipeline_tests.support.workers import Scheduler
@@ -76,13 +77,25 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import modules of which `-m` selects no test: a third of them for the quick tests."""
+    is_module = collection_path.suffix == ".py" and collection_path.name.startswith("test_")
+    if is_module and leaves_out(config.getoption("markexpr"), collection_path.read_text()):
+        return True
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use a native stack as integration tests, and those that may damage it."""
+    """Mark tests that use a native stack as integration tests.
+
+    Raises pytest.UsageError where one may damage its stack and is not marked so, since
+    `make test-stacks` imports only modules that have such a mark.
+    """
     for item in items:
         if stack := _stack_of(item):
             item.add_marker(pytest.mark.integration)
-            if stack == "separate_stack":
-                item.add_marker(pytest.mark.own_stack)
+            if stack == "separate_stack" and not item.get_closest_marker("own_stack"):
+                raise pytest.UsageError(f"mark {item.nodeid} as own_stack: it uses such a stack")
 
 
 @pytest.hookimpl(tryfirst=True)

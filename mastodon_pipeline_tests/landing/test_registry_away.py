@@ -24,7 +24,11 @@ from mastodon_pipeline_tests.support.landing_sink import (
 from mastodon_pipeline_tests.support.producing import produce, toots
 from mastodon_pipeline_tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.own_stack,
+    pytest.mark.usefixtures("sink_environment"),
+]
 
 COUNT = 50
 CACHE_SECONDS = 30.0

@@ -24,7 +24,7 @@ from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.landing_sink import wait_for_sink
 from mastodon_pipeline_tests.support.producing import produce, toots
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 
 HOUR = timedelta(hours=1)
 NAMES = {

@@ -10,7 +10,7 @@ import pytest
 from mastodon_pipeline.maintenance.jobs import lake_maintenance
 from mastodon_pipeline_tests.support.sink_lake import SETTINGS, SinkLake
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 COMMAND = str(Path(sys.executable).with_name("mastodon-pipeline"))
 
 

@@ -32,7 +32,7 @@ from mastodon_pipeline_tests.support.producing import produce, toots
 from mastodon_pipeline_tests.support.sink_lake import NO_WAIT, OLD, SETTINGS, SinkLake, young_lake
 from mastodon_pipeline_tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 FIRST = OLD + timedelta(days=10)
 HOURS = 2
 PLANTED = (

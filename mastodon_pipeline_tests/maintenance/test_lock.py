@@ -19,7 +19,7 @@ from mastodon_pipeline_tests.support.bucket import temporary_bucket
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from mastodon_pipeline.maintenance.maintaining import Ages
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline_tests.support.sink_lake import NOW, OLD, YOUNG, SinkLake
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 
 
 def put(sink_lake: SinkLake, path: str, content: bytes) -> str:

@@ -18,7 +18,7 @@ from mastodon_pipeline.usage.checks.hours import hours_equal_recount
 from mastodon_pipeline_tests.support.sink_lake import OLD, YOUNG, SinkLake
 from mastodon_pipeline_tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 HOUR = timedelta(hours=1)
 
 
