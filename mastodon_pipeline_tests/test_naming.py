@@ -42,6 +42,7 @@ def banned_names(source: str) -> list[str]:
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("package", PACKAGES)
 def test_names_are_not_banned_words(package: str) -> None:
     names = {

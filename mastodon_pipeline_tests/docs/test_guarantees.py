@@ -44,6 +44,7 @@ def test_guarantees_are_numbered_in_order() -> None:
     assert list(_HEADINGS) == [f"G{number}" for number in range(1, len(_HEADINGS) + 1)]
 
 
+@pytest.mark.thorough
 def test_every_cited_number_is_a_guarantee() -> None:
     unknown = {number: files for number, files in citing_files().items() if number not in _HEADINGS}
     assert not unknown

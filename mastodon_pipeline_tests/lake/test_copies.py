@@ -11,6 +11,8 @@ from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline_tests.support.local_lake import HOUR, land, record, write_parquet
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def copying(lake: Lake) -> Iterator[Lake]:

@@ -46,6 +46,8 @@ from mastodon_pipeline_tests.support.local_lake import (
     write_parquet,
 )
 
+pytestmark = pytest.mark.thorough
+
 SALT = "a salt"
 ANN = "ann@one.example"
 PLANTED = ("ann", "planted", "/users/")
@@ -136,7 +138,6 @@ def test_counts_stay_and_equal_a_recount(lake: Lake) -> None:
     assert why_not_verified(lake, HOUR, lake.landed.of_hour(HOUR)) is None
 
 
-@pytest.mark.thorough
 def test_pictures_are_drawn_again_without_hashtags_of_the_forgotten(lake: Lake) -> None:
     """Also those of days that nothing lands of any more. Shows P7."""
     (chart,) = HASHTAG_USAGE.charts
@@ -248,7 +249,6 @@ def test_forgetting_in_one_hour_leaves_others_alone(lake: Lake) -> None:
     assert rows(lake, lake.layout.toots(HOUR + timedelta(hours=1))) == before
 
 
-@pytest.mark.thorough
 def test_dagsters_database_and_logs_hold_nothing_of_what_is_counted(
     lake: Lake, tmp_path: Path
 ) -> None:

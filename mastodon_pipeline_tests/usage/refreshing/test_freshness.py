@@ -15,6 +15,8 @@ from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.building import build_day, build_hours
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, land, record
 
+pytestmark = pytest.mark.thorough
+
 NOW = HOUR + timedelta(minutes=30)
 SOON = NOW + timedelta(minutes=1)
 FIRST_DAY = date(2026, 1, 1)
@@ -215,7 +217,6 @@ def test_large_lake_is_swept_piece_by_piece(lake: Lake, monkeypatch: pytest.Monk
     assert opened == [*names, ""]
 
 
-@pytest.mark.thorough
 def test_horizon_waits_for_what_was_stale_anywhere_in_the_round(lake: Lake) -> None:
     """The round ends some scans later, and has not forgotten it."""
     stale = LATE - ONE_HOUR

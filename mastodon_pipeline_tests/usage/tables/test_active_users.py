@@ -18,6 +18,8 @@ from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.building import plant
 from mastodon_pipeline_tests.support.local_lake import DAY, HOUR, Record, land, record, rows
 
+pytestmark = pytest.mark.thorough
+
 ONE_DAY = timedelta(days=1)
 KINDS = ("people", "bots")
 WINDOWS = {"": 1, "_7_days": 7, "_28_days": 28}
@@ -147,7 +149,6 @@ def test_day_without_toots_has_the_accounts_of_its_weeks(lake: Lake) -> None:
     assert table(lake)[ALL]["toots"] == 0
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(3))
 def test_figures_equal_a_recount_in_plain_python_in_any_order(lake: Lake, seed: int) -> None:
     """Toots on days of six weeks, which land and are built in a random order. Shows G13.
