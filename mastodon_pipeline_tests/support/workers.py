@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 ROOT = "mastodon_pipeline_tests/"
 GROUPS = {
-    "chaos": ["chaos/test_chaos.py"],
-    "demo": ["test_demo.py"],
     "lake on PostgreSQL": ["chaos/test_postgres.py"],
-    # They share a topic, a bucket, and the numbers of their sources.
-    "ledger": ["ledger/test_losses.py", "ledger/test_forgotten.py", "ledger/test_sensors.py"],
+    "demo": ["test_demo.py"],
     "damaged stack": ["infra/test_stack.py", "landing/test_registry_away.py"],
-    "full disk": ["infra/test_full_disk.py"],
-    "Kafka lost": ["landing/test_kafka_lost.py"],
+    "chaos": ["chaos/test_chaos.py"],
     "maintenance": [
         *("maintenance/test_entry_points.py", "maintenance/test_lock.py"),
         *("maintenance/test_orphans.py", "maintenance/test_retention.py"),
         "maintenance/test_forgetting_a_person.py",
         "landing/test_spread.py",
     ],
+    "Kafka lost": ["landing/test_kafka_lost.py"],
+    "full disk": ["infra/test_full_disk.py"],
+    # They share a topic, a bucket, and the numbers of their sources.
+    "ledger": ["ledger/test_losses.py", "ledger/test_forgotten.py", "ledger/test_sensors.py"],
     "landing": [
         *("landing/test_landing.py", "landing/test_iceberg_readers.py"),
         *("landing/test_no_loss.py", "landing/test_sink_config.py"),
