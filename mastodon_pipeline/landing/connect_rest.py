@@ -8,6 +8,7 @@ See: https://kafka.apache.org/documentation/#connect_rest
 import ssl
 import time
 from contextlib import suppress
+from functools import cache
 from types import TracebackType
 from typing import Self
 
@@ -113,7 +114,9 @@ class ConnectRest:
         self._urls = [url.rstrip("/") for url in urls]
         self.url = ",".join(self._urls)
         self._deadline_seconds = deadline_seconds
-        self._http = httpx.Client(auth=login, verify=tls or True, timeout=timeout_seconds)
+        self._http = httpx.Client(
+            auth=login, verify=tls or _system_authorities(), timeout=timeout_seconds
+        )
 
     @classmethod
     def of(
@@ -234,3 +237,9 @@ class ConnectRest:
         request = f"{answer.request.method} {answer.request.url.path}"
         reason = " ".join(message.split())[:500] or answer.reason_phrase
         return f"Kafka Connect at {self.url} refuses {request} ({answer.status_code}): {reason}"
+
+
+@cache
+def _system_authorities() -> ssl.SSLContext:
+    """Read the system's authorities once a process: it takes 20 ms of CPU, more than most calls."""
+    return httpx.create_ssl_context()
