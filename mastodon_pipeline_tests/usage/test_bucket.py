@@ -24,6 +24,7 @@ from mastodon_pipeline.usage.tables.catalog import TABLES
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
 from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES
 from mastodon_pipeline.usage.views import open_views
+from mastodon_pipeline_tests.support.building import build_day, build_hours
 from mastodon_pipeline_tests.support.local_lake import (
     DAY,
     HOUR,
@@ -166,11 +167,11 @@ def run_sql(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_tables_can_be_queried_from_the_shell(lake: Lake, instance: dg.DagsterInstance) -> None:
+def test_tables_can_be_queried_from_the_shell(lake: Lake) -> None:
     """By argument or through a pipe; an error is one line."""
     assert run_sql("--csv", "SHOW TABLES").stdout == "name\n", "nothing is built yet"
-    assert execute(instance, "refresh_hourly_usage", partition_key=KEY).success
-    assert execute(instance, "refresh_daily_usage", partition_key="2026-11-24").success
+    build_hours(lake, HOUR)
+    build_day(lake, DAY)
     counts = run_sql("--csv", "SELECT server, toots FROM toots_per_server_per_hour ORDER BY server")
     assert counts.stdout == "server,toots\none.example,1\ntwo.example,1\n", counts.stderr
     piped = run_sql("--json", input="SELECT count(*) AS n FROM mastodon_toot;")
