@@ -26,6 +26,8 @@ HOME_SERVERS = 100
 """Of the authors."""
 DRAFTS = 2_000
 THUMP_SECONDS = 15.0
+MAX_UNREAD_BYTES = 128 * 1024
+"""Of a stream, before its server publishes no more: it would use up the memory otherwise."""
 _THUMP = http_chunk(b":thump\n\n")
 _FIRST_NUMBER = 200_000_000_000_000_000
 
@@ -68,7 +70,7 @@ class ManyServers:
         self._listed: dict[int, deque[tuple[int, bytes]]] = {p: deque(maxlen=400) for p in ports}
         self._attempts: list[float] = []
         self._opened: list[float] = []
-        self._published = 0
+        self._published = self._withheld = 0
         self._most_at_one = 0
         self._rate = 0.0
         self._rng = random.Random(7)
@@ -118,7 +120,11 @@ class ManyServers:
             created_at = iso(at)
             while due >= 1:
                 due -= 1
-                self._publish(self._rng.choice(self._ports), at, created_at)
+                port = self._rng.choice(self._ports)
+                if self._unread_bytes(port) > MAX_UNREAD_BYTES:
+                    self._withheld += 1
+                else:
+                    self._publish(port, at, created_at)
 
     def _publish(self, port: int, at: int, created_at: str) -> None:
         self._last_id = max(self._last_id + 1, at << 16)
@@ -133,6 +139,12 @@ class ManyServers:
         request = self._streams.get(port)
         if request is not None and request.transport is not None:
             request.transport.write(chunk)
+
+    def _unread_bytes(self, port: int) -> int:
+        """Return how much the listener has left of this server's stream, in this process."""
+        request = self._streams.get(port)
+        transport = request.transport if request is not None else None
+        return transport.get_write_buffer_size() if transport is not None else 0
 
     async def _instance(self, request: web.Request) -> web.Response:
         streaming = f"ws://{request.host}"
@@ -174,6 +186,7 @@ class ManyServers:
             {
                 "open": len(self._streams),
                 "published": self._published,
+                "withheld": self._withheld,
                 "attempts": [at for at in self._attempts if at >= since],
                 "opened": [at for at in self._opened if at >= since],
                 "most_at_one": self._most_at_one,

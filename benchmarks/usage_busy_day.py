@@ -43,6 +43,8 @@ class Built:
     seconds: float
     peak_mb: float
     """The peak resident memory of its process, 10^6 bytes."""
+    cpu_seconds: float
+    """Of its process, user and system."""
 
 
 def land(day: datetime, toots: int) -> None:
@@ -100,7 +102,8 @@ def build(job_name: str, first: str, last: str) -> Built:
     for check in result.get_asset_check_evaluations():
         if not check.passed:
             raise RuntimeError(f"{check.check_name}: {check.description}")
-    return Built(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return Built(seconds, used.ru_maxrss * 1024 / 1e6, used.ru_utime + used.ru_stime)
 
 
 def build_in_subprocess(job_name: str, first: str, last: str) -> Built:
