@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SERVERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: pictures help install demo up down status clean test test-stacks test-unit test-newest takeover cluster exhaustive containers chaos bench lint docs format lock
+.PHONY: pictures help install demo up down status clean test test-stacks test-unit test-newest takeover cluster exhaustive containers spark spark-test chaos bench lint docs format lock
 
 help: ## Show this list
 	@echo "mastodon_pipeline measures what is posted on the Fediverse. Start with: make demo"
@@ -39,7 +39,7 @@ clean: install ## Stop everything and delete its data (downloads stay)
 # More workers than cores: integration tests wait most of the time. A stack takes more than a gigabyte.
 test: WORKERS ?= 6
 test-stacks: WORKERS ?= 5
-APART := not takeover and not cluster and not exhaustive and not containers
+APART := not takeover and not cluster and not exhaustive and not containers and not spark
 test: install ## Run the tests that need no stack or share one, several at a time
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m "not own_stack and $(APART)" -n $(WORKERS) --dist loadscope
@@ -70,6 +70,12 @@ exhaustive: install ## Draw many more random failures and inputs than `make test
 
 containers: install ## Build the image, run everything in containers, kill them, compare (Podman as root, or Docker)
 	@$(BIN)/python -m mastodon_pipeline_tests.containers
+
+spark: .venv-spark/.installed ## Install Spark into .venv-spark (0.6 GB; docs/operations.md, "Other engines")
+
+spark-test: install spark ## Let Spark count the lake again, and compare every row (2 min; needs Java 17 or 21)
+	@$(BIN)/python -m infra.native_stack fetch
+	@$(BIN)/pytest -m spark
 
 SEED ?= 1
 MINUTES ?= 10
@@ -121,6 +127,11 @@ lock: .uv/path ## Update requirements.lock from pyproject.toml; existing pins st
 	@newest="$$($(BIN)/python -m infra.newest_python)" && rm -rf .venv-newest && $(UV) venv --quiet --python "$$newest" .venv-newest
 	@$(UV) pip install --quiet --python .venv-newest/bin/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python .venv-newest/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv-spark/.installed: pyproject.toml | .uv/path
+	@rm -rf .venv-spark && $(UV) venv --quiet --python "$(PYTHON)" .venv-spark
+	@$(UV) pip install --python .venv-spark/bin/python --group spark
 	@touch $@
 
 # uv: from PATH, else from PyPI into a venv, else (Debian without python3-venv) by pip alone.
