@@ -192,6 +192,7 @@ def spark_java() -> str | None:
 
 
 @pytest.mark.spark
+@pytest.mark.timeout(3600)  # 17 min on a machine with a load of 80; it downloads 120 MB at first
 @pytest.mark.skipif(not SPARK_PYTHON.exists(), reason="needs Spark: make spark")
 @pytest.mark.skipif(spark_java() is None, reason="needs Java 17 or 21")
 def test_spark_reads_every_table_and_recounts_toots_per_server_per_hour(
