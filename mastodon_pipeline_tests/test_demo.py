@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 
 BIN = Path(sys.executable).parent
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser"])), None)
-
-
+YOUNG_SECONDS = 2.0
 PLANTED = {
     "KAFKA_SASL_PASSWORD": "planted-kafka-5f1c",
     "ALERT_URLS": "json://me:planted-alert-77ab@127.0.0.1:9/planted-hook-41d0",
@@ -127,15 +128,26 @@ def demo() -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 def command_lines() -> Iterator[set[str]]:
-    """The command line of every process of this machine, as any user may see it meanwhile."""
+    """The command line of every process of this machine, as any user may see it meanwhile.
+
+    Each is read twenty times a second while the process is young, since it may become another
+    program, and once a second later: reading all of them takes a tenth of a core.
+    """
     lines: set[str] = set()
     ended = threading.Event()
 
     def look() -> None:
-        while not ended.wait(0.05):
-            for file in Path("/proc").glob("[0-9]*/cmdline"):
-                with suppress(OSError):
-                    lines.add(file.read_text(errors="replace").replace("\0", " "))
+        since: dict[Path, float] = {}
+        for number in count():
+            if ended.wait(0.05):
+                return
+            now = time.monotonic()
+            since = {path: since.get(path, now) for path in Path("/proc").glob("[0-9]*")}
+            for path, first_seen in since.items():
+                if now - first_seen < YOUNG_SECONDS or number % 20 == 0:
+                    with suppress(OSError):
+                        line = (path / "cmdline").read_text(errors="replace")
+                        lines.add(line.replace("\0", " "))
 
     thread = threading.Thread(target=look)
     thread.start()
