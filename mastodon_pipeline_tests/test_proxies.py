@@ -44,7 +44,7 @@ settings = Settings(
     aws_secret_access_key="b", mastodon_allow_private_addresses=True,
 )
 assert http_ok(f"{url}/requests")()
-assert httpx.get(f"{url}/httpx").status_code == 200
+assert httpx.get(f"{url}/httpx", timeout=300).status_code == 200
 with suppress(Exception):
     ConnectRest(url).status("connect-rest")
 with suppress(Exception):

@@ -34,7 +34,7 @@ def proxy() -> Iterator[StoreProxy]:
 
 
 def test_proxy_passes_requests_on_refuses_them_and_passes_them_again(proxy: StoreProxy) -> None:
-    with httpx.Client(base_url=f"http://127.0.0.1:{proxy.port}") as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{proxy.port}", timeout=300) as client:
         assert client.get("/a").text == "/a"
         proxy.set_mode("refuse")
         time.sleep(0.2)
@@ -56,4 +56,4 @@ def test_slow_proxy_answers_late(proxy: StoreProxy) -> None:
 
 def test_proxy_without_a_store_ends_the_connection() -> None:
     with StoreProxy(1) as proxy, pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(f"http://127.0.0.1:{proxy.port}/a")
+        httpx.get(f"http://127.0.0.1:{proxy.port}/a", timeout=300)

@@ -17,11 +17,11 @@ from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.connector import apply_connector_config
 from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.landing.dead_letters import read_sink_letters
-from mastodon_pipeline.landing.health import SinkState, connector_health
+from mastodon_pipeline.landing.health import SinkState
 from mastodon_pipeline.landing.sink_progress import sink_progress
 from mastodon_pipeline.settings import Settings
 from mastodon_pipeline_tests.landing.test_no_loss import check_in_dagster
-from mastodon_pipeline_tests.support.landing_sink import FIRST, HOURS, wait_for_sink
+from mastodon_pipeline_tests.support.landing_sink import FIRST, HOURS, sink_state, wait_for_sink
 from mastodon_pipeline_tests.support.producing import produce, produce_bytes, toots
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -57,7 +57,7 @@ def test_good_dead_letters_turn_lights_red_until_they_are_put_back(
         evaluation.description
     )
     assert evaluation.metadata["dead_lettered"].value == COUNT + 1
-    assert connector_health(sink, None, 0).state is SinkState.DEAD_LETTERING
+    assert sink_state(sink) is SinkState.DEAD_LETTERING
     with pytest.raises(Unhealthy, match=f"{COUNT + 1} records went to the dead letters since 20"):
         _sink(sink)
 
@@ -76,7 +76,7 @@ def test_good_dead_letters_turn_lights_red_until_they_are_put_back(
     assert "were dismissed" in result.stderr
     assert end_offset(sink) == before + COUNT
     assert check_in_dagster().passed
-    assert connector_health(sink, None, 0).state is SinkState.HEALTHY
+    assert sink_state(sink) is SinkState.HEALTHY
     assert "RUNNING" in _sink(sink)
 
 
@@ -95,6 +95,7 @@ def registry_that_comes_late(settings: Settings) -> Iterator[tuple[str, Callable
             answer = httpx.get(
                 registry + self.path,
                 headers={"Accept": "*/*", "Authorization": self.headers["Authorization"]},
+                timeout=300,
             )
             self.send_response(answer.status_code)
             for name in answer.headers.keys() - {"content-encoding", "transfer-encoding"}:

@@ -10,10 +10,10 @@ from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import apply_connector_config
 from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.landing.dead_letters import read_sink_letters
-from mastodon_pipeline.landing.health import SinkState, connector_health
+from mastodon_pipeline.landing.health import SinkState
 from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.settings import Settings, load_settings
-from mastodon_pipeline_tests.support.landing_sink import FIRST, HOURS, wait_for_sink
+from mastodon_pipeline_tests.support.landing_sink import FIRST, HOURS, sink_state, wait_for_sink
 from mastodon_pipeline_tests.support.producing import produce, toots
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("sink_environment")]
@@ -49,7 +49,7 @@ def test_drifted_config_is_repaired(sink: Settings, landed: int) -> None:
     wanted = connector_config(sink)
     with ConnectRest.of(sink) as connect:
         connect.put_config(sink.connector_name, wanted | {"tasks.max": "2"})
-        assert connector_health(sink, None, 0).state is SinkState.DRIFTED
+        assert sink_state(sink) is SinkState.DRIFTED
         applied = apply_connector_config(sink, print)
         assert applied.changed == ("tasks.max",)
         assert connect.config(sink.connector_name) == wanted
@@ -63,7 +63,7 @@ def test_rejected_config_is_reported_key_by_key(sink: Settings, landed: int) -> 
     ) as rejected:
         apply_connector_config(sink, print, wanted=wrong)
     assert "\n" not in str(rejected.value)
-    assert connector_health(sink, None, 0).state is not SinkState.DRIFTED
+    assert sink_state(sink) is not SinkState.DRIFTED
 
 
 def test_task_that_cannot_start_is_reported_with_its_root_cause(
@@ -111,6 +111,6 @@ def test_sink_configured_before_the_registry_asked_for_a_password_goes_on_landin
         produce(sink, toots(20, FIRST, HOURS))
         wait_for_sink(sink)
         assert len(read_sink_letters(sink).unsettled) == letters
-        assert connector_health(sink, None, 0).state is SinkState.DRIFTED
+        assert sink_state(sink) is SinkState.DRIFTED
     finally:
         assert apply_connector_config(sink, print).status.running

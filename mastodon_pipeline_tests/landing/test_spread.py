@@ -15,13 +15,13 @@ from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.connect_rest import ConnectRest
 from mastodon_pipeline.landing.connector import apply_connector_config
-from mastodon_pipeline.landing.health import SinkState, connector_health
+from mastodon_pipeline.landing.health import SinkState
 from mastodon_pipeline.landing.landed_index import landed_toots
 from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline_tests.support.building import build_hours
-from mastodon_pipeline_tests.support.landing_sink import wait_for_sink
+from mastodon_pipeline_tests.support.landing_sink import sink_state, wait_for_sink
 from mastodon_pipeline_tests.support.producing import produce, toots
 
 pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
@@ -74,7 +74,7 @@ def test_nine_thousand_post_hours_land_in_one_commit(settings: Settings) -> None
     produce(settings, toots(MANY_HOURS, first, MANY_HOURS))
     apply_connector_config(settings, str)
     wait_for_sink(settings)
-    assert connector_health(settings, None, 0).state is SinkState.HEALTHY
+    assert sink_state(settings) is SinkState.HEALTHY
     with open_lake(settings) as lake:
         landed = landed_toots(lake)
         assert (landed.rows, landed.hours) == (MANY_HOURS, MANY_HOURS)
@@ -99,7 +99,7 @@ def test_year_is_replayed_and_counted(settings: Settings, tmp_path: Path) -> Non
     result = CliRunner().invoke(cli, ["replay", str(path)])
     assert result.exit_code == 0, result.output
     wait_for_sink(settings)
-    assert connector_health(settings, None, 0).state is SinkState.HEALTHY
+    assert sink_state(settings) is SinkState.HEALTHY
     with open_lake(settings) as lake:
         assert landed_toots(lake).rows == before + 5 * YEAR
         assert landing_completeness(settings, lake).complete
@@ -125,7 +125,7 @@ def test_hundreds_of_days_of_arrival_land_in_one_commit(settings: Settings) -> N
     produce(settings, toots(count, first, 24 * MANY_DAYS))
     apply_connector_config(settings, str)
     wait_for_sink(settings)
-    assert connector_health(settings, None, 0).state is SinkState.HEALTHY
+    assert sink_state(settings) is SinkState.HEALTHY
     with open_lake(settings) as lake:
         landed = lake.parquet_files(lake.layout.landed())
         folders = {file.path.split("/")[-2] for file in landed}

@@ -9,6 +9,7 @@ import pytest
 
 from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.landing.connect_rest import ConnectRest
+from mastodon_pipeline.landing.health import SinkState, connector_health
 from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.landing.sink_progress import sink_progress
 from mastodon_pipeline.listening.topic.topics import listening_topics
@@ -37,6 +38,18 @@ def sink_lag(settings: Settings) -> int:
 def wait_for_sink(settings: Settings) -> None:
     """Wait until the sink has committed all records."""
     wait_until(lambda: sink_lag(settings) == 0, "the sink has committed all records")
+
+
+def sink_state(settings: Settings) -> SinkState:
+    """Return the sink's state once Kafka Connect answers: after a change it rebalances first."""
+
+    def started() -> SinkState | None:
+        state = connector_health(settings, None, 0).state
+        return None if state is SinkState.STARTING else state
+
+    state = wait_until(started, lambda: connector_health(settings, None, 0).detail)
+    assert state is not None
+    return state
 
 
 @contextmanager
