@@ -71,9 +71,9 @@ exhaustive: install ## Draw many more random failures and inputs than `make test
 containers: install ## Build the image, run everything in containers, kill them, compare (Podman as root, or Docker)
 	@$(BIN)/python -m mastodon_pipeline_tests.containers
 
-spark: .venv-spark/.installed ## Install Spark into .venv-spark (0.6 GB; docs/operations.md, "Other engines")
+spark: .venv-spark/.installed ## Install Spark into .venv-spark (0.5 GB; docs/operations.md, "Other engines")
 
-spark-test: install spark ## Let Spark count the lake again, and compare every row (2 min; needs Java 17 or 21)
+spark-test: install spark ## Let Spark count the lake again, and compare every row (3 min; needs Java 17 or 21)
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m spark
 

@@ -86,12 +86,15 @@ def listening_product(servers: int, groups: int) -> Iterator[tuple[Stack, Server
 
 
 def stored_bytes(directory: Path) -> int:
-    """Return the size of all files below a directory, whose programs may be deleting some."""
+    """Return what all files below a directory take of the disk; some may be deleted meanwhile.
+
+    Not their size: Kafka makes its indexes large and fills them later.
+    """
     stored = 0
     for folder, _, names in os.walk(directory):
         for name in names:
             with suppress(FileNotFoundError):
-                stored += os.stat(os.path.join(folder, name)).st_size
+                stored += os.stat(os.path.join(folder, name)).st_blocks * 512
     return stored
 
 
@@ -104,7 +107,7 @@ class Watch:
         self._began = self._last = time.monotonic()
         self._used, self._simulated = Usage(stack), cpu_seconds(simulator)
         self.peak: Counter[str] = Counter()
-        """The most memory (PSS, bytes) that each part was seen with."""
+        """The most memory (PSS, bytes) that each part was seen with; listeners are runs."""
         self.stored = 0
         """Bytes on disk, of everything."""
         click.echo(
@@ -178,9 +181,9 @@ def bench(
         stored = {name: stored_bytes(stack.data / name) for name in ("kafka", "minio")}
     click.echo(f"\n{'while publishing':<20} {'% of a core':>11} {'us a toot':>10} {'peak MB':>8}")
     for part, cpu in sorted(used.items(), key=lambda item: -item[1]):
+        memory = f"{watch.peak[part] / 1e6:,.0f}" if part in watch.peak else ""
         click.echo(
-            f"{part:<20} {100 * cpu / took:>11.1f} {1e6 * cpu / published:>10.1f}"
-            f" {watch.peak[part] / 1e6:>8,.0f}"
+            f"{part:<20} {100 * cpu / took:>11.1f} {1e6 * cpu / published:>10.1f} {memory:>8}"
         )
     click.echo(
         f"\n{published:,} toots of {servers:,} servers in {took:.0f} s, and {withheld:,} withheld"
