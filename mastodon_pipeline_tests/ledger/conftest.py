@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-import dagster as dg
 import pytest
 
 from infra.native_stack import Stack
 from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.landing.connect_rest import ConnectRest
-from mastodon_pipeline.landing.jobs import kafka_connect_config
+from mastodon_pipeline.landing.connector import apply_connector_config
+from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.ledger.checking import Ledger, check_ledger
 from mastodon_pipeline.ledger.state import Loss
 from mastodon_pipeline.listening.topic.topics import listening_topics
@@ -90,19 +90,32 @@ def open_books(environment: dict[str, str]) -> Iterator[Callable[[], Books]]:
             patch.setenv(name, value)
         settings = load_settings()
     ensure_topics(settings, listening_topics(settings))
-    connect_sink(environment)
+    connect_sink(settings)
     with open_lake(settings) as lake:
         yield lambda: Books(settings, lake)
     with ConnectRest.of(settings) as connect:
         connect.delete(settings.connector_name)
 
 
-def connect_sink(environment: dict[str, str]) -> None:
-    """Put the reviewed configuration of the sink in force, by the job."""
-    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        assert kafka_connect_config.execute_in_process(instance=instance).success
+def sink_config(settings: Settings) -> dict[str, str]:
+    """Return the reviewed configuration, but for how long a commit waits for a task's files.
+
+    One that has had no record since the sink began never answers, which would be half a minute.
+    """
+    return connector_config(settings) | {"iceberg.control.commit.timeout-ms": "3000"}
+
+
+def connect_sink(settings: Settings) -> None:
+    """Put the configuration of the sink in force."""
+    apply_connector_config(settings, str, wanted=sink_config(settings))
+
+
+def sink_runs(settings: Settings) -> bool:
+    """Return whether the sink runs with its configuration."""
+    with ConnectRest.of(settings) as connect:
+        status = connect.status(settings.connector_name)
+        config = connect.config(settings.connector_name)
+    return status is not None and status.running and config == sink_config(settings)
 
 
 @pytest.fixture(scope="session")

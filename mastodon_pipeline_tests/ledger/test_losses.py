@@ -22,14 +22,19 @@ from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.connect_rest import ConnectRest
-from mastodon_pipeline.landing.connector_config import connector_config
 from mastodon_pipeline.landing.sink_progress import dead_lettered, sink_progress
 from mastodon_pipeline.ledger.accepting import OFFSETS, accept, accept_with_offsets
 from mastodon_pipeline.ledger.assets import describe
 from mastodon_pipeline.ledger.checking import EarlierCheck, check_ledger
 from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline_tests.ledger.conftest import ENVIRONMENT, Books, connect_sink
+from mastodon_pipeline_tests.ledger.conftest import (
+    ENVIRONMENT,
+    Books,
+    connect_sink,
+    sink_config,
+    sink_runs,
+)
 from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.landing_sink import wait_for_sink
 from mastodon_pipeline_tests.support.waiting import wait_until
@@ -40,10 +45,11 @@ WITHOUT_BUCKET = {"kafka_topic": ENVIRONMENT["KAFKA_TOPIC"], "connector_name": "
 
 
 @pytest.fixture(autouse=True)
-def sink_runs_as_reviewed(books: Books) -> Iterator[None]:
+def sink_runs_afterwards(books: Books) -> Iterator[None]:
     """What one test did to the sink, no other sees, however the test ended."""
     yield
-    connect_sink(ENVIRONMENT)
+    if not sink_runs(books.settings):
+        connect_sink(books.settings)
 
 
 def landed_files(books: Books) -> list[str]:
@@ -143,14 +149,14 @@ def test_records_that_the_sink_passes_over(books: Books) -> None:
     books.receive_all(20)
     assert books.losses() == []
     settings = books.settings
-    config = connector_config(settings)
+    config = sink_config(settings)
     del config["errors.deadletterqueue.topic.name"]
     stop_sink(books)  # its tasks would go on with their former configuration for a while
     with ConnectRest.of(settings) as connect:
         connect.put_config(settings.connector_name, config)
     receive(books, 7, schema_id=987_654)
     books.receive_all(40)  # behind them in each partition, so that the sink commits
-    connect_sink(ENVIRONMENT)
+    connect_sink(books.settings)
     assert books.losses() == [("landed", 7, "passed over by the sink")]
 
 
@@ -212,7 +218,7 @@ def test_offsets_that_are_reset_forward(books: Books) -> None:
     receive(books, 9)
     assert books.losses(sink_seconds=0) == [], "in flight: the sink has not been there"
     commit_ends(books)
-    connect_sink(ENVIRONMENT)
+    connect_sink(books.settings)
     books.receive_all(1)
     assert books.losses() == [("landed", 9, "passed over by the sink")]
 
@@ -229,7 +235,7 @@ def test_unread_records_that_retention_takes(books: Books) -> None:
     admin = admin_client(books.settings)  # held until it is done: without it, its requests end
     for future in admin.delete_records(removed).values():
         future.result(300)
-    connect_sink(ENVIRONMENT)
+    connect_sink(books.settings)
     receive(books, 1)
     wait_for_sink(books.settings)
     [(stage, records, reason)] = books.losses()
@@ -261,7 +267,7 @@ def test_topic_that_is_made_again(books: Books) -> None:
     assert books.losses(sink_seconds=0) == [], "listeners may be reading them again"
     assert [loss[:2] for loss in books.losses(LATER, sink_seconds=0)] == [("landed", 13)]
     ensure_topics(books.settings, listening_topics(books.settings))
-    connect_sink(ENVIRONMENT)
+    connect_sink(books.settings)
     [(stage, records, reason)] = books.losses(LATER)
     assert (stage, records) == ("landed", 13)
     assert reason.startswith("lost with Kafka's data")
