@@ -22,6 +22,8 @@ from mastodon_pipeline.tls import certificate_problem, tls_context
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 2.0
+REBALANCING = "a rebalance is expected"
+"""In Connect's answer while its workers agree on who does what."""
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -214,7 +216,10 @@ class ConnectRest:
                 )
             if answer.is_success:
                 return answer.content
-            rebalancing = answer.status_code == httpx.codes.CONFLICT
+            # A question for the connector's config is answered with 500 then, not with 409.
+            rebalancing = answer.status_code == httpx.codes.CONFLICT or (
+                answer.is_server_error and REBALANCING in answer.text
+            )
             if not rebalancing or time.monotonic() + wait > give_up:
                 raise ConnectRefused(answer.status_code, self._refusal(answer))
             time.sleep(wait)

@@ -18,6 +18,14 @@ def test_call_is_repeated_while_the_worker_rebalances(connect: ScriptedConnect) 
     assert connect.requests == [("PUT /connectors/sink/config", CONFIG)] * 3
 
 
+def test_question_is_repeated_while_the_worker_rebalances(connect: ScriptedConnect) -> None:
+    """Kafka 4 answers one for a connector's config with 500 then."""
+    message = "Request cannot be completed because a rebalance is expected"
+    connect.on("GET /connectors/sink/config", (500, {"message": message}), (200, CONFIG))
+    with ConnectRest(connect.url) as rest:
+        assert rest.config("sink") == CONFIG
+
+
 def test_rebalance_past_the_deadline_is_refused(connect: ScriptedConnect) -> None:
     """The error has Connect's own message."""
     connect.on("GET /connector-plugins", (409, {"message": "a rebalance\nis expected"}))
