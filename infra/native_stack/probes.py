@@ -36,6 +36,18 @@ def http_ok(url: str, login: tuple[str, str] | None = None) -> Probe:
     return probe
 
 
+def http_fails(url: str, login: tuple[str, str]) -> Probe:
+    """Build a probe: does GET of this URL answer with an internal error?"""
+
+    def probe() -> bool:
+        try:
+            return requests.get(url, auth=login, timeout=2).status_code == 500
+        except requests.RequestException:
+            return False
+
+    return probe
+
+
 def grpc_serves(host: str, port: int, service: str) -> Probe:
     """Build a probe: does a gRPC server report that it serves this service?"""
     request = HealthCheckRequest(service=service)

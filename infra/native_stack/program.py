@@ -18,6 +18,8 @@ class Program:
     """A quick probe of whether it answers now; called often, raises nothing."""
     directory: Path
     """Its working directory."""
+    broken: Callable[[], bool] | None = None
+    """A quick probe of whether it answers in a way that only another start ends; raises nothing."""
     once_ready: Callable[[], None] | None = None
     """Called at each `up` when it is ready, before the programs that depend on it are started; in a
     container at each start. Raises StackError."""

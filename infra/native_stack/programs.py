@@ -18,6 +18,7 @@ from infra.native_stack.probes import (
     Probe,
     dagster_daemons_healthy,
     grpc_serves,
+    http_fails,
     http_ok,
     kafka_serves,
 )
@@ -187,6 +188,14 @@ def _registry(stack: Installation) -> Program:
             log4j=False,
         ),
         ready=stack.probe("registry"),
+        # On a machine that is far too busy it was seen to come up without its tables, for good.
+        broken=http_fails(
+            f"{stack.addresses.schema_registry_url}/subjects",
+            (
+                stack.variables["SCHEMA_REGISTRY_USERNAME"],
+                stack.variables["SCHEMA_REGISTRY_PASSWORD"],
+            ),
+        ),
         directory=directory,
         environment={
             **read_variables(INFRA / "registry" / "registry.env"),

@@ -9,6 +9,8 @@ from infra.native_stack.interruption import Check
 from infra.native_stack.program import Program
 from infra.native_stack.supervision import Process, Supervisor
 
+BROKEN_SECONDS = 30.0
+"""How long a program may answer with errors while it starts, before it is started again."""
 _LAST_LINES = 8
 
 
@@ -17,6 +19,7 @@ class _Start:
     program: Program
     began: float
     pid: int = 0
+    broken_since: float | None = None
 
 
 def start_in_order(
@@ -57,6 +60,11 @@ def start_in_order(
                 if name in to_start:
                     address = f", {program.address}" if program.address else ""
                     say(f"  {name} ready after {seconds:.1f} s{address}")
+            elif _is_broken(start):
+                say(f"  {name} runs, but answers with errors: starting it again")
+                supervisor.stop(name)
+                supervisor.start(name)
+                start.pid, start.broken_since = 0, None
             elif seconds > program.start_seconds:
                 raise StackError(
                     f"{name} runs but was not ready within {program.start_seconds:.0f} s\n"
@@ -69,6 +77,15 @@ def start_in_order(
 def _may_start(program: Program, ready: set[str], programs: Sequence[Program]) -> bool:
     names = {program.name for program in programs}
     return all(name in ready for name in program.depends_on if name in names)
+
+
+def _is_broken(start: _Start) -> bool:
+    """Return whether the program has been broken for too long."""
+    if start.program.broken is None or not start.program.broken():
+        start.broken_since = None
+        return False
+    start.broken_since = start.broken_since or time.monotonic()
+    return time.monotonic() - start.broken_since >= BROKEN_SECONDS
 
 
 def _require_alive(supervisor: Supervisor, start: _Start, process: Process) -> None:

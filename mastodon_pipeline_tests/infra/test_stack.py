@@ -13,7 +13,7 @@ import pytest
 import requests
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from infra.native_stack import Ports, Program, Stack, StackError
+from infra.native_stack import Ports, Program, Stack, StackError, starting
 from infra.native_stack.processes import marked_processes
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -179,6 +179,31 @@ def test_program_that_cannot_be_started_is_reported_with_the_reason(
         stack.up(extra=[Program("mute", ("true",), lambda: False, tmp_path)])
 
     assert pids(stack) == before
+
+
+def test_program_that_starts_broken_is_started_again(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the registry without its tables: it answers, and will never be ready."""
+    monkeypatch.setattr(starting, "BROKEN_SECONDS", 1.0)
+    starts = tmp_path / "starts"
+
+    def count() -> int:
+        return len(starts.read_text().splitlines()) if starts.exists() else 0
+
+    script = f"echo once more >> {starts}; exec sleep 1000"
+    stubborn = Program(
+        "stubborn",
+        ("sh", "-c", script),
+        ready=lambda: count() == 2,
+        directory=tmp_path,
+        broken=lambda: count() == 1,
+    )
+
+    stack.up(extra=[stubborn])
+
+    assert count() == 2
+    stack.supervisor.remove("stubborn")
 
 
 def test_second_stack_on_the_same_ports_is_refused(stack: Stack, tmp_path: Path) -> None:
