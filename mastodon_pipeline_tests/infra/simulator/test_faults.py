@@ -125,7 +125,7 @@ def test_restart_ends_streams_and_refuses_connections_for_a_while() -> None:
     with Simulator(quiet()) as simulator:
         server = simulator.servers[0]
         with get(server, STREAM, stream=True) as stream:
-            simulator.fault("restart", seconds=0.5)
+            simulator.fault("restart", seconds=3)
             assert stream.raw.read() == b":)\n"
         with pytest.raises(requests.ConnectionError):
             get(server, TIMELINE)

@@ -248,9 +248,10 @@ def test_server_that_refuses_every_request_is_parked_with_its_answer(
 def test_server_that_was_down_is_streamed_once_it_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """5xx is temporary."""
     with Simulator(quiet(STREAMED)) as simulator:
-        simulator.fault("answer", status=503, seconds=0.6)
+        simulator.fault("answer", status=503, seconds=3600)
         with listening_to(simulator, monkeypatch) as scene:
             scene.wait_for("waiting", "503")
+            simulator.fault("clear")
             scene.wait_for("streaming")
 
 

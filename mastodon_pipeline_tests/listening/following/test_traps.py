@@ -53,7 +53,7 @@ def test_cached_timeline_is_polled_no_more_often_than_it_changes(
         scene.wait_for("polling")
         wait_until(lambda: scene.requests("timeline") >= 4, "polls")
         # The first page, and what precedes it, once.
-        assert min(pauses(scene.request_times("timeline")[1:])) >= 1, "every 0.2 s is configured"
+        assert min(pauses(scene.request_times("timeline")[1:])) > 0.5, "every 0.2 s is configured"
         scene.receive_toot()
 
 
@@ -172,16 +172,17 @@ def test_no_request_is_sent_before_a_429_is_over(monkeypatch: pytest.MonkeyPatch
         for case, server in zip(cases, simulator.servers, strict=True):
             times = [request.at for request in server.requests]
             refused_at = next(r.at for r in server.requests if r.endpoint == case[1])
-            # What was sent before the answer was read arrives within the first half second.
-            early = [at - refused_at for at in times if 0.5 < at - refused_at < 1.5]
+            # What was sent before the answer was read arrives within the first second.
+            early = [at - refused_at for at in times if 1.0 < at - refused_at < 1.5]
             assert early == [], case
 
 
 def test_429_without_a_reset_is_waited_out_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     with Simulator(quiet(POLLED)) as simulator:
-        simulator.fault("answer", status=429, endpoint="timeline", seconds=0.3)
+        simulator.fault("answer", status=429, endpoint="timeline", seconds=3600)
         with listening_to(simulator, monkeypatch) as scene:
             wait_until(lambda: scene.requests("timeline") > 0, "the request")
+            simulator.fault("clear")
             assert holds_for(lambda: scene.requests("timeline") == 1, 1.0)
 
 

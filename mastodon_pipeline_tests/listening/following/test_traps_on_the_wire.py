@@ -13,7 +13,7 @@ import trustme
 
 from infra.simulator.faults import Endpoint
 from infra.simulator.simulator import Simulator
-from mastodon_pipeline_tests.support.scene import STEADY, Scene, come_no_earlier, listening_to
+from mastodon_pipeline_tests.support.scene import FAST, STEADY, Scene, come_no_earlier, listening_to
 from mastodon_pipeline_tests.support.simulated_servers import (
     ENDPOINTS,
     POLLED,
@@ -113,13 +113,14 @@ def test_server_that_is_down_is_tried_again_with_growing_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The reason shows the HTTP status."""
+    patient = replace(FAST, request_seconds=60.0)  # a server is asked once what it is
     cases = [(status, at) for status in (500, 503) for at in ENDPOINTS]
     policies = [policy_for(at, f"{at}{status}") for status, at in cases]
     with Simulator(quiet(*policies)) as simulator:
         faults = [{"status": status, "endpoint": at, **SHORT_RESET} for status, at in cases]
         servers = inject_faults(simulator, faults)
         since = time.monotonic()
-        with listening_to(simulator, monkeypatch, backoff=STEADY) as scene:
+        with listening_to(simulator, monkeypatch, timings=patient, backoff=STEADY) as scene:
             for server, (status, at) in zip(servers, cases, strict=True):
                 scene.wait_until_failing(at, str(status), server=server)
                 check_attempts(scene, at, server, since)
@@ -137,7 +138,7 @@ def test_reset_and_refused_connections_are_reported_and_retried(
             scene.wait_for("waiting", "connection reset")
             simulator.fault("clear")
             scene.wait_until_connected()
-            simulator.fault("restart", seconds=1)
+            simulator.fault("restart", seconds=4)
             scene.wait_for("waiting", "connection refused")
             missed = simulator.publish()
             scene.wait_for_toots([missed])
