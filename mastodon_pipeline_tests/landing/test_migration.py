@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from infra.native_stack import Stack
-from mastodon_pipeline.kafka import ensure_topics, set_topic_config
+from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.connect_rest import ConnectRest
@@ -17,6 +17,7 @@ from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline_tests.support.building import build_hours
+from mastodon_pipeline_tests.support.kafka_topics import apply_topic_config
 from mastodon_pipeline_tests.support.landing_sink import wait_for_sink
 from mastodon_pipeline_tests.support.producing import produce, toots
 from mastodon_pipeline_tests.support.waiting import wait_until
@@ -46,7 +47,7 @@ def settings(stack: Stack) -> Iterator[Settings]:
     )
     ensure_topics(settings, listening_topics(settings))
     apply_connector_config(settings, str, wanted=connector_config(settings) | OLD_CONFIG)
-    set_topic_config(settings, settings.kafka_topic, {"message.timestamp.type": "CreateTime"})
+    apply_topic_config(settings, settings.kafka_topic, {"message.timestamp.type": "CreateTime"})
     yield settings
     with ConnectRest.of(settings) as connect:
         connect.delete(settings.connector_name)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from infra.native_stack import Stack
 from mastodon_pipeline.cli.main import cli
-from mastodon_pipeline.kafka import ensure_topics, set_topic_config
+from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.completeness import landing_completeness
 from mastodon_pipeline.landing.connect_rest import ConnectRest
@@ -21,6 +21,7 @@ from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline_tests.support.building import build_hours
+from mastodon_pipeline_tests.support.kafka_topics import apply_topic_config
 from mastodon_pipeline_tests.support.landing_sink import sink_state, wait_for_sink
 from mastodon_pipeline_tests.support.producing import produce, toots
 
@@ -118,7 +119,7 @@ def test_hundreds_of_days_of_arrival_land_in_one_commit(settings: Settings) -> N
     """Each has a writer of its own in the sink. Shows G10."""
     with ConnectRest.of(settings) as connect:
         connect.delete(settings.connector_name)
-    set_topic_config(settings, settings.kafka_topic, {"message.timestamp.type": "CreateTime"})
+    apply_topic_config(settings, settings.kafka_topic, {"message.timestamp.type": "CreateTime"})
     before = produced(settings)
     first = this_hour() - timedelta(days=MANY_DAYS)
     count = 10 * MANY_DAYS

@@ -16,7 +16,6 @@ from mastodon_pipeline.kafka import (
     admin_client,
     ensure_topics,
     open_consumer,
-    set_topic_config,
 )
 from mastodon_pipeline.lake.bucket import ensure_bucket, s3_client
 from mastodon_pipeline.lake.lake import open_lake
@@ -36,6 +35,7 @@ from mastodon_pipeline_tests.ledger.conftest import (
     sink_runs,
 )
 from mastodon_pipeline_tests.support.building import build_hours
+from mastodon_pipeline_tests.support.kafka_topics import apply_topic_config
 from mastodon_pipeline_tests.support.landing_sink import wait_for_sink
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -338,12 +338,12 @@ def test_received_toots_that_kafka_never_acknowledged(books: Books) -> None:
     books.receive_all(20)
     topic = books.settings.kafka_topic
     run = books.listen()
-    set_topic_config(books.settings, topic, {"max.message.bytes": "20"})
+    apply_topic_config(books.settings, topic, {"max.message.bytes": "20"})
     try:
         run.receive(6)
         run.save(ended=True)
     finally:
-        set_topic_config(books.settings, topic, {"max.message.bytes": "1048588"})
+        apply_topic_config(books.settings, topic, {"max.message.bytes": "1048588"})
     [(stage, records, reason)] = books.losses(LATER)
     assert (stage, records) == ("acknowledged", 6)
     assert "never acknowledged by Kafka" in reason

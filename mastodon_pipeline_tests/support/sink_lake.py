@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mastodon_pipeline.kafka import ensure_topics, set_topic_config
+from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.landing.connect_rest import ConnectRest
@@ -21,6 +21,7 @@ from mastodon_pipeline.maintenance.maintaining import Ages, maintain
 from mastodon_pipeline.maintenance.report import Report
 from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline_tests.support.building import build_hours
+from mastodon_pipeline_tests.support.kafka_topics import apply_topic_config
 from mastodon_pipeline_tests.support.producing import produce, toots
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -131,7 +132,7 @@ def young_lake(values: Mapping[str, str]) -> Iterator[SinkLake]:
     often = {"iceberg.control.commit.interval-ms": "1000"}
     apply_connector_config(settings, str, wanted=connector_config(settings) | often)
     # So that the days of arrival are those that a test says, and not all today.
-    set_topic_config(settings, settings.kafka_topic, {"message.timestamp.type": "CreateTime"})
+    apply_topic_config(settings, settings.kafka_topic, {"message.timestamp.type": "CreateTime"})
     lake = SinkLake(settings)
     lake.land(50, YOUNG)
     lake.build(YOUNG)

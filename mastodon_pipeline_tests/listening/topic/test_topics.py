@@ -9,12 +9,12 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from mastodon_pipeline.cli.kafka_checks import check_kafka
 from mastodon_pipeline.cli.machine_checks import Unhealthy, Waiting
 from mastodon_pipeline.errors import KafkaUnavailable
-from mastodon_pipeline.kafka import admin_client, ensure_topics, set_topic_config
+from mastodon_pipeline.kafka import admin_client, ensure_topics
 from mastodon_pipeline.listening.records.record import TootRecord
 from mastodon_pipeline.listening.topic.opening import open_kafka
 from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.support.kafka_topics import read_all
+from mastodon_pipeline_tests.support.kafka_topics import apply_topic_config, read_all
 from mastodon_pipeline_tests.support.waiting import wait_until
 
 
@@ -55,7 +55,7 @@ def test_topic_has_as_many_replicas_as_wanted(settings: Settings) -> None:
 def test_old_toot_is_stamped_with_its_arrival(settings: Settings) -> None:
     """Also in a topic of an older version, which dated records by post time. Shows G10."""
     ensure_topics(settings, listening_topics(settings))
-    set_topic_config(settings, settings.kafka_topic, {"message.timestamp.type": "CreateTime"})
+    apply_topic_config(settings, settings.kafka_topic, {"message.timestamp.type": "CreateTime"})
     before = time.time_ns() // 1_000_000
     record = TootRecord(uri="https://a.example/1", created_at=1_490_000_000_000)
 
