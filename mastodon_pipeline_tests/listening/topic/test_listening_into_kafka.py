@@ -34,11 +34,11 @@ def test_each_toot_is_in_the_topic_once(
             simulator.wait_until_done()
             truth = {toot.uri: toot for toot in simulator.truth()}
             # One that was deleted before we came is nowhere to be read.
-            kept = {toot.uri for toot in truth.values() if not toot.deleted}
-            wait_until(lambda: set(new_toots(settings)) >= kept, "all toots")
+            undeleted = {toot.uri for toot in truth.values() if not toot.deleted}
+            wait_until(lambda: set(new_toots(settings)) >= undeleted, "all toots")
     messages = read_all(settings, settings.kafka_topic)
     counted = new_toots(settings)
-    assert kept <= counted.keys() <= truth.keys()
+    assert undeleted <= counted.keys() <= truth.keys()
     assert {*counted.values()} == {1}
     for message in messages:
         record = decode(message.value() or b"")
