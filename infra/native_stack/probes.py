@@ -26,26 +26,20 @@ _SILENT.propagate = False
 
 def http_ok(url: str, login: tuple[str, str] | None = None) -> Probe:
     """Build a probe: does GET of this URL, with user and password if given, answer 200?"""
-
-    def probe() -> bool:
-        try:
-            return requests.get(url, auth=login, timeout=2).status_code == 200
-        except requests.RequestException:
-            return False
-
-    return probe
+    return lambda: _status(url, login) == 200
 
 
 def http_fails(url: str, login: tuple[str, str]) -> Probe:
     """Build a probe: does GET of this URL answer with an internal error?"""
+    return lambda: _status(url, login) == 500
 
-    def probe() -> bool:
-        try:
-            return requests.get(url, auth=login, timeout=2).status_code == 500
-        except requests.RequestException:
-            return False
 
-    return probe
+def _status(url: str, login: tuple[str, str] | None) -> int | None:
+    """Return the status of the answer; None if there is none."""
+    try:
+        return requests.get(url, auth=login, timeout=2).status_code
+    except requests.RequestException:
+        return None
 
 
 def grpc_serves(host: str, port: int, service: str) -> Probe:
