@@ -16,7 +16,13 @@ from mastodon_pipeline.landing.put_back import put_back
 from mastodon_pipeline.landing.sensors import connector_supervisor
 from mastodon_pipeline.landing.sink_progress import dead_lettered, sink_progress
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.support.landing_sink import FIRST, HOURS, LONG_AGO, wait_for_sink
+from mastodon_pipeline_tests.support.landing_sink import (
+    FIRST,
+    HOURS,
+    LONG_AGO,
+    sink_state,
+    wait_for_sink,
+)
 from mastodon_pipeline_tests.support.producing import produce, produce_bytes, toots
 from mastodon_pipeline_tests.support.waiting import wait_until
 
@@ -35,8 +41,8 @@ def test_bad_record_is_dead_lettered_and_the_sink_continues(
     produce_bytes(sink, b"this is no Avro", partition=1)
     wait_until(lambda: (1, ends[1]) in dead_lettered(sink), "the bad record is dead-lettered")
     committed = sum(partition.committed for partition in sink_progress(sink))
-    health = connector_health(sink, Watermark(committed, LONG_AGO), now=LONG_AGO + 3_600)
-    assert health.state is SinkState.DEAD_LETTERING
+    state = sink_state(sink, Watermark(committed, LONG_AGO), now=LONG_AGO + 3_600)
+    assert state is SinkState.DEAD_LETTERING
     produce(sink, toots(100, FIRST, HOURS))
     wait_for_sink(sink)
     completeness = landing_completeness(sink, lake)

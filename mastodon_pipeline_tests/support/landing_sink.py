@@ -9,7 +9,7 @@ import pytest
 
 from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.landing.connect_rest import ConnectRest
-from mastodon_pipeline.landing.health import SinkState, connector_health
+from mastodon_pipeline.landing.health import SinkState, Watermark, connector_health
 from mastodon_pipeline.landing.jobs import kafka_connect_config
 from mastodon_pipeline.landing.sink_progress import sink_progress
 from mastodon_pipeline.listening.topic.topics import listening_topics
@@ -40,14 +40,14 @@ def wait_for_sink(settings: Settings) -> None:
     wait_until(lambda: sink_lag(settings) == 0, "the sink has committed all records")
 
 
-def sink_state(settings: Settings) -> SinkState:
+def sink_state(settings: Settings, watermark: Watermark | None = None, now: float = 0) -> SinkState:
     """Return the sink's state once Kafka Connect answers: after a change it rebalances first."""
 
     def started() -> SinkState | None:
-        state = connector_health(settings, None, 0).state
+        state = connector_health(settings, watermark, now).state
         return None if state is SinkState.STARTING else state
 
-    state = wait_until(started, lambda: connector_health(settings, None, 0).detail)
+    state = wait_until(started, lambda: connector_health(settings, watermark, now).detail)
     assert state is not None
     return state
 
