@@ -203,14 +203,14 @@ def _countable(
 def _stale_hours(lake: Lake, by_hour: Mapping[datetime, Collection[StoredFile]]) -> set[datetime]:
     counts = [table for table in HOURLY_TABLES if table is not TOOTS]  # made from it, and last
     built = {
-        file.path
+        file.path: file
         for day in {hour.date() for hour in by_hour}
         for table in counts
         for file in lake.parquet_files(lake.layout.table_day(table.name, day))
     }
     tables = {hour: [table.path(lake.layout, hour) for table in counts] for hour in by_hour}
-    built_from = lake.built_from(
-        path for paths in tables.values() for path in paths if path in built
+    built_from = lake.built_from_as_listed(
+        built[path] for paths in tables.values() for path in paths if path in built
     )
     return {
         hour
@@ -222,11 +222,13 @@ def _stale_hours(lake: Lake, by_hour: Mapping[datetime, Collection[StoredFile]])
 def _stale_days(lake: Lake, days: Iterable[date]) -> set[date]:
     stale = set()
     for day in days:
-        toots = lake.parquet_files(lake.layout.toots_day(day))
-        if not toots:
+        if not (toots := lake.parquet_files(lake.layout.toots_day(day))):
             continue
-        tables = [table.path(lake.layout, day) for table in DAILY_TABLES]
-        built_from = lake.built_from(path for path in tables if lake.parquet_files(path))
-        if any(built_from.get(path) != fingerprint(toots) for path in tables):
-            stale.add(day)
+        now = fingerprint(toots)
+        # One after another: while toots keep coming, the first one is behind nearly always.
+        for path in (table.path(lake.layout, day) for table in DAILY_TABLES):
+            built_from = lake.built_from_as_listed(lake.parquet_files(path))
+            if built_from.get(path) != now:
+                stale.add(day)
+                break
     return stale
