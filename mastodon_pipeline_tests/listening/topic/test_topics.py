@@ -32,6 +32,7 @@ def test_topics_are_created_once(settings: Settings) -> None:
     topic = wait_until(
         lambda: admin.list_topics(timeout=300).topics.get(settings.kafka_topic), "the topic"
     )
+    assert topic is not None
     assert len(topic.partitions) == settings.kafka_topic_partitions
 
 
