@@ -47,7 +47,12 @@ def read_all(settings: Settings, topic: str) -> list[Message]:
 
 
 def new_toots(settings: Settings) -> Counter[str]:
-    """Count by uri the records of new toots in the topic."""
+    """Count by uri the records of new toots in the topic.
+
+    An edit may come before its toot, of which it is the record then, and the only one.
+    """
     messages = read_all(settings, settings.kafka_topic)
     records = [decode(message.value() or b"") for message in messages]
-    return Counter(record.uri for record in records if record.event == "update")
+    counts = Counter(record.uri for record in records if record.event == "update")
+    edited = {record.uri for record in records if record.event == "status.update"}
+    return counts + Counter(edited - counts.keys())
