@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from infra.containers.health import Check
+from infra.containers.run_containers import run_launcher
 from infra.native_stack.addresses import Addresses, Hosts, stack_variables, write_stack_env
 from infra.native_stack.cache import cache_directory
 from infra.native_stack.errors import StackError
@@ -74,7 +75,7 @@ def _dagster(number: int, stack: Installation) -> Program:
     # Health checks reach the webserver by its name, browsers by the host's.
     allowed = f"{os.environ.get('DAGSTER_ALLOWED_HOSTS', '')},{HOSTS.webserver}".strip(",")
     environment = {**stack.variables, "DAGSTER_ALLOWED_HOSTS": allowed}
-    return dagster_programs(stack, environment, depends_on=())[number]
+    return dagster_programs(stack, environment, (), run_launcher)[number]
 
 
 def _simulator(stack: Installation) -> Program:

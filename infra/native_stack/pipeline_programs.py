@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,6 +16,7 @@ from infra.native_stack.programs import Installation
 from mastodon_pipeline.dagster_database import POSTGRES_VARIABLE, postgres_url
 from mastodon_pipeline.paths import BASE_DIRECTORY
 
+RunLauncher = Mapping[str, Any]
 _NOT_INHERITED = frozenset(
     [
         # They describe the terminal, not the program: a change is no reason for a restart.
@@ -38,7 +40,10 @@ load_from:
 
 
 def dagster_programs(
-    stack: Installation, environment: Mapping[str, str], depends_on: tuple[str, ...]
+    stack: Installation,
+    environment: Mapping[str, str],
+    depends_on: tuple[str, ...],
+    launcher: Callable[[Mapping[str, str]], RunLauncher | None] = lambda _variables: None,
 ) -> list[Program]:
     """Return Dagster's code server, webserver and daemon, so that each survives the others.
 
@@ -46,13 +51,16 @@ def dagster_programs(
     runs, so the listeners go on while the others start again.
 
     `environment` is the stack's; it overrides the caller's environment (servers, tokens).
+    `launcher` returns `run_launcher` of `dagster.yaml`, given their variables, if it is another
+    than the code server.
     """
     home = stack.data / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     variables = {**_inherited(), **environment, "DAGSTER_HOME": str(home)}
     if postgres := postgres_url():
         variables[POSTGRES_VARIABLE] = postgres
-    write_private(home / "dagster.yaml", instance_configuration(bool(postgres)))
+    configuration = instance_configuration(bool(postgres), launcher(variables))
+    write_private(home / "dagster.yaml", configuration)
     # Dagster and the code servers it starts look for their commands on PATH.
     programs = Path(sys.executable).parent
     variables["PATH"] = f"{programs}{os.pathsep}{variables.get('PATH', os.defpath)}"
@@ -108,15 +116,21 @@ def dagster_programs(
     return [code_server, webserver, daemon]
 
 
-def instance_configuration(postgres: bool) -> str:
-    """Return Dagster's `dagster.yaml`, with its storage in SQLite files or in PostgreSQL."""
+def instance_configuration(postgres: bool, launcher: RunLauncher | None = None) -> str:
+    """Return Dagster's `dagster.yaml`, with its storage in SQLite files or in PostgreSQL.
+
+    `launcher`: who launches runs, if that is not the code server.
+    """
     text = (INFRA / "dagster" / "dagster.yaml").read_text()
-    if not postgres:
+    if not postgres and launcher is None:
         return text
     configuration = yaml.safe_load(text)
-    for name in ("run_storage", "schedule_storage", "event_log_storage"):
-        del configuration[name]
-    configuration["storage"] = {"postgres": {"postgres_url": {"env": POSTGRES_VARIABLE}}}
+    if postgres:
+        for name in ("run_storage", "schedule_storage", "event_log_storage"):
+            del configuration[name]
+        configuration["storage"] = {"postgres": {"postgres_url": {"env": POSTGRES_VARIABLE}}}
+    if launcher is not None:
+        configuration["run_launcher"] = dict(launcher)
     return yaml.safe_dump(configuration)
 
 

@@ -13,6 +13,7 @@ from mastodon_pipeline_tests.containers.availability import (
     require_containers,
 )
 from mastodon_pipeline_tests.containers.own_services import run_own_services_trial
+from mastodon_pipeline_tests.containers.run_containers import run_runs_trial
 from mastodon_pipeline_tests.containers.trial import run_trial
 
 
@@ -27,6 +28,8 @@ def main(image: str) -> None:
         run_trial(engine, image, say)
         say("the same with a Kafka and an object store of one's own")
         run_own_services_trial(engine, image, say)
+        say("the same with runs in containers of their own")
+        run_runs_trial(engine, image, say)
     except NoEngine as error:
         raise click.ClickException(str(error)) from None
     except AssertionError as error:

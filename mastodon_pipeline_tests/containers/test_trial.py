@@ -9,6 +9,7 @@ from mastodon_pipeline_tests.containers.availability import (
 )
 from mastodon_pipeline_tests.containers.engine import Engine
 from mastodon_pipeline_tests.containers.own_services import run_own_services_trial
+from mastodon_pipeline_tests.containers.run_containers import run_runs_trial
 from mastodon_pipeline_tests.containers.trial import run_trial
 
 pytestmark = [pytest.mark.integration, pytest.mark.containers]
@@ -41,3 +42,9 @@ def test_killed_and_recreated_containers_lose_no_toot_and_count_none_twice(engin
 @pytest.mark.timeout(3600)
 def test_kafka_and_object_store_of_ones_own_take_the_place_of_the_bundled(engine: Engine) -> None:
     run_own_services_trial(engine, IMAGE)
+
+
+@pytest.mark.timeout(3600)
+def test_runs_in_containers_of_their_own_survive_their_code_server(engine: Engine) -> None:
+    """A listener whose container is killed is followed by another; no toot is lost."""
+    run_runs_trial(engine, IMAGE)

@@ -6,7 +6,7 @@ import secrets
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,7 +53,9 @@ class System:
         settings_file: Path,
         services: Sequence[str] = SERVICES,
         more_files: Sequence[Path] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> None:
+        """`variables`: further ones that the Compose files read."""
         ports = Ports.free()
         self._engine = engine
         self._services, self._more_files = services, more_files
@@ -73,6 +75,7 @@ class System:
             "MINIO_PORT": str(ports.minio_port),
             "MINIO_CONSOLE_PORT": str(ports.minio_console_port),
             "SIMULATOR_CONTROL_PORT": str(ports.kafka_port),
+            **(variables or {}),
         }
 
     def up(self) -> None:
