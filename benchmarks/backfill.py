@@ -6,6 +6,7 @@ materialize` builds `toots` and `toots_per_server_per_hour` of the whole range, 
 in a separate process, as a person or the UI's backfill would.
 """
 
+import json
 import os
 import re
 import resource
@@ -30,7 +31,8 @@ from mastodon_pipeline.lake.lake import open_lake
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.settings import load_settings
-from mastodon_pipeline.usage.partition_keys import HOUR_KEY
+from mastodon_pipeline.usage.partition_keys import HOUR_KEY, RANGE_END, RANGE_START
+from mastodon_pipeline.usage.refreshing.jobs import refresh_hourly_usage
 from mastodon_pipeline.usage.views import open_views
 
 COMMIT_SECONDS = 10
@@ -67,15 +69,15 @@ class Backfill:
 
 def materialize(first: datetime, last: datetime) -> Backfill:
     """Materialize a range of hours from the shell."""
+    keys = first.strftime(HOUR_KEY), last.strftime(HOUR_KEY)
     with tempfile.TemporaryDirectory(prefix="mastodon-bench-") as home:
         shutil.copyfile(INFRA / "dagster" / "dagster.yaml", Path(home, "dagster.yaml"))
         began, cpu = time.perf_counter(), cpu_seconds()
         done = subprocess.run(
             [
-                *(str(Path(sys.executable).with_name("dagster")), "asset", "materialize"),
-                *("-m", "mastodon_pipeline.definitions"),
-                *("--select", "toots,toots_per_server_per_hour"),
-                *("--partition-range", f"{first:{HOUR_KEY}}...{last:{HOUR_KEY}}"),
+                *(str(Path(sys.executable).with_name("dagster")), "job", "execute"),
+                *("-m", "mastodon_pipeline.definitions", "-j", refresh_hourly_usage.name),
+                *("--tags", json.dumps(dict(zip((RANGE_START, RANGE_END), keys, strict=True)))),
             ],
             cwd=REPOSITORY,
             env={**os.environ, "DAGSTER_HOME": home},
