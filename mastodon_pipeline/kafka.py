@@ -91,7 +91,7 @@ def new_topic(
 def ensure_topics(
     settings: Settings, topics: Sequence[NewTopic], deadline_seconds: float = 15.0
 ) -> tuple[str, ...]:
-    """Create the topics that do not exist yet, and return their names.
+    """Create the topics that do not exist yet, and return their names once they are listed.
 
     Existing topics stay as they are. Raises KafkaUnavailable if the broker does not answer within
     `deadline_seconds`.
@@ -111,7 +111,22 @@ def ensure_topics(
                 # Another process may have been a moment faster.
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
+        await_listed(admin, {topic.topic for topic in missing}, deadline_seconds)
     return tuple(created)
+
+
+def await_listed(admin: AdminClient, topics: set[str], deadline_seconds: float) -> None:
+    """Wait until the broker knows these topics; after `deadline_seconds` they exist all the same.
+
+    The controller confirms a topic before the brokers hear of it, a moment later on a busy machine:
+    until then they call it unknown.
+    """
+    deadline = time.monotonic() + deadline_seconds
+    while time.monotonic() < deadline:
+        listed = admin.list_topics(timeout=deadline_seconds).topics
+        if all(name in listed and listed[name].error is None for name in topics):
+            return
+        time.sleep(_RETRY_SECONDS)
 
 
 def set_topic_config(settings: Settings, topic: str, config: Mapping[str, str]) -> bool:

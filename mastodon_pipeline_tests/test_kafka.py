@@ -6,9 +6,17 @@ from typing import cast
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from mastodon_pipeline.errors import KafkaUnavailable
-from mastodon_pipeline.kafka import committed, new_topic, offsets, partitions, read
+from mastodon_pipeline.kafka import (
+    await_listed,
+    committed,
+    new_topic,
+    offsets,
+    partitions,
+    read,
+)
 from mastodon_pipeline.kafka_errors import kafka_errors
 from mastodon_pipeline.settings import Settings
 
@@ -186,3 +194,17 @@ def test_too_few_brokers_for_a_new_topic_is_one_line_that_names_the_setting() ->
     refused = r"fewer brokers.*KAFKA_TOPIC_REPLICATION_FACTOR"
     with pytest.raises(KafkaUnavailable, match=refused), kafka_errors(Settings()):
         raise KafkaException(KafkaError(KafkaError.INVALID_REPLICATION_FACTOR))
+
+
+def test_new_topic_is_awaited_until_the_broker_lists_it_with_its_leaders() -> None:
+    """The controller confirms it before that; one that stays away is waited for a while only."""
+    starting = FakeMetadata(error=KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+    answers = iter([{}, {"toots": starting}, {"toots": FakeMetadata()}])
+
+    class FakeAdmin:
+        def list_topics(self, timeout: float) -> FakeMetadata:
+            return FakeMetadata(topics=next(answers))
+
+    await_listed(cast(AdminClient, FakeAdmin()), {"toots"}, deadline_seconds=60)
+    assert next(answers, None) is None
+    await_listed(cast(AdminClient, FakeAdmin()), {"toots"}, deadline_seconds=0)

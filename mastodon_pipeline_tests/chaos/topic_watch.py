@@ -6,11 +6,10 @@ from collections import Counter
 
 from confluent_kafka import Consumer, TopicPartition
 
-from mastodon_pipeline.kafka import ensure_topics, partitions
+from mastodon_pipeline.kafka import ensure_topics
 from mastodon_pipeline.listening.topic.encoding import decode
 from mastodon_pipeline.listening.topic.topics import listening_topics
 from mastodon_pipeline.settings import Settings
-from mastodon_pipeline_tests.support.waiting import wait_until
 
 
 class TopicWatch:
@@ -44,9 +43,8 @@ class TopicWatch:
                 "log_level": 0,
             }
         )
-        # A broker confirms a topic a moment before it lists it.
-        numbers = wait_until(lambda: partitions(consumer, topic, 300), "the topic's partitions")
-        consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
+        partitions = consumer.list_topics(topic, timeout=300).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
         while not self._stop.is_set():
             message = consumer.poll(0.5)
             if message is None or message.error() or (value := message.value()) is None:

@@ -27,12 +27,7 @@ def test_topics_are_created_once(settings: Settings) -> None:
         settings.tallies_topic,
     }
     assert ensure_topics(settings, topics) == ()
-    admin = admin_client(settings)
-    # A broker confirms a topic a moment before it lists it.
-    topic = wait_until(
-        lambda: admin.list_topics(timeout=300).topics.get(settings.kafka_topic), "the topic"
-    )
-    assert topic is not None
+    topic = admin_client(settings).list_topics(timeout=300).topics[settings.kafka_topic]
     assert len(topic.partitions) == settings.kafka_topic_partitions
 
 
