@@ -5,7 +5,7 @@ Readers assign partitions to themselves and commit nothing, so they disturb no o
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -21,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack i
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    OffsetSpec,
     ResourceType,
 )
 from confluent_kafka.admin import NewTopic as NewTopic  # type: ignore[attr-defined]  # no __all__
@@ -91,7 +92,7 @@ def new_topic(
 def ensure_topics(
     settings: Settings, topics: Sequence[NewTopic], deadline_seconds: float = 15.0
 ) -> tuple[str, ...]:
-    """Create the topics that do not exist yet, and return their names once they are listed.
+    """Create the topics that do not exist yet, and return their names once they answer.
 
     Existing topics stay as they are. Raises KafkaUnavailable if the broker does not answer within
     `deadline_seconds`.
@@ -111,22 +112,29 @@ def ensure_topics(
                 # Another process may have been a moment faster.
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
-        await_listed(admin, {topic.topic for topic in missing}, deadline_seconds)
+        await_leaders(admin, {topic.topic for topic in missing}, deadline_seconds)
     return tuple(created)
 
 
-def await_listed(admin: AdminClient, topics: set[str], deadline_seconds: float) -> None:
-    """Wait until the broker knows these topics; after `deadline_seconds` they exist all the same.
+def await_leaders(admin: AdminClient, topics: set[str], deadline_seconds: float) -> None:
+    """Wait until each partition's leader answers; after `deadline_seconds` they exist all the same.
 
-    The controller confirms a topic before the brokers hear of it, a moment later on a busy machine:
-    until then they call it unknown.
+    The controller confirms a topic before the brokers hear of it, on a busy machine by seconds:
+    until then they call it unknown, or say that another one leads it.
     """
-    deadline = time.monotonic() + deadline_seconds
-    while time.monotonic() < deadline:
+
+    def ask() -> None:
         listed = admin.list_topics(timeout=deadline_seconds).topics
-        if all(name in listed and listed[name].error is None for name in topics):
-            return
-        time.sleep(_RETRY_SECONDS)
+        if any(name not in listed or not listed[name].partitions for name in topics):
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+        places = [TopicPartition(name, n) for name in topics for n in listed[name].partitions]
+        earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+        request = dict.fromkeys(places, earliest)
+        for future in admin.list_offsets(request, request_timeout=deadline_seconds).values():
+            future.result(deadline_seconds)
+
+    with suppress(KafkaException, TimeoutError):
+        once_ready(ask, deadline_seconds)
 
 
 def set_topic_config(settings: Settings, topic: str, config: Mapping[str, str]) -> bool:
@@ -235,7 +243,7 @@ def offsets(consumer: Consumer, topic: str, timeout_seconds: float) -> dict[int,
             for number in numbers
         }
 
-    return _once_ready(ask, timeout_seconds)
+    return once_ready(ask, timeout_seconds)
 
 
 def committed(
@@ -247,13 +255,15 @@ def committed(
     `timeout_seconds` have passed. Raises KafkaException.
     """
     asked = [TopicPartition(topic, number) for number in numbers]
-    places = _once_ready(
-        lambda: consumer.committed(asked, timeout=timeout_seconds), timeout_seconds
-    )
+    places = once_ready(lambda: consumer.committed(asked, timeout=timeout_seconds), timeout_seconds)
     return {place.partition: place.offset for place in places}
 
 
-def _once_ready(ask: Callable[[], _Answer], timeout_seconds: float) -> _Answer:
+def once_ready(ask: Callable[[], _Answer], timeout_seconds: float) -> _Answer:
+    """Return what `ask` returns, asked again while a broker or a topic is too new to answer.
+
+    Raises KafkaException as `ask` does, of that kind after `timeout_seconds`.
+    """
     deadline = time.monotonic() + timeout_seconds
     while True:
         try:

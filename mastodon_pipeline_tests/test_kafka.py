@@ -1,6 +1,7 @@
 """Offsets and messages as `kafka.py` reads them, from a consumer that answers as a broker does."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -10,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from mastodon_pipeline.errors import KafkaUnavailable
 from mastodon_pipeline.kafka import (
-    await_listed,
+    await_leaders,
     committed,
     new_topic,
     offsets,
@@ -196,15 +197,33 @@ def test_too_few_brokers_for_a_new_topic_is_one_line_that_names_the_setting() ->
         raise KafkaException(KafkaError(KafkaError.INVALID_REPLICATION_FACTOR))
 
 
-def test_new_topic_is_awaited_until_the_broker_lists_it_with_its_leaders() -> None:
+class FakeAdmin:
+    """An admin client's answers about a topic that was just created."""
+
+    def __init__(self, *answers: KafkaError | None) -> None:
+        """`answers`: of the partition's leader, one after another."""
+        self.answers = [*answers]
+
+    def list_topics(self, timeout: float) -> FakeMetadata:
+        return FakeMetadata(topics={"toots": FakeMetadata(partitions={0: None})})
+
+    def list_offsets(
+        self, asked: dict[TopicPartition, object], request_timeout: float
+    ) -> dict[TopicPartition, Future[object]]:
+        [place] = asked
+        answer: Future[object] = Future()
+        if error := self.answers.pop(0):
+            answer.set_exception(KafkaException(error))
+        else:
+            answer.set_result(object())
+        return {place: answer}
+
+
+def test_new_topic_is_awaited_until_its_leader_answers() -> None:
     """The controller confirms it before that; one that stays away is waited for a while only."""
-    starting = FakeMetadata(error=KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
-    answers = iter([{}, {"toots": starting}, {"toots": FakeMetadata()}])
-
-    class FakeAdmin:
-        def list_topics(self, timeout: float) -> FakeMetadata:
-            return FakeMetadata(topics=next(answers))
-
-    await_listed(cast(AdminClient, FakeAdmin()), {"toots"}, deadline_seconds=60)
-    assert next(answers, None) is None
-    await_listed(cast(AdminClient, FakeAdmin()), {"toots"}, deadline_seconds=0)
+    unknown = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
+    admin = FakeAdmin(unknown, LEADERLESS, None)
+    await_leaders(cast(AdminClient, admin), {"toots"}, deadline_seconds=60)
+    assert admin.answers == []
+    await_leaders(cast(AdminClient, FakeAdmin(unknown)), {"toots"}, deadline_seconds=0)
+    await_leaders(cast(AdminClient, FakeAdmin()), {"of another broker"}, deadline_seconds=0)

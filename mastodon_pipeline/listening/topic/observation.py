@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack in its __all__
@@ -10,7 +11,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they lack i
     OffsetSpec,
 )
 
-from mastodon_pipeline.kafka import admin_client
+from mastodon_pipeline.kafka import admin_client, once_ready
 from mastodon_pipeline.kafka_errors import kafka_errors
 from mastodon_pipeline.settings import Settings
 
@@ -46,11 +47,12 @@ def observe_topic(settings: Settings, deadline_seconds: float = 20.0) -> TopicOb
             futures = admin.list_offsets(request, request_timeout=deadline_seconds)
             return {p.partition: future.result(deadline_seconds) for p, future in futures.items()}
 
-        first, end, newest = (
-            ask(OffsetSpec.earliest()),  # type: ignore[no-untyped-call]
-            ask(OffsetSpec.latest()),  # type: ignore[no-untyped-call]
-            ask(OffsetSpec.max_timestamp()),  # type: ignore[no-untyped-call]
+        specs = (
+            OffsetSpec.earliest(),  # type: ignore[no-untyped-call]
+            OffsetSpec.latest(),  # type: ignore[no-untyped-call]
+            OffsetSpec.max_timestamp(),  # type: ignore[no-untyped-call]
         )
+        first, end, newest = (once_ready(partial(ask, spec), deadline_seconds) for spec in specs)
     ends = {number: info.offset for number, info in end.items()}
     times = [info.timestamp for info in newest.values() if info.timestamp > 0]
     return TopicObservation(
