@@ -1,9 +1,10 @@
 """Ten days of hours, landed as the sink lands them, materialized in one run from the shell.
 
 The bucket gets what ten days of listening leave there: for every commit of the sink, one in ten
-seconds, a file in each hour folder of which it has toots. Then `dagster asset
-materialize` builds `toots` and `toots_per_server_per_hour` of the whole range, with their checks,
-in a separate process, as a person or the UI's backfill would.
+seconds, a file in each hour folder of which it has toots. Then
+`dagster job execute` builds the hourly tables of the whole range, with their checks, in a separate
+process, as the sensor's runs do. Not `dagster asset materialize`, which also checks the ledger of
+`toots`, and that waits for a Kafka.
 """
 
 import json

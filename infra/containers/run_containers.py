@@ -2,7 +2,7 @@
 
 What a run needs are the image, the network and the volume of the containers that launch it, and
 their settings. These are named in `dagster.yaml` and read from the launcher's environment, so no
-password stands in a file more.
+further file holds a password.
 """
 
 import os
