@@ -38,7 +38,7 @@ _NOT_IN_PLACE = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"
 _BUILT_FROM: dict[str, tuple[str, str | None]] = {}
 """By path of a table's file: its etag, and the fingerprint in that version, None if it has none."""
 MOST_REMEMBERED = 20_000
-"""Files of tables whose fingerprints a process remembers: some 5 MB."""
+"""Files of tables whose fingerprints a process remembers, two years of hours of one table."""
 
 
 @dataclass(frozen=True, slots=True)
