@@ -12,7 +12,7 @@ from mastodon_pipeline_tests.containers.own_services import run_own_services_tri
 from mastodon_pipeline_tests.containers.run_containers import run_runs_trial
 from mastodon_pipeline_tests.containers.trial import run_trial
 
-pytestmark = [pytest.mark.integration, pytest.mark.containers]
+pytestmark = [pytest.mark.integration, pytest.mark.own_stack]
 IMAGE = "mastodon-pipeline:test"
 
 
@@ -27,15 +27,9 @@ def engine() -> Engine:
         pytest.skip(str(error))
 
 
-@pytest.mark.timeout(3600)
-def test_killed_containers_lose_no_toot_and_count_none_twice(engine: Engine) -> None:
-    """The short trial of `make test`: the sink and the listeners are killed. Shows G10."""
-    run_trial(engine, IMAGE, killed=("connect", "code-server"), recreate=False)
-
-
 @pytest.mark.timeout(5400)
 def test_killed_and_recreated_containers_lose_no_toot_and_count_none_twice(engine: Engine) -> None:
-    """As `make containers` does by hand: each is killed, and all are deleted. Shows G10."""
+    """Each is killed, and all are deleted. Shows G10."""
     run_trial(engine, IMAGE)
 
 
