@@ -105,7 +105,8 @@ class Watch:
         """Begin now."""
         self._stack, self._control, self._simulator = stack, control, simulator
         self._began = self._last = time.monotonic()
-        self._used, self._simulated = Usage(stack), cpu_seconds(simulator)
+        self._before, self._simulated_before = Usage(stack), cpu_seconds(simulator)
+        self._used: dict[str, float] = {}
         self.peak: Counter[str] = Counter()
         """The most memory (PSS, bytes) that each part was seen with; listeners are runs."""
         self.stored = 0
@@ -115,14 +116,24 @@ class Watch:
             f" {'MB':>6} {'disk MB':>8}  % of a core"
         )
 
+    def used(self) -> dict[str, float]:
+        """Return the CPU seconds since the beginning, by part.
+
+        Since then, as only a run that has lasted from the beginning is a listener's.
+        """
+        used = Usage(self._stack).since(self._before)
+        used[SIMULATOR] = cpu_seconds(self._simulator) - self._simulated_before
+        return used
+
     def line(self) -> Reached:
         """Print and return how far each stage has come; CPU is since the line before."""
         reached = Reached.now(self._control)
-        used, simulated, now = Usage(self._stack), cpu_seconds(self._simulator), time.monotonic()
+        used, now = self.used(), time.monotonic()
         passed = now - self._last
-        shares = {part: 100 * cpu / passed for part, cpu in used.since(self._used).items()}
-        shares[SIMULATOR] = 100 * (simulated - self._simulated) / passed
-        self._used, self._simulated, self._last = used, simulated, now
+        shares = {
+            part: 100 * (cpu - self._used.get(part, 0)) / passed for part, cpu in used.items()
+        }
+        self._used, self._last = used, now
         memory = pss_bytes(self._stack)
         self.peak |= memory
         self.stored = stored_bytes(self._stack.data)
@@ -157,15 +168,14 @@ def bench(
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with listening_product(servers, groups) as (stack, control, simulator):
         watch = Watch(stack, control, simulator)
-        before, simulated_before, began = Usage(stack), cpu_seconds(simulator), time.monotonic()
+        began = time.monotonic()
         control.publish(rate)
         while time.monotonic() - began < seconds and watch.stored < disk_gb * 1e9:
             time.sleep(EVERY_SECONDS)
             watch.line()
         control.publish(0)
         ended, took = time.monotonic(), time.monotonic() - began
-        used = Usage(stack).since(before)
-        used[SIMULATOR] = cpu_seconds(simulator) - simulated_before
+        used = watch.used()
         at_end = last = watch.line()
         click.echo("no more is published")
         published, withheld = last.published, control.counts(ended)["withheld"]

@@ -190,6 +190,14 @@ class LandedFiles:
         self.refresh()
         return self.of_hours([hour]).get(hour, ())
 
+    def count_records(self, hour: datetime) -> int:
+        """Return how many records of this hour (its start, UTC) have landed, duplicates included.
+
+        As of the last refresh.
+        """
+        unloaded = partial(self._groups.unloaded_with, [hour])
+        return sum(int(count) for (count,) in self._query("landed_count", {"hour": hour}, unloaded))
+
     def hours_indexed_since(self, moment: datetime) -> dict[datetime | None, IndexedHour]:
         """Return what the files that were opened at `moment` (UTC) or later hold, by hour.
 

@@ -38,7 +38,7 @@ def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) 
             if built_from.get(toots) != expected or built_from.get(counts) != expected:
                 return "its tables were made from other files"
             write_toots(lake, hour, records, str(rebuilt))
-            differing = _differing(lake, toots, str(rebuilt))
+            differing = _differing(lake, toots, str(rebuilt), records.slices)
             if differing:
                 return f"its toots differ from a rebuild ({differing})"
         finding = hours_equal_recount(lake, [hour])
@@ -53,10 +53,13 @@ def why_not_verified(lake: Lake, hour: datetime, files: tuple[StoredFile, ...]) 
     return None
 
 
-def _differing(lake: Lake, current: str, rebuilt: str) -> str:
-    values = {"current": current, "rebuilt": rebuilt}
-    try:
-        row = lake.connection.execute(query("maintenance/differing_toots"), values).fetchone()
-    except duckdb.BinderException:
-        return "in their columns: they were made by another version of the query"
-    return f"{row[0]} rows" if row and row[0] else ""
+def _differing(lake: Lake, current: str, rebuilt: str, slices: int) -> str:
+    differing = 0
+    for number in range(slices):
+        values = {"current": current, "rebuilt": rebuilt, "slices": slices, "slice": number}
+        try:
+            row = lake.connection.execute(query("maintenance/differing_toots"), values).fetchone()
+        except duckdb.BinderException:
+            return "in their columns: they were made by another version of the query"
+        differing += row[0] if row else 0
+    return f"{differing} rows" if differing else ""

@@ -83,7 +83,8 @@ def test_index_is_read_by_another_process_and_only_new_files_are_opened(
         assert {*old[:2], new} < set(files_of(other, HOUR))
         assert late not in files_of(other, HOUR)
         [(hour, content)] = other.landed.hours_indexed_since(NEVER).items()
-        assert (hour, content.records) == (HOUR, 5)
+        assert (hour, content.records, other.landed.count_records(HOUR)) == (HOUR, 5, 5)
+        assert other.landed.count_records(EARLIER) == 0
         refreshed, after = other.landed.sweep("", 0)
         assert (refreshed.opened, after) == (1, "kafka_timestamp_day=2026-11-22")
         assert late in files_of(other, HOUR)

@@ -12,12 +12,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
+import pytest
 
 from mastodon_pipeline.lake.files import StoredFile
 from mastodon_pipeline.lake.lake import Lake, empty_record_file
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.schemas import record_fields
+from mastodon_pipeline.usage.inputs import removed_hours
 from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.memory_database import memory_database
 
@@ -164,6 +166,15 @@ def _empty_record() -> bytes:
         empty_record_file(connection) as path,
     ):
         return Path(path).read_bytes()
+
+
+@contextmanager
+def slices_of(records: int) -> Iterator[None]:
+    """Build hours in slices of so many records, as only large ones are by default."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(removed_hours, "SLICE_RECORDS", records)
+        patch.setattr(removed_hours, "SMALL_BYTES", 0)
+        yield
 
 
 class LocalLakeResource(LakeResource):

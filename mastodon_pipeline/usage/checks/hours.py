@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mastodon_pipeline.lake.files import fingerprint
@@ -72,11 +74,19 @@ def _is_current(lake: Lake, hour: datetime, records: HourRecords) -> bool:
 def _recount(lake: Lake, hour: datetime, records: HourRecords) -> list[tuple[Any, ...]]:
     values = {
         "raw_files": list(records.paths),
-        "usage_file": lake.layout.toots_per_server(hour),
         "hour_start": hour,
+        "slices": records.slices,
         **counted_in_previous_hour(lake, hour),
     }
-    return lake.connection.execute(query("usage/checks/hour_recount"), values).fetchall()
+    usage_file = lake.layout.toots_per_server(hour)
+    # Beside other local copies: it may be a large hour.
+    with TemporaryDirectory(prefix="recount-", dir=Path(lake.empty_record).parent) as directory:
+        files = [f"{directory}/{number}.parquet" for number in range(records.slices)]
+        for number, file in enumerate(files):
+            sliced = {**values, "slice": number, "path": file}
+            lake.connection.execute(query("usage/checks/reported_toots"), sliced)
+        recounted = {"reported_files": files, "usage_file": usage_file, "hour_start": hour}
+        return lake.connection.execute(query("usage/checks/hour_recount"), recounted).fetchall()
 
 
 _COUNTS = ("toots", "users", "bots", "replies", "languages", "seen_by")

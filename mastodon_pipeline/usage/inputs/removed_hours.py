@@ -22,9 +22,9 @@ server's delete emptied, when its home server had not reported it, stays deleted
 now.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
@@ -48,6 +48,14 @@ class HourRecords:
     other hours."""
     removed: bool
     """Landed files of this hour were removed, or are about to be."""
+    slices: int = 1
+    """In how many slices, by toots, the hour is to be built: whole, it would not fit in memory."""
+
+
+SLICE_RECORDS = 1_000_000
+"""Of an hour, at most; DuckDB groups one and a half times as many within 2 GB."""
+SMALL_BYTES = 32_000_000
+"""Landed files that have fewer are not counted: they hold some 300,000 records."""
 
 
 @contextmanager
@@ -64,7 +72,7 @@ def hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
         _hour_records(lake, hour) as records,
         without_forgotten(lake, hour, records.paths) as paths,
     ):
-        yield HourRecords(records.landed, paths, records.removed)
+        yield replace(records, paths=paths)
 
 
 @contextmanager
@@ -72,7 +80,7 @@ def _hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
     landed = lake.landed.of_hour(hour)  # first, see above
     paths = (lake.empty_record, *lake.copies.paths(hour, landed))
     if not lake.parquet_files(lake.layout.removed_hour(hour)):
-        yield HourRecords(landed, paths, removed=False)
+        yield HourRecords(landed, paths, removed=False, slices=_slices(lake, hour, landed))
         return
     toots = lake.layout.toots(hour)
     if not lake.parquet_files(toots):
@@ -88,6 +96,14 @@ def _hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
             query("usage/inputs/toots_as_records"),
             {"toots_file": toots, "path": str(toots_as_records)},
         )
-        yield HourRecords(landed, (*paths, str(toots_as_records)), removed=True)
+        merged = lake.connection.read_parquet(str(toots_as_records)).count("*").fetchone()
+        slices = _slices(lake, hour, landed, int(merged[0]) if merged else 0)
+        yield HourRecords(landed, (*paths, str(toots_as_records)), removed=True, slices=slices)
     finally:
         toots_as_records.unlink(missing_ok=True)
+
+
+def _slices(lake: Lake, hour: datetime, landed: Sequence[StoredFile], merged: int = 0) -> int:
+    """Return the number of slices for an hour's landed records and the `merged` ones."""
+    large = sum(file.size for file in landed) >= SMALL_BYTES
+    return 1 + (merged + (lake.landed.count_records(hour) if large else 0)) // SLICE_RECORDS

@@ -28,7 +28,7 @@ from mastodon_pipeline.usage.inputs.clock_skew import (
 from mastodon_pipeline.usage.inputs.forgotten import without_forgotten
 from mastodon_pipeline.usage.inputs.removed_hours import hour_records
 from mastodon_pipeline.usage.tables.building import write_rows
-from mastodon_pipeline.usage.tables.hourly import TOOTS
+from mastodon_pipeline.usage.tables.hourly import TOOTS, WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ class HourMaker:
             ),
         }
         with without_forgotten(self._lake, hour, records) as raw_files:
-            write_rows(self._lake, TOOTS, path, {"raw_files": list(raw_files), **values})
+            write_rows(self._lake, TOOTS, path, {"raw_files": list(raw_files), **values, **WHOLE})
         return path
 
     @property

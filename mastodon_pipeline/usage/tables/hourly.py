@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
 from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.layout import Layout
+from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.lake.replacing import replace_file
 from mastodon_pipeline.schemas import RecordField, record_fields
 from mastodon_pipeline.usage.charts.chart import Chart
@@ -23,6 +26,9 @@ from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_recor
 from mastodon_pipeline.usage.tables.building import build_from_toots, count_rows, write_rows
 from mastodon_pipeline.usage.tables.hashtags import HASHTAG_USAGE
 from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
+
+WHOLE = {"slices": 1, "slice": 0}
+"""Parameters of the query of `toots` that leave nothing out."""
 
 
 def build_toots(lake: Lake, hour: datetime) -> BuiltPartition:
@@ -73,7 +79,7 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltPartition:
 
 
 def write_toots(lake: Lake, hour: datetime, records: HourRecords, path: str) -> int:
-    """Write the hour's `toots` to a local path; return its rows."""
+    """Write the hour's `toots` to a local path, a slice after the other; return its rows."""
     values = {
         "raw_files": list(records.paths),
         "hour_start": hour,
@@ -83,7 +89,16 @@ def write_toots(lake: Lake, hour: datetime, records: HourRecords, path: str) -> 
         "past_retention": lake.forgotten.current().is_past_retention(hour),
         **counted_in_previous_hour(lake, hour),
     }
-    return write_rows(lake, TOOTS, path, values)
+    if records.slices == 1:
+        return write_rows(lake, TOOTS, path, {**values, **WHOLE})
+    with TemporaryDirectory(prefix="slices-", dir=Path(path).parent) as directory:
+        files = [f"{directory}/{number}.parquet" for number in range(records.slices)]
+        for number, file in enumerate(files):
+            sliced = {**values, "slices": records.slices, "slice": number}
+            write_rows(lake, TOOTS, file, sliced)
+        values = {"slice_files": files, "built_from": values["built_from"], "path": path}
+        joined = lake.connection.execute(query("usage/tables/joined_toots"), values)
+        return int((joined.fetchone() or (0,))[0])
 
 
 def build_toots_per_server(lake: Lake, hour: datetime) -> BuiltPartition:

@@ -29,6 +29,7 @@ from mastodon_pipeline.usage.checks.days import (
 )
 from mastodon_pipeline.usage.checks.hashtags import hashtags_equal_recount
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount, no_duplicate_toots
+from mastodon_pipeline.usage.inputs.removed_hours import SLICE_RECORDS
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline.usage.tables.active_users import ALL
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES, TERM_MENTIONS, build_daily
@@ -42,6 +43,7 @@ from mastodon_pipeline_tests.support.local_lake import (
     local_lake,
     record,
     rows,
+    slices_of,
 )
 
 pytestmark = pytest.mark.thorough
@@ -230,10 +232,19 @@ def build_what_is_stale(lake: Lake) -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(pieces=histories())
-def test_tables_equal_a_recount_in_plain_python(pieces: list[list[Record]]) -> None:
-    """Whatever was reported, in whatever order, and whenever it was built. Shows G13 and G15."""
-    with tempfile.TemporaryDirectory() as directory, local_lake(Path(directory), threads=2) as lake:
+@given(pieces=histories(), slice_records=st.sampled_from([1, 4, SLICE_RECORDS]))
+def test_tables_equal_a_recount_in_plain_python(
+    pieces: list[list[Record]], slice_records: int
+) -> None:
+    """Whatever was reported, in whatever order, and whenever and in whatever slices it was built.
+
+    Shows G13 and G15.
+    """
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        local_lake(Path(directory), threads=2) as lake,
+        slices_of(slice_records),
+    ):
         for number, piece in enumerate(pieces):
             land(lake, *piece, name=f"{number}")
             build_what_is_stale(lake)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mastodon_pipeline.errors import RecordsGone
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount
-from mastodon_pipeline.usage.inputs.removed_hours import hour_records
+from mastodon_pipeline.usage.inputs.removed_hours import SLICE_RECORDS, hour_records
 from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.local_lake import (
@@ -23,6 +23,7 @@ from mastodon_pipeline_tests.support.local_lake import (
     local_lake,
     record,
     rows,
+    slices_of,
     write_parquet,
 )
 
@@ -230,10 +231,15 @@ def histories(draw: st.DrawFn) -> list[Record]:
     return in_order(*records)
 
 
-@given(history=histories(), cut=st.integers(0, 8), left=st.integers(0, 1))
+@given(
+    history=histories(),
+    cut=st.integers(0, 8),
+    left=st.integers(0, 1),
+    slice_records=st.sampled_from([2, SLICE_RECORDS]),
+)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_toots_are_the_same_whether_or_not_files_were_removed(
-    history: list[Record], cut: int, left: int
+    history: list[Record], cut: int, left: int, slice_records: int
 ) -> None:
     """Wherever the removal falls in an hour's history, and however much of it was done.
 
@@ -246,7 +252,7 @@ def test_toots_are_the_same_whether_or_not_files_were_removed(
         with local_lake(Path(first), threads=2) as whole:
             land(whole, *history)
             expected = build(whole)
-        with local_lake(Path(second), threads=2) as lake:
+        with local_lake(Path(second), threads=2) as lake, slices_of(slice_records):
             before = [event for event in history[:cut] if event in history]
             for number, event in enumerate(before):
                 land(lake, event, name=f"{number}")
