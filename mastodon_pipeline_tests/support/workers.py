@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ROOT = "mastodon_pipeline_tests/"
 GROUPS = {
+    "containers": ["containers/test_trial.py"],
     "lake on PostgreSQL": ["chaos/test_postgres.py"],
     "demo": ["test_demo.py"],
     "damaged stack": ["infra/test_stack.py", "landing/test_registry_away.py"],

@@ -13,13 +13,15 @@ import duckdb
 import pytest
 
 from mastodon_pipeline.cli.query_printing import print_results
-from mastodon_pipeline.errors import ObjectStoreUnavailable
+from mastodon_pipeline.errors import BucketMissing, ObjectStoreUnavailable
 from mastodon_pipeline.lake.lake import Lake, open_lake
 from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.partition_keys import RANGE_END, RANGE_START
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
+from mastodon_pipeline.usage.refreshing.sensor import landed_toots_sensor
+from mastodon_pipeline.usage.remembered_day import FirstDay, save_first_day
 from mastodon_pipeline.usage.tables.catalog import TABLES
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES
 from mastodon_pipeline.usage.tables.hourly import HOURLY_TABLES
@@ -228,3 +230,16 @@ def test_scan_without_an_object_store_raises_one_line(
     message = "127.0.0.1:9 does not answer: start it with `make up`"
     with pytest.raises(ObjectStoreUnavailable, match=message), open_lake(load_settings()) as lake:
         scan(lake, Cursor(), datetime.now(UTC), DAY)
+
+
+def test_sensor_of_a_new_installation_waits_for_its_bucket(
+    bucket: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first ticks come before the job that creates it. A bucket that is gone is an error."""
+    monkeypatch.setenv("S3_BUCKET", f"{bucket.s3_bucket}-not-yet")
+    skipped = landed_toots_sensor(dg.build_sensor_context(instance=instance))
+    assert isinstance(skipped, dg.SkipReason)
+    assert "the job kafka_connect_config creates it" in (skipped.skip_message or "")
+    save_first_day(instance, FirstDay(DAY, datetime.now(UTC)))
+    with pytest.raises(BucketMissing):
+        landed_toots_sensor(dg.build_sensor_context(instance=instance))

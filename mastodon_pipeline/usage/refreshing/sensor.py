@@ -8,6 +8,7 @@ from itertools import takewhile
 
 import dagster as dg
 
+from mastodon_pipeline.errors import BucketMissing
 from mastodon_pipeline.event_log import reuse_instance
 from mastodon_pipeline.lake.resource import LAKE
 from mastodon_pipeline.settings import load_settings
@@ -85,17 +86,22 @@ def landed_toots_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult 
     hourly = _Refresh(context.instance, refresh_hourly_usage.name, HOUR, HOUR_KEY, now)
     earliest = load_settings().first_day
     remembered = load_first_day(context.instance)
-    with LAKE.standing() as opened:
-        first_day = remembered.day if remembered else first_day_of(opened, earliest, now)
-        cursor = Cursor.parse(context.cursor) if remembered else Cursor()
-        freshness = scan(opened, cursor, now, max(first_day, earliest), earliest=earliest)
-        if remembered is None or freshness.first_day < remembered.day:
-            before = remembered.day if remembered else None
-            remembered = FirstDay(freshness.first_day, now, before)
-            save_first_day(context.instance, remembered)
-            context.log.info(f"the tables begin with {remembered.day}")
-        freshness = without_unknown(freshness, remembered, now)
-        tick = HOURS.build(opened, freshness, now, hourly.is_free)
+    try:
+        with LAKE.standing() as opened:
+            first_day = remembered.day if remembered else first_day_of(opened, earliest, now)
+            cursor = Cursor.parse(context.cursor) if remembered else Cursor()
+            freshness = scan(opened, cursor, now, max(first_day, earliest), earliest=earliest)
+            if remembered is None or freshness.first_day < remembered.day:
+                before = remembered.day if remembered else None
+                remembered = FirstDay(freshness.first_day, now, before)
+                save_first_day(context.instance, remembered)
+                context.log.info(f"the tables begin with {remembered.day}")
+            freshness = without_unknown(freshness, remembered, now)
+            tick = HOURS.build(opened, freshness, now, hourly.is_free)
+    except BucketMissing as error:
+        if remembered is not None:
+            raise
+        return dg.SkipReason(str(error))  # a new installation
     for line in freshness.ignored:
         context.log.info(f"not counted: {line}")
     for line in tick.failures:
