@@ -84,6 +84,13 @@ class Engine:
         """What Podman needs where it is in a container itself; health checks need the format."""
         return ("--isolation=chroot", "--format=docker") if self.is_podman else ()
 
+    @property
+    def has_named_contexts(self) -> bool:
+        """Whether `--build-context` is known: to Podman 4, and to Docker since 23."""
+        version = self.run("version", "--format", "{{.Server.Version}}", check=False).stdout
+        major = version.partition(".")[0]
+        return self.is_podman or (major.isdecimal() and int(major) >= 23)
+
     def image_id(self, image: str) -> str:
         """Return an image's id, or '' if there is none."""
         answer = self.run("image", "inspect", "--format", "{{.Id}}", image, check=False)
@@ -108,7 +115,7 @@ def build_image(engine: Engine, image: str) -> None:
         for name in ("UV_DEFAULT_INDEX", "PIP_INDEX_URL", "GOPROXY")
         if os.environ.get(name)
     ]
-    if find_artifacts(cache_directory()):
+    if find_artifacts(cache_directory()) and engine.has_named_contexts:
         arguments.append(f"--build-context=fetched={cache_directory()}")
     engine.run(
         *("build", *engine.build_options, *secret, *arguments),
