@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mastodon_pipeline.paths import base_directory, data_directory
+from mastodon_pipeline.paths import REPOSITORY, base_directory, data_directory
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,8 @@ def test_data_directory_is_set_by_one_variable(
     """MASTODON_PIPELINE_DATA moves data, logs and Dagster's home together."""
     monkeypatch.setenv("MASTODON_PIPELINE_DATA", str(tmp_path))
     assert data_directory() == tmp_path.resolve()
+
+
+def test_tests_see_nothing_of_the_checkouts_own_stack() -> None:
+    """What `make demo` has left there, keys and salt, would change what they test."""
+    assert not data_directory().is_relative_to(REPOSITORY)

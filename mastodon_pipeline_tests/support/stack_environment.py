@@ -24,12 +24,16 @@ QUICK_COMMITS = {"SINK_COMMIT_SECONDS": "1"}
 """Most tests of sinks wait for its next commit."""
 
 
+NO_STACK = {"MASTODON_PIPELINE_DATA": str(new_directory())}
+"""A directory that is not there: what `make demo` has left in the checkout is not the tests'."""
+
+
 class StackEnvironment:
     """Variables of a stack in this process's environment, as long as tests use that stack."""
 
     def __init__(self) -> None:
         self._variables: dict[str, Mapping[str, str]] = {}
-        self._current: str | None = None
+        self._current: str | None = ""  # neither a stack nor none
         self._patch = pytest.MonkeyPatch()
 
     def use(self, fixture: str | None) -> None:
@@ -37,13 +41,13 @@ class StackEnvironment:
         if fixture != self._current:
             self._patch.undo()
             self._current = fixture
-            for name, value in self._variables.get(fixture or "", {}).items():
+            for name, value in self._variables.get(fixture or "", NO_STACK).items():
                 self._patch.setenv(name, value)
 
     def add(self, fixture: str, stack: "Stack") -> None:
         """Set the variables of a stack that a fixture has just started."""
         self._variables[fixture] = {**stack.environment, **QUICK_COMMITS}
-        self._current = None
+        self._current = ""
         self.use(fixture)
 
     def remove(self, fixture: str) -> None:
