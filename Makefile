@@ -39,7 +39,7 @@ clean: install ## Stop everything and delete its data (downloads stay)
 # More workers than cores: integration tests wait most of the time. A stack takes more than a gigabyte.
 test: WORKERS ?= 6
 test-stacks: WORKERS ?= 5
-APART := not takeover and not cluster and not exhaustive and not spark
+APART := not takeover and not cluster and not exhaustive and not containers and not spark
 test: install ## Run the tests that need no stack or share one, several at a time
 	@$(BIN)/python -m infra.native_stack fetch
 	@$(BIN)/pytest -m "not own_stack and $(APART)" -n $(WORKERS) --dist loadscope
