@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mastodon_pipeline.errors import RecordsGone
 from mastodon_pipeline.lake.lake import Lake
+from mastodon_pipeline.maintenance.verification import why_not_verified
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount
 from mastodon_pipeline.usage.inputs.removed_hours import SLICE_RECORDS, hour_records
 from mastodon_pipeline.usage.tables.hourly import build_toots
@@ -261,3 +262,24 @@ def test_toots_are_the_same_whether_or_not_files_were_removed(
             land(lake, *[event for event in history if event not in before], name="late")
             assert build(lake) == expected
             assert hours_equal_recount(lake, [HOUR]).faults == ()
+
+
+def test_hour_in_slices_is_verified_before_its_files_are_removed(lake: Lake) -> None:
+    """As maintenance does; and a difference in any slice is found."""
+    land(lake, *in_order(*(record(uri=f"https://one.example/{n}") for n in range(9))))
+    with slices_of(2):
+        build(lake)
+        files = lake.landed.of_hour(HOUR)
+        assert why_not_verified(lake, HOUR, files) is None
+        toots = lake.layout.toots(HOUR)
+        built_from = lake.built_from([toots])[toots]
+        for n in range(9):
+            lake.connection.execute(
+                f"COPY (FROM read_parquet('{toots}', hive_partitioning := false)"
+                f" WHERE uri <> 'https://one.example/{n}')"
+                f" TO '{toots}.less' (FORMAT parquet, KV_METADATA {{built_from: '{built_from}'}})"
+            )
+            whole = Path(toots).read_bytes()
+            Path(f"{toots}.less").replace(toots)
+            assert why_not_verified(lake, HOUR, files) == "its toots differ from a rebuild (1 rows)"
+            Path(toots).write_bytes(whole)
