@@ -40,6 +40,8 @@ HOSTS = Hosts(
 """The services' names in docker-compose.yml; each container has an address of its own."""
 PORTS = Ports(metrics_port=9464)
 """Every container has all ports to itself: what is set in the environment is the host's."""
+VOLUMES = Path("/volumes")
+"""Below it Kafka, MinIO and the registry have a volume each."""
 CONTAINED = Addresses.of(PORTS, HOSTS)
 """The addresses of services that are containers of the Compose file."""
 _ADDRESSES = {
@@ -152,7 +154,7 @@ ROLES: Mapping[str, Role] = {
 }
 
 
-def installation(data: Path | None = None) -> Installation:
+def installation(data: Path | None = None, volumes: Path = VOLUMES) -> Installation:
     """Return what the programs are configured from, and write `stack.env` if it has changed.
 
     Credentials are the environment's, else those of an earlier start, else generated. An address in
@@ -187,6 +189,7 @@ def installation(data: Path | None = None) -> Installation:
         artifacts=artifacts,
         variables=variables,
         hosts=HOSTS,
+        volumes=volumes,
     )
 
 

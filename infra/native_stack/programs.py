@@ -61,6 +61,12 @@ class Installation:
     hosts: Hosts = NATIVE_HOSTS
     broker_properties: Mapping[str, str] = field(default_factory=dict)
     """Further properties of Kafka's broker: those of one among several."""
+    volumes: Path | None = None
+    """Where Kafka, MinIO and the registry have their data, if not below `data`."""
+
+    def directory(self, program: str) -> Path:
+        """Return where a program that keeps data of its own has it."""
+        return (self.volumes or self.data) / program
 
     def probe(self, program: str) -> Probe:
         """Return a program's readiness probe."""
@@ -111,7 +117,7 @@ def _java(*arguments: str, log4j: bool = True) -> tuple[str, ...]:
 
 
 def _kafka(stack: Installation) -> Program:
-    directory = stack.data / "kafka"
+    directory = stack.directory("kafka")
     ports = stack.ports
     properties = write_properties(
         INFRA / "kafka" / "server.properties",
@@ -148,7 +154,7 @@ def _kafka(stack: Installation) -> Program:
 
 
 def _minio(stack: Installation) -> Program:
-    directory = stack.data / "minio"
+    directory = stack.directory("minio")
     directory.mkdir(parents=True, exist_ok=True)
     with suppress(PermissionError):  # a mounted directory of somebody else
         directory.chmod(0o700)  # it keeps its users' keys as they are
@@ -178,7 +184,7 @@ def _minio(stack: Installation) -> Program:
 
 
 def _registry(stack: Installation) -> Program:
-    directory = stack.data / "registry"
+    directory = stack.directory("registry")
     directory.mkdir(parents=True, exist_ok=True)
     ports = stack.ports
     return Program(

@@ -63,7 +63,7 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], I
         monkeypatch.delenv(name, raising=False)
     artifacts = Artifacts(Path("/opt/k"), Path("/opt/p"), Path("/opt/r"), Path("/opt/minio"))
     monkeypatch.setattr(roles, "find_artifacts", lambda _cache: artifacts)
-    return lambda: roles.installation(tmp_path)
+    return lambda: roles.installation(tmp_path, tmp_path / "volumes")
 
 
 @pytest.fixture
@@ -110,7 +110,10 @@ def test_every_service_is_our_image_in_a_role_of_its_name(services: dict[str, Se
 
 
 def test_every_container_is_restarted_stopped_in_time_and_keeps_its_data(
-    compose: dict[str, Any], services: dict[str, Service], contained: dict[str, Program]
+    compose: dict[str, Any],
+    services: dict[str, Service],
+    contained: dict[str, Program],
+    tmp_path: Path,
 ) -> None:
     """Restarts, bounded logs, a named volume for what must survive, time to stop cleanly."""
     for name, service in services.items():
@@ -120,9 +123,18 @@ def test_every_container_is_restarted_stopped_in_time_and_keeps_its_data(
         assert volumes.keys() <= compose["volumes"].keys()
         assert volumes["data"] == "/data"
         if name in ("kafka", "minio", "registry"):
-            assert volumes[name] == f"/data/{name}"
+            assert volumes[name] == f"{roles.VOLUMES}/{name}"
+            assert contained[name].directory == tmp_path / "volumes" / name
         if name != SIMULATOR:
             assert service["stop_grace_period"] == f"{contained[name].stop_seconds}s"
+
+
+def test_image_has_nothing_where_containers_share_a_volume() -> None:
+    """Docker copies it into a new volume, and two containers created at once fail over it."""
+    dockerfile = Path(INFRA, "Dockerfile").read_text()
+    (directories,) = re.findall(r"install -d .*? -m 0700 (.*)", dockerfile)
+    own = [f"{roles.VOLUMES}/{name}" for name in ("kafka", "minio", "registry")]
+    assert directories.split() == ["/data", *own]
 
 
 def test_services_wait_for_the_services_that_their_programs_await(
@@ -210,7 +222,7 @@ def test_contained_services_listen_everywhere_and_name_themselves_by_service(
     contained: dict[str, Program], tmp_path: Path
 ) -> None:
     """Connect waits for the registry of that name at each start. Shows G10."""
-    kafka = read_variables(tmp_path / "kafka" / "server.properties")
+    kafka = read_variables(tmp_path / "volumes" / "kafka" / "server.properties")
     connect = read_variables(tmp_path / "connect" / "worker.properties")
     workspace = yaml.safe_load((tmp_path / "dagster" / "workspace.yaml").read_text())
 
