@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from mastodon_pipeline.lake.bucket import object_store_errors, s3_client
 from mastodon_pipeline.lake.connection import connect_lake
 from mastodon_pipeline.lake.copies import RecordCopies
+from mastodon_pipeline.lake.day_listings import DayListings
 from mastodon_pipeline.lake.files import ListFiles, StoredFile, list_objects
 from mastodon_pipeline.lake.forgotten import ForgottenList
 from mastodon_pipeline.lake.landed import LandedFiles
@@ -62,12 +63,15 @@ class Lake:
     """Local copies of landed records."""
     written: WrittenFiles = field(default=WRITTEN, init=False)
     """Local copies of what this process has put into it."""
+    replaced: DayListings = field(init=False)
+    """The versions of files that are about to be replaced, see `lake.replacing`."""
     forgotten: ForgottenList = field(init=False)
     """Who asked to be forgotten."""
 
     def __post_init__(self) -> None:
         landed = LandedFiles(self.layout, self.connection, self.list_files, self.empty_record)
         object.__setattr__(self, "landed", landed)
+        object.__setattr__(self, "replaced", DayListings(self.list_files))
         object.__setattr__(self, "copies", RecordCopies(self.connection, self.empty_record))
         forgotten = ForgottenList(self.layout, self.connection, self.list_files, self.salt)
         object.__setattr__(self, "forgotten", forgotten)

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from mastodon_pipeline.lake.contents import FOREIGN, Contents, is_of_the_store
+from mastodon_pipeline.lake.day_listings import DayListings
 from mastodon_pipeline.lake.files import ListFiles, StoredFile
 from mastodon_pipeline.lake.index_groups import DAY_FOLDERS, IndexGroups
 from mastodon_pipeline.lake.layout import Layout
@@ -95,6 +96,7 @@ class LandedFiles:
         self._list_files = list_files
         self._contents = Contents(connection, list_files, empty_record)
         self._groups = IndexGroups(layout, connection, list_files)
+        self._receipts = DayListings(list_files)
         self._held = False
         self._refreshed_at = -HELD_SECONDS
         self._complete_at: float | None = None
@@ -127,7 +129,8 @@ class LandedFiles:
         self._held = True
         self.expire()
         try:
-            yield
+            with self._receipts.in_use():
+                yield
         finally:
             self._held = False
 
@@ -147,6 +150,7 @@ class LandedFiles:
         if self._held and monotonic() - self._refreshed_at < HELD_SECONDS:
             return Refreshed(0, 0)
         self._refreshed_at = monotonic()
+        self._receipts.expire()  # They may never be older than the listing of the files.
         self._groups.list_objects()
         began, complete_at = monotonic(), self._complete_at
         if not whole and complete_at and began - complete_at < self.complete_every_seconds:
@@ -189,6 +193,13 @@ class LandedFiles:
         """Return the files that hold records of this hour (its start, UTC), as listed now."""
         self.refresh()
         return self.of_hours([hour]).get(hour, ())
+
+    def was_removed_of(self, hour: datetime) -> bool:
+        """Return whether landed files of this hour (its start, UTC) were removed.
+
+        As of the last refresh or later.
+        """
+        return any(map(_is_parquet, self._receipts.below(self._layout.removed_hour(hour))))
 
     def count_records(self, hour: datetime) -> int:
         """Return how many records of this hour (its start, UTC) have landed, duplicates included.

@@ -10,6 +10,9 @@ on hours later: a suspended machine, a hung disk. Then
   `If-None-Match`). So a file never replaces one that was made from newer input, and a fingerprint
   is always that of the content that carries it.
 
+A caller that has just written the input itself need not list it before: if anything newer was made
+from newer input meanwhile, the listing afterwards shows that input.
+
 See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 """
 
@@ -39,31 +42,33 @@ def replace_file(
     path: str,
     make: Callable[[Sequence[StoredFile], str], T],
     list_inputs: Callable[[], Sequence[StoredFile]] = no_inputs,
+    written: Sequence[StoredFile] = (),
 ) -> T:
     """Put a new file at `path`; return what `make` returned.
 
     `make` gets the input, and writes the file to the local path that it gets; if it writes none,
     what is there stays. It is called again if the input, or the file at `path`, was replaced
-    meanwhile.
+    meanwhile. `written`: the input, if this process has just put it there.
 
     Raises TableError if that happens five times.
     """
-    for _ in range(MAX_ATTEMPTS):
-        replaced = _current(lake, path)
-        inputs = list_inputs()
+    for attempt in range(MAX_ATTEMPTS):
+        listed = lake.replaced.below(path) if attempt == 0 else lake.list_files(path)
+        replaced = next((file for file in listed if file.path == path), None)
+        inputs = written if written and attempt == 0 else list_inputs()
         # A new name each time: DuckDB may cache what a file of the same name held.
         local = Path(lake.empty_record).with_name(f"{uuid4().hex}{Path(path).suffix}")
         try:
             result = make(inputs, str(local))
             if not local.exists():
                 return result
-            if list_inputs() == inputs:
+            if _versions(list_inputs()) == _versions(inputs):
                 etag = lake.put_in_place_of(replaced, path, local)
                 if etag is not None:
                     lake.written.keep(path, etag, local)
                     return result
         except duckdb.Error:
-            if list_inputs() == inputs:
+            if _versions(list_inputs()) == _versions(inputs):
                 raise  # else half of an old file and half of a new one were read
         finally:
             local.unlink(missing_ok=True)
@@ -73,5 +78,5 @@ def replace_file(
     )
 
 
-def _current(lake: Lake, path: str) -> StoredFile | None:
-    return next((file for file in lake.list_files(path) if file.path == path), None)
+def _versions(files: Sequence[StoredFile]) -> list[tuple[str, str]]:
+    return [(file.path, file.etag) for file in files]

@@ -11,8 +11,9 @@ process has replaced it since, its version is another, and it is read from the l
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -25,9 +26,8 @@ MOST_BYTES = 64_000_000
 
 
 class _Written(NamedTuple):
-    etag: str
+    file: StoredFile
     local: Path
-    size: int
 
 
 class WrittenFiles:
@@ -59,18 +59,24 @@ class WrittenFiles:
     def keep(self, path: str, etag: str, local: Path) -> None:
         """Take a local file that was put at `path`, where it is the version `etag`."""
         self._remove(path)
-        size = local.stat().st_size
-        if not self._in_use or size > self._most_bytes - sum(c.size for c in self._copies.values()):
+        file = StoredFile(path, etag, datetime.now(UTC), local.stat().st_size)
+        left = self._most_bytes - sum(copy.file.size for copy in self._copies.values())
+        if not self._in_use or file.size > left:
             return
         # A new name each time: DuckDB may cache what a file of the same name held.
         copy = _directory() / f"{uuid4().hex}{local.suffix}"
         local.replace(copy)
-        self._copies[path] = _Written(etag, copy, size)
+        self._copies[path] = _Written(file, copy)
 
     def read(self, file: StoredFile) -> str:
         """Return the path by which to read this version of a file."""
         copy = self._copies.get(file.path) if self._in_use else None
-        return str(copy.local) if copy and copy.etag == file.etag else file.path
+        return str(copy.local) if copy and copy.file.etag == file.etag else file.path
+
+    def versions(self, path: str) -> Sequence[StoredFile]:
+        """Return the version that this process put at `path`, if it has a copy of it."""
+        copy = self._copies.get(path) if self._in_use else None
+        return [copy.file] if copy else []
 
     def last(self, path: str) -> str:
         """Return the path by which to read what this process put there, or what is there now."""

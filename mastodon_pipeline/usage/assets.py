@@ -63,6 +63,7 @@ def table_asset(table: Table[Any]) -> dg.AssetsDefinition:
             readable_failures(),
             lake.open() as opened,
             opened.landed.held(),
+            opened.replaced.in_use(),
             opened.written.in_use(context.run.run_id),
         ):
             # For the builds alone: checks read the landed files themselves.

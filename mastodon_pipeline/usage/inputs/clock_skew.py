@@ -33,6 +33,16 @@ def counted_in_previous_hour(lake: Lake, hour: datetime) -> dict[str, object]:
     return counted_in(lake, map(lake.written.read, previous))
 
 
+def counted_just_before(lake: Lake, hour: datetime) -> dict[str, object]:
+    """Return the same for a build of `hour`: without a request if its process built the one before.
+
+    That was made from no older listing of the landed files than a moment ago.
+    """
+    path = lake.layout.toots(hour - HOUR)
+    built = lake.written.last(path)
+    return counted_in(lake, [built]) if built != path else counted_in_previous_hour(lake, hour)
+
+
 def counted_in(lake: Lake, files: Iterable[str | None]) -> dict[str, object]:
     """Return the same for the files that have the hour before."""
     return {

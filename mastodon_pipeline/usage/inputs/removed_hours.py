@@ -79,7 +79,7 @@ def hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
 def _hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
     landed = lake.landed.of_hour(hour)  # first, see above
     paths = (lake.empty_record, *lake.copies.paths(hour, landed))
-    if not lake.parquet_files(lake.layout.removed_hour(hour)):
+    if not lake.landed.was_removed_of(hour):
         yield HourRecords(landed, paths, removed=False, slices=_slices(lake, hour, landed))
         return
     toots = lake.layout.toots(hour)

@@ -25,10 +25,12 @@ def build_partition(
     path: str,
     list_inputs: Callable[[], Sequence[StoredFile]],
     values: Callable[[Sequence[StoredFile]], Mapping[str, object]],
+    written: Sequence[StoredFile] = (),
 ) -> BuiltPartition:
     """Build a partition's file from one version of its input.
 
-    `values` returns the query's parameters for the listed input, beside the table's own.
+    `values` returns the query's parameters for the listed input, beside the table's own. `written`:
+    the input, if this process has just put it there.
 
     Raises TableError if the input, or the file, is replaced again and again meanwhile.
     """
@@ -36,7 +38,7 @@ def build_partition(
     def make(inputs: Sequence[StoredFile], local: str) -> BuiltPartition:
         return BuiltPartition(path, write_rows(lake, table, local, values(inputs)), len(inputs))
 
-    return replace_file(lake, path, make, list_inputs)
+    return replace_file(lake, path, make, list_inputs, written)
 
 
 def build_from_toots(lake: Lake, table: Table[datetime], hour: datetime) -> BuiltPartition:
@@ -61,7 +63,8 @@ def build_from_toots(lake: Lake, table: Table[datetime], hour: datetime) -> Buil
         }
 
     path = table.path(lake.layout, hour)
-    return build_partition(lake, table, path, lambda: lake.parquet_files(toots), values)
+    written = lake.written.versions(toots)
+    return build_partition(lake, table, path, lambda: lake.parquet_files(toots), values, written)
 
 
 def keep_rows(

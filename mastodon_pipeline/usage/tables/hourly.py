@@ -21,7 +21,7 @@ from mastodon_pipeline.usage.charts.hourly import (
     draw_toots_per_server,
 )
 from mastodon_pipeline.usage.checks.hours import HOUR_EQUALS_RECOUNT, NO_DUPLICATE_TOOTS
-from mastodon_pipeline.usage.inputs.clock_skew import HOUR, counted_in_previous_hour
+from mastodon_pipeline.usage.inputs.clock_skew import HOUR, counted_just_before
 from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_records
 from mastodon_pipeline.usage.tables.building import build_from_toots, count_rows, write_rows
 from mastodon_pipeline.usage.tables.hashtags import HASHTAG_USAGE
@@ -87,7 +87,7 @@ def write_toots(lake: Lake, hour: datetime, records: HourRecords, path: str) -> 
         "empty_record": lake.empty_record,
         "built_from": fingerprint(records.landed),
         "past_retention": lake.forgotten.current().is_past_retention(hour),
-        **counted_in_previous_hour(lake, hour),
+        **counted_just_before(lake, hour),
     }
     if records.slices == 1:
         return write_rows(lake, TOOTS, path, {**values, **WHOLE})
