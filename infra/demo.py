@@ -169,7 +169,7 @@ def compare(
 @click.option("--servers", default=3, show_default=True, type=click.IntRange(1, 50))
 @click.option("--toots", default=12_000, show_default=True, type=click.IntRange(1))
 @click.option(
-    "--hours", default=240.0, show_default=True, help="The past hours they are spread over."
+    "--hours", default=168.0, show_default=True, help="The past hours they are spread over."
 )
 @click.option("--seed", default=7, show_default=True, help="The same seed gives the same toots.")
 @click.option(

@@ -35,8 +35,8 @@ MAX_BYTES = 32_000_000
 """Of an hour's landed files: 300,000 toots, which take some 3 s of a core to build and check."""
 MAX_SECONDS = 20.0
 """After these no further hour is begun: a tick that takes a minute counts as failed."""
-SHARE = 1 / 60
-"""Of the time, at most, that is spent on an hour: after a build that took 0.3 s it rests for 18."""
+SHARE = 1 / 120
+"""Of the time, at most, that is spent on an hour: after a build that took 0.2 s it rests for 24."""
 LONGEST_PAUSE_SECONDS = 30.0
 PAST_PAUSE_A_FILE, LONGEST_PAST_PAUSE = timedelta(seconds=3), timedelta(minutes=5)
 """Between builds of an hour that is over, each of which reads all its files for a late toot."""

@@ -105,7 +105,8 @@ def first_rows(
 ) -> Iterator[dict[str, object]]:
     """Read a file's first rows, by column, without the columns that are not for logs."""
     names = [column.name for column in table.columns if column.previewed]
-    built = lake.written.last(path)
-    rows = lake.connection.read_parquet(built, hive_partitioning=False).limit(limit)
-    for row in rows.select(*names).fetchall():
-        yield dict(zip(names, row, strict=True))
+    values = {"file": lake.written.last(path), "names": names, "most": limit}
+    rows = lake.connection.execute(query("usage/tables/first_rows"), values)
+    columns = [column[0] for column in rows.description or ()]
+    for row in rows.fetchall():
+        yield dict(zip(columns, row, strict=True))
