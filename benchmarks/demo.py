@@ -35,7 +35,7 @@ PHASES = (
 )
 """What a phase is called, and the line that ends it."""
 BASELINE_CPU = (3.0, 32.0, 10.0, 17.0, 307.0, 16.0)
-"""CPU seconds of these phases on 2026-11-26, when the demo had 240 hours, which twelve runs counted,
+"""CPU seconds of these phases on 2026-11-26, when the demo had 240 hours, counted by twelve runs,
 Dagster's events were written one by one, and processes compiled their modules again."""
 BASELINE_SECONDS = "2 to 3.5 min"
 """Of the whole, on two idle cores."""
