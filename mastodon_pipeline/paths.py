@@ -20,8 +20,8 @@ def base_directory(package_parent: Path) -> Path:
 REPOSITORY = Path(__file__).resolve().parent.parent
 """The checkout, for tests and benchmarks; meaningless for an installed package."""
 BASE_DIRECTORY = base_directory(REPOSITORY)
-OWN_FILE = BASE_DIRECTORY / ".env"
-"""A person's own settings and tokens, ignored by git."""
+OWN_FILE = Path(os.environ.get("MASTODON_PIPELINE_SETTINGS") or BASE_DIRECTORY / ".env").absolute()
+"""A person's own settings and tokens, ignored by git: that of this process's start."""
 
 
 def data_directory() -> Path:

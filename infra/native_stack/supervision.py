@@ -29,7 +29,10 @@ from infra.native_stack.processes import MARKER, end_processes
 from infra.native_stack.program import Program
 
 # Environment variables that every program inherits from the caller; the rest is the program's.
-_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR")
+_INHERITED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR"),
+    "MASTODON_PIPELINE_SETTINGS",
+)
 # The path of a Unix socket is at most 108 bytes long.
 _MAX_SOCKET_PATH_BYTES = 100
 LAUNCH_SECONDS = 120.0

@@ -47,7 +47,7 @@ def maintain_landed_folders(
 
     All folders are verified before the first is removed, since they share hours. An hour that
     keeps files in another folder is stale then, and is built again: see
-    `usage.inputs.removed_hours`. The removal's marker makes the sensor check all hours.
+    `usage.inputs.hour_records`. The removal's marker makes the sensor check all hours.
     """
     live_by_folder = _by_folder(live)
     verified: dict[str, list[datetime]] = {}

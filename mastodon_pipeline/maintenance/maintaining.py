@@ -11,7 +11,7 @@ What could lose toots here, and what protects them:
   tables are verified against exactly the hour's files, `toots` row by row (see `verification`).
 * Some records are in no table, such as those from before the tables' first day: they are copied to
   `Layout.uncounted` first, and stay.
-* A late toot might afterwards replace the hour: see `usage.inputs.removed_hours`. The receipt that
+* A late toot might afterwards replace the hour: see `usage.inputs.hour_records`. The receipt that
   prevents it is written before the first file is removed.
 * The sink might yet commit a file that no snapshot names: only files older than a day are touched,
   counted back from the sink's own newest commit. While the sink is stalled, nothing is removed.

@@ -11,7 +11,7 @@ from mastodon_pipeline.lake.files import StoredFile, fingerprint
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount
-from mastodon_pipeline.usage.inputs.removed_hours import hour_records
+from mastodon_pipeline.usage.inputs.hour_records import hour_records
 from mastodon_pipeline.usage.tables.hourly import write_toots
 
 

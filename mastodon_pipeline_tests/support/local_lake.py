@@ -19,7 +19,7 @@ from mastodon_pipeline.lake.lake import Lake, empty_record_file
 from mastodon_pipeline.lake.layout import Layout
 from mastodon_pipeline.lake.resource import LakeResource
 from mastodon_pipeline.schemas import record_fields
-from mastodon_pipeline.usage.inputs import removed_hours
+from mastodon_pipeline.usage.inputs import hour_records
 from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.memory_database import memory_database
 
@@ -109,9 +109,9 @@ def land(
     for record in records:
         hour = record["created_at"].replace(minute=0, second=0, microsecond=0)
         by_hour.setdefault(hour, []).append(record)
-    for hour, hour_records in by_hour.items():
+    for hour, of_hour in by_hour.items():
         path = f"{lake.layout.landed_hour(hour)}{name}.parquet"
-        write_parquet(lake.connection, path, hour_records, without)
+        write_parquet(lake.connection, path, of_hour, without)
     return list(records)
 
 
@@ -172,8 +172,8 @@ def _empty_record() -> bytes:
 def slices_of(records: int) -> Iterator[None]:
     """Build hours in slices of so many records, as only large ones are by default."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(removed_hours, "SLICE_RECORDS", records)
-        patch.setattr(removed_hours, "SMALL_BYTES", 0)
+        patch.setattr(hour_records, "SLICE_RECORDS", records)
+        patch.setattr(hour_records, "SMALL_BYTES", 0)
         yield
 
 

@@ -3,6 +3,7 @@
 Every process of a test session imports this, so it imports nothing that takes long.
 """
 
+import os
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ QUICK_COMMITS = {"SINK_COMMIT_SECONDS": "1"}
 """Most tests of sinks wait for its next commit."""
 
 
+# Nor are a person's own servers and tokens, which every process of the tests would read.
+os.environ["MASTODON_PIPELINE_SETTINGS"] = str(new_directory() / ".env")
 NO_STACK = {"MASTODON_PIPELINE_DATA": str(new_directory())}
 """A directory that is not there: what `make demo` has left in the checkout is not the tests'."""
 

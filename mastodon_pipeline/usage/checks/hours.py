@@ -11,7 +11,7 @@ from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.lake.queries import query
 from mastodon_pipeline.usage.checks.check import Check, Finding, compare_each
 from mastodon_pipeline.usage.inputs.clock_skew import counted_in_previous_hour
-from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_records
+from mastodon_pipeline.usage.inputs.hour_records import HourRecords, hour_records
 
 HOUR = timedelta(hours=1)
 

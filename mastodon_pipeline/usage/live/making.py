@@ -26,7 +26,7 @@ from mastodon_pipeline.usage.inputs.clock_skew import (
     counted_in_previous_hour,
 )
 from mastodon_pipeline.usage.inputs.forgotten import without_forgotten
-from mastodon_pipeline.usage.inputs.removed_hours import hour_records
+from mastodon_pipeline.usage.inputs.hour_records import hour_records
 from mastodon_pipeline.usage.tables.building import write_rows
 from mastodon_pipeline.usage.tables.hourly import TOOTS, WHOLE
 

@@ -22,7 +22,7 @@ from mastodon_pipeline.usage.charts.hourly import (
 )
 from mastodon_pipeline.usage.checks.hours import HOUR_EQUALS_RECOUNT, NO_DUPLICATE_TOOTS
 from mastodon_pipeline.usage.inputs.clock_skew import HOUR, counted_just_before
-from mastodon_pipeline.usage.inputs.removed_hours import HourRecords, hour_records
+from mastodon_pipeline.usage.inputs.hour_records import HourRecords, hour_records
 from mastodon_pipeline.usage.tables.building import build_from_toots, count_rows, write_rows
 from mastodon_pipeline.usage.tables.hashtags import HASHTAG_USAGE
 from mastodon_pipeline.usage.tables.table import BuiltPartition, Column, Grain, Table
@@ -36,7 +36,7 @@ def build_toots(lake: Lake, hour: datetime) -> BuiltPartition:
 
     An hour in which nothing landed gets a table without rows. But if the table has toots and the
     landed files are gone, it is left unchanged; and if maintenance removed them, what landed since
-    is merged with it (see `removed_hours`).
+    is merged with it (see `hour_records`).
 
     The hour before must be built first: by its table the toots of clocks that run ahead are counted
     once (see `clock_skew`).

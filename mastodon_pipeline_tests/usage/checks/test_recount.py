@@ -29,7 +29,7 @@ from mastodon_pipeline.usage.checks.days import (
 )
 from mastodon_pipeline.usage.checks.hashtags import hashtags_equal_recount
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount, no_duplicate_toots
-from mastodon_pipeline.usage.inputs.removed_hours import SLICE_RECORDS
+from mastodon_pipeline.usage.inputs.hour_records import SLICE_RECORDS
 from mastodon_pipeline.usage.refreshing.freshness import Cursor, scan
 from mastodon_pipeline.usage.tables.active_users import ALL
 from mastodon_pipeline.usage.tables.daily import DAILY_TABLES, TERM_MENTIONS, build_daily

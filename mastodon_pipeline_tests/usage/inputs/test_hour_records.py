@@ -12,7 +12,7 @@ from mastodon_pipeline.errors import RecordsGone
 from mastodon_pipeline.lake.lake import Lake
 from mastodon_pipeline.maintenance.verification import why_not_verified
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount
-from mastodon_pipeline.usage.inputs.removed_hours import SLICE_RECORDS, hour_records
+from mastodon_pipeline.usage.inputs.hour_records import SLICE_RECORDS, hour_records
 from mastodon_pipeline.usage.tables.hourly import build_toots
 from mastodon_pipeline_tests.support.building import build_hours
 from mastodon_pipeline_tests.support.local_lake import (

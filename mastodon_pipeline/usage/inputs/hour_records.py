@@ -1,6 +1,7 @@
-"""Hours whose landed files were removed: their `toots` are then all that is left of them.
+"""The records that an hour of `toots` is made from, wherever they still are.
 
-This is the one place where the tables themselves hold what nothing else does. What protects it:
+Of an hour whose landed files were removed its `toots` are all that is left: this is the one place
+where the tables themselves hold what nothing else does. What protects it:
 
 * Landed files are removed only by `mastodon_pipeline.maintenance`, and only once the hour's tables
   are verified against exactly these files. Before the first file goes, their Kafka coordinates are
