@@ -1,6 +1,6 @@
 """What the whole product costs at rest: CPU and memory of all its processes, and Dagster's runs.
 
-A demo with simulated servers, ten days of toots that have been counted, and one toot a second from
+A demo with simulated servers, a week of toots that have been counted, and one toot a second from
 then on. Measured is CPU time, not a share of the clock, so other work on the machine disturbs
 little. It is summed over the stack's process tree: a process' own time, and that of its children
 that have ended (`cutime`). Memory is PSS: what processes share, such as a file that several map, is
@@ -185,7 +185,7 @@ def running_stack() -> Iterator[tuple[Stack, PeakMemory]]:
 @click.command()
 @click.option("--servers", default=3, show_default=True, type=click.IntRange(1, 50))
 @click.option("--toots", default=12_000, show_default=True, help="Published and counted first.")
-@click.option("--hours", default=240.0, show_default=True, help="The past hours they are of.")
+@click.option("--hours", default=168.0, show_default=True, help="The past hours they are of.")
 @click.option("--rate", default=1.0, show_default=True, help="Toots a second, in all.")
 @click.option("--seconds", default=600.0, show_default=True, help="How long it is measured.")
 @click.option("--warm-up", default=90.0, show_default=True, help="Seconds before that, left out.")
