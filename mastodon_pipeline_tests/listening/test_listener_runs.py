@@ -36,6 +36,7 @@ JOB = (
     *("-m", "dagster", "job", "execute", "-j", "mastodon_listener"),
     *("-m", "mastodon_pipeline.listening.definitions"),
 )
+"""Not in the checkout: Dagster's commands prefer a person's `.env` there to the environment."""
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg
 
 
 def test_listener_run_follows_changed_assignments_and_ends_without_servers(
-    settings: Settings, dagster_home: dg.DagsterInstance
+    settings: Settings, dagster_home: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     """An added server leaves the other's stream alone; the heartbeat has the list's version.
 
@@ -67,7 +68,7 @@ def test_listener_run_follows_changed_assignments_and_ends_without_servers(
             return listener_runs(dagster_home, DEFAULT_GROUP)[0].assignment_version == version
 
         save_assignment(dagster_home, DEFAULT_GROUP, Assignment((first,), 1))
-        with python_process(*JOB, environment=simulator.environment) as process:
+        with python_process(*JOB, environment=simulator.environment, cwd=tmp_path) as process:
             streams = [server.streams for server in simulator.servers]
             simulator.wait_until(lambda: len(streams[0]) > 0, 1200)
             wait_until(lambda: follows(1), "a heartbeat")
@@ -93,13 +94,16 @@ def test_listener_run_follows_changed_assignments_and_ends_without_servers(
 
 
 def test_listener_run_that_a_signal_ends_has_failed_and_is_restarted(
-    settings: Settings, dagster_home: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    dagster_home: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nobody terminated it in the UI; what it had read is in Kafka. Shows G4."""
     with Simulator(Options(servers=(STREAMING,), toots=0, start="control")) as simulator:
         for name, value in simulator.environment.items():
             monkeypatch.setenv(name, value)
-        with python_process(*JOB) as process:
+        with python_process(*JOB, cwd=tmp_path) as process:
             streams = simulator.servers[0].streams
             simulator.wait_until(lambda: len(streams) > 0, 1200)
             uri = simulator.publish()

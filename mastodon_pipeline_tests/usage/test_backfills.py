@@ -15,7 +15,6 @@ import pytest
 
 from infra.native_stack import Stack
 from mastodon_pipeline.lake.lake import Lake, open_lake
-from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.usage.checks.hours import hours_equal_recount, no_duplicate_toots
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.partition_keys import HOUR_KEY, RANGE_END, RANGE_START
@@ -59,7 +58,7 @@ def backfill(home: Path, first: int, last: int) -> subprocess.Popen[str]:
             *("asset", "materialize", "-m", "mastodon_pipeline.definitions", "--select", TABLES),
             *("--partition-range", f"{HOURS[first]:{HOUR_KEY}}...{HOURS[last]:{HOUR_KEY}}"),
         ],
-        cwd=REPOSITORY,
+        cwd=home,  # not the checkout: Dagster's commands prefer a person's .env to the environment
         env={**os.environ, "DAGSTER_HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -15,7 +15,6 @@ import pytest
 from mastodon_pipeline.cli.query_printing import print_results
 from mastodon_pipeline.errors import BucketMissing, ObjectStoreUnavailable
 from mastodon_pipeline.lake.lake import Lake, open_lake
-from mastodon_pipeline.paths import REPOSITORY
 from mastodon_pipeline.settings import Settings, load_settings
 from mastodon_pipeline.usage.definitions import definitions
 from mastodon_pipeline.usage.partition_keys import RANGE_END, RANGE_START
@@ -145,7 +144,7 @@ def test_table_is_materialized_from_the_shell(lake: Lake, tmp_path: Path) -> Non
             *(str(BIN / "dagster"), "asset", "materialize", "-m", "mastodon_pipeline.definitions"),
             *("--select", "toots,toots_per_server_per_hour", "--partition", KEY),
         ],
-        cwd=REPOSITORY,
+        cwd=tmp_path,  # not the checkout: Dagster's commands prefer its .env to the environment
         env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
