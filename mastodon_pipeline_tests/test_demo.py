@@ -89,7 +89,8 @@ class Demo:
         """Run a command as the README shows it."""
         return subprocess.run(
             [str(BIN / command[0]), *command[1:]],
-            cwd=REPOSITORY,
+            # Dagster's commands prefer a contributor's own .env to the environment.
+            cwd=self.data if command[0] == "dagster" else REPOSITORY,
             env={**self.environment, **variables},
             capture_output=True,
             text=True,
