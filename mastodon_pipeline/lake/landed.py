@@ -194,8 +194,8 @@ class LandedFiles:
         self.refresh()
         return self.of_hours([hour]).get(hour, ())
 
-    def was_removed_of(self, hour: datetime) -> bool:
-        """Return whether landed files of this hour (its start, UTC) were removed.
+    def has_receipts(self, hour: datetime) -> bool:
+        """Return whether landed files of this hour (its start, UTC) were removed, or are to be.
 
         As of the last refresh or later.
         """

@@ -125,7 +125,7 @@ def test_receipts_are_never_older_than_the_listing_of_the_landed_files(lake: Lak
     land(lake, record(uri="b"), name="b")
     with lake.landed.held():
         build_toots(lake, HOUR)
-        assert not lake.landed.was_removed_of(HOUR)
+        assert not lake.landed.has_receipts(HOUR)
         receipt = f"{lake.layout.removed_hour(HOUR)}a.parquet"
         write_parquet(lake.connection, receipt, [record(uri="a")])
         Path(lake.layout.landed_hour(HOUR), "a.parquet").unlink()

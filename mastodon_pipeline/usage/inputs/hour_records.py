@@ -80,7 +80,7 @@ def hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
 def _hour_records(lake: Lake, hour: datetime) -> Iterator[HourRecords]:
     landed = lake.landed.of_hour(hour)  # first, see above
     paths = (lake.empty_record, *lake.copies.paths(hour, landed))
-    if not lake.landed.was_removed_of(hour):
+    if not lake.landed.has_receipts(hour):
         yield HourRecords(landed, paths, removed=False, slices=_slices(lake, hour, landed))
         return
     toots = lake.layout.toots(hour)
