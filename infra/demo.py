@@ -11,6 +11,7 @@ import time
 import webbrowser
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -22,6 +23,8 @@ from infra.native_stack.progress import Progress
 from infra.native_stack.simulated import SIMULATED_MARK, is_simulated
 from infra.simulated_fediverse import ServerHour, SimulatedFediverse
 from mastodon_pipeline.lake.lake import open_lake
+from mastodon_pipeline.paths import BASE_DIRECTORY
+from mastodon_pipeline.setting_files import read_variables
 from mastodon_pipeline.settings import load_settings
 
 TIMEOUT_SECONDS = 480.0
@@ -99,6 +102,21 @@ def observe_counts(counting: Counting, published: dict[ServerHour, int]) -> tupl
     counted = counting.counted()
     text = f"counted {sum(counted.values()):,} of {sum(published.values()):,} toots"
     return not differing_hours(published, counted), text
+
+
+def refuse_own_servers(directory: Path = BASE_DIRECTORY) -> None:
+    """Raise StackError if `.env` in the directory that Dagster is started in names servers.
+
+    Dagster reads that file by itself, and prefers it to the environment: the demo would listen to
+    those servers, and not to the simulated ones.
+    """
+    own = directory / ".env"
+    names = {"MASTODON_SERVERS", "MASTODON_SERVERS_FILE"} & read_variables(own).keys()
+    if names:
+        raise StackError(
+            f"{own} sets {' and '.join(sorted(names))}, so Dagster would listen to real servers in"
+            " place of the simulated ones: move it away for the demo (mv .env .env.mine)"
+        )
 
 
 def prepare_data(stack: Stack) -> None:
@@ -202,6 +220,7 @@ def demo(
     stay up until `make down`.
     """
     began = time.monotonic()
+    refuse_own_servers()
     stack = Stack(say=click.echo)
     fediverse = SimulatedFediverse(
         servers, toots, hours, seed, first_port, control_port, seconds=PUBLISHING_SECONDS

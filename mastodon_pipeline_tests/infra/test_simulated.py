@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from infra.demo import prepare_data
+from infra.demo import prepare_data, refuse_own_servers
 from infra.launching import Launch, launch
 from infra.native_stack import Stack, StackError
 from infra.native_stack.__main__ import cli
@@ -28,6 +28,20 @@ def test_demo_refuses_a_directory_with_real_toots(stack: Stack) -> None:
 
     assert [path.name for path in stack.data.iterdir()] == ["stack.env"]
     assert not is_simulated(stack.data)
+
+
+@pytest.mark.parametrize("name", ["MASTODON_SERVERS", "MASTODON_SERVERS_FILE"])
+def test_demo_refuses_an_env_file_that_names_servers(name: str, tmp_path: Path) -> None:
+    """Dagster reads it by itself, and would listen to these."""
+    (tmp_path / ".env").write_text(f"{name}=https://social.example\n")
+    with pytest.raises(StackError, match=f"{name}, .*mv .env .env.mine"):
+        refuse_own_servers(tmp_path)
+
+
+def test_demo_takes_an_env_file_without_servers(tmp_path: Path) -> None:
+    refuse_own_servers(tmp_path)
+    (tmp_path / ".env").write_text("MASTODON_CONTACT=me@example.org\n")
+    refuse_own_servers(tmp_path)
 
 
 def test_demo_marks_its_directory_and_wipes_what_an_earlier_one_left(stack: Stack) -> None:
