@@ -115,7 +115,7 @@ def _show_body(counts: Counts, selection: Selection) -> None:
     if not _show_key_figures(counts, view):
         _show_counted_days(counts, selection)
     if problem := counts.live().problem:
-        st.info("Counted from the tables alone, which are up to half a minute behind.")
+        st.info("Counted from the tables alone, which are up to a minute behind.")
         st.text(problem)
     first = "drawn" not in st.session_state
     if first:

@@ -36,7 +36,8 @@ def counted_in_previous_hour(lake: Lake, hour: datetime) -> dict[str, object]:
 def counted_just_before(lake: Lake, hour: datetime) -> dict[str, object]:
     """Return the same for a build of `hour`: without a request if its process built the one before.
 
-    That was made from no older listing of the landed files than a moment ago.
+    If another process has put a newer one there in these seconds, with such a toot in it, the toot
+    counts in both hours until this one is built again; `no_duplicate_toots` reports it.
     """
     path = lake.layout.toots(hour - HOUR)
     built = lake.written.last(path)
